@@ -1,0 +1,87 @@
+/**
+ * The one registry of errors: code, HTTP status, sentence. `docs/errors.md` lists the same codes, and a test
+ * keeps the two equal in both directions. On HTTP an error travels as RFC 9457 `application/problem+json`; on
+ * JSON-RPC as -32000 with `data: {code, detail}`.
+ */
+
+/** What every client may see: `status` is HTTP's, `title` the registry's sentence. */
+export const errorRegistry = {
+  // The request itself
+  invalid_request: { status: 400, title: 'The request does not have the shape this operation takes.' },
+  invalid_json: { status: 400, title: 'The body is not valid JSON.' },
+  invalid_cursor: { status: 400, title: 'The cursor is not a place in this list or log.' },
+  invalid_path: { status: 400, title: 'The path is not one that a workspace or an agent folder can hold.' },
+  invalid_agent: { status: 400, title: 'The agent folder cannot be used as it is.' },
+  secret_in_env: { status: 400, title: 'An env value looks like a secret; use credentials instead.' },
+  path_outside_workspace: { status: 400, title: 'The path leads out of the workspace.' },
+  not_a_file: { status: 400, title: 'The path is there, but is not a regular file.' },
+  unauthorized: { status: 401, title: 'A valid API key is needed.' },
+  forbidden: { status: 403, title: 'This key may not do that.' },
+  not_found: { status: 404, title: 'There is no such thing here.' },
+  unknown_route: { status: 404, title: 'There is no such route.' },
+  method_not_allowed: { status: 405, title: 'This route does not take that method.' },
+  not_acceptable: { status: 406, title: 'None of the accepted media types can be given.' },
+  body_too_large: { status: 413, title: 'The body is larger than this route takes.' },
+  unsupported_media_type: { status: 415, title: 'This route takes another content type.' },
+  // Conflicts with how things stand
+  agent_in_use: { status: 409, title: 'The agent still has live sessions.' },
+  already_exists: { status: 409, title: 'That name is taken.' },
+  idempotency_conflict: { status: 409, title: 'This Idempotency-Key was used with another body.' },
+  illegal_transition: { status: 409, title: 'The current status does not allow that.' },
+  session_ended: { status: 409, title: 'The session has ended.' },
+  cannot_steer: { status: 409, title: 'The running turn cannot take a message.' },
+  stale_epoch: { status: 409, title: 'A newer assignment exists; this one no longer counts.' },
+  queue_full: { status: 429, title: 'Too many turns are waiting in this session.' },
+  // The platform
+  internal: { status: 500, title: 'Something went wrong inside Atoll.' },
+  storage_failed: { status: 500, title: 'The store could not commit.' },
+  sandbox_failed: { status: 500, title: 'The sandbox could not do that.' },
+  executor_failed: { status: 502, title: 'The executor could not start or broke its protocol.' },
+  no_capacity: { status: 503, title: 'Every sandbox place is taken.' },
+  no_runner: { status: 503, title: 'No runner can take this.' },
+  shutting_down: { status: 503, title: 'The server is shutting down.' },
+  timed_out: { status: 504, title: 'It did not finish in time.' },
+} as const satisfies Record<string, { status: number; title: string }>;
+
+export type ErrorCode = keyof typeof errorRegistry;
+
+/** Body of an HTTP error (RFC 9457). `type` is a URI reference into the error documentation. */
+export type Problem = {
+  type: string;
+  title: string;
+  status: number;
+  detail: string;
+  code: string;
+};
+
+/** The only error class that leaves a part. `detail` is a sentence for the person who reads it. */
+export class AtollError extends Error {
+  override readonly name = 'AtollError';
+  readonly code: ErrorCode;
+  readonly status: number;
+  readonly detail: string;
+
+  constructor(code: ErrorCode, detail?: string, options?: { cause?: unknown }) {
+    const entry = errorRegistry[code];
+    const sentence = detail ?? entry.title;
+    super(sentence, options);
+    this.code = code;
+    this.status = entry.status;
+    this.detail = sentence;
+  }
+
+  /** The wire form; never carries `cause` or a stack. */
+  toProblem(): Problem {
+    return {
+      type: `urn:atoll:error:${this.code}`,
+      title: errorRegistry[this.code].title,
+      status: this.status,
+      detail: this.detail,
+      code: this.code,
+    };
+  }
+}
+
+export function isErrorCode(code: string): code is ErrorCode {
+  return Object.hasOwn(errorRegistry, code);
+}

@@ -1,0 +1,60 @@
+/**
+ * The data of the events that Atoll itself writes into a log or a stream. `message` is not among them: its data is
+ * the executor's, byte for byte (I3).
+ */
+import * as v from 'valibot';
+import { count, id, jsonObject, seq } from './schemas/common.ts';
+import { messageContent } from './schemas/session.ts';
+import { sessionStatuses, turnStatuses } from './statuses.ts';
+
+const cause = { cause: v.optional(v.string()), detail: v.optional(v.string()) };
+
+export const eventSchemas = {
+  /** First on every stream, without an id: what it is a stream of, and how that stands now. */
+  ready: v.object({
+    sessionId: id('session'),
+    turnId: v.nullable(v.string()),
+    status: v.picklist([...sessionStatuses, ...turnStatuses]),
+  }),
+  /** A user's message, accepted into the queue of turns. */
+  input: v.object({ turnId: id('turn'), content: messageContent, options: v.optional(jsonObject) }),
+  /** A change of the session's status; `turnId` where a turn started or ended with it. */
+  status: v.object({
+    status: v.picklist(sessionStatuses),
+    turnId: v.optional(id('turn')),
+    sandboxId: v.optional(id('sandbox')),
+    executorSessionId: v.optional(v.string()),
+    ...cause,
+  }),
+  /** Something went wrong; the stream goes on unless the session ended. */
+  error: v.object({ code: v.string(), detail: v.string() }),
+  /** The end of a turn. */
+  done: v.object({
+    sessionId: id('session'),
+    turnId: id('turn'),
+    status: v.picklist(['completed', 'failed', 'interrupted']),
+    ...cause,
+    usage: v.optional(jsonObject),
+  }),
+  /** What stood at from..to was taken by compaction. */
+  compacted: v.object({ from: seq, to: seq }),
+  /** Answer of `exec`: a piece of output, then how it ended. */
+  stdout: v.object({ text: v.string() }),
+  stderr: v.object({ text: v.string() }),
+  exit: v.object({ exitCode: v.nullable(v.number()), timedOut: v.boolean(), ...cause }),
+} as const;
+
+export type EventName = keyof typeof eventSchemas | 'message' | 'report' | 'approval';
+export type EventData<N extends keyof typeof eventSchemas> = v.InferOutput<(typeof eventSchemas)[N]>;
+
+/** Tokens and cost of a turn, or of all turns of a session so far. */
+export const usage = v.object({
+  inputTokens: v.optional(count),
+  outputTokens: v.optional(count),
+  cacheReadTokens: v.optional(count),
+  cacheCreationTokens: v.optional(count),
+  costUsd: v.optional(v.number()),
+  turns: v.optional(count),
+  durationMs: v.optional(v.number()),
+});
+export type Usage = v.InferOutput<typeof usage>;

@@ -1,0 +1,55 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import fc from 'fast-check';
+import { concatBytes, createLineBlocks, LineTooLong, linesOf } from './lines.ts';
+
+const bytes = (text: string) => new TextEncoder().encode(text);
+const text = (value: Uint8Array) => new TextDecoder().decode(value);
+
+test('whatever the cut, the same lines come out, byte for byte', () => {
+  const line = fc
+    .uint8Array({ maxLength: 40 })
+    .map((value) => value.map((byte) => (byte === 10 ? 11 : byte)));
+  fc.assert(
+    fc.property(fc.array(line, { maxLength: 20 }), fc.array(fc.nat(60), { maxLength: 30 }), (lines, cuts) => {
+      const whole = concatBytes(lines.flatMap((value) => [value, bytes('\n')]));
+      const blocks = createLineBlocks();
+      const got: number[][] = [];
+      let at = 0;
+      for (const cut of [...cuts, whole.length]) {
+        const block = blocks.push(whole.subarray(at, at + cut));
+        at = Math.min(whole.length, at + cut);
+        if (block) for (const each of linesOf(block)) got.push([...each]);
+      }
+      assert.deepEqual(
+        got,
+        lines.map((value) => [...value]),
+      );
+      assert.equal(blocks.rest().length, 0);
+    }),
+  );
+});
+
+test('a line may be as long as the limit and no longer, in one chunk or in many', () => {
+  const fits = createLineBlocks(8);
+  assert.equal(text(fits.push(bytes('12345678\n')) ?? new Uint8Array()), '12345678\n');
+  assert.throws(() => createLineBlocks(8).push(bytes('123456789\n')), LineTooLong);
+  const pieces = createLineBlocks(8);
+  pieces.push(bytes('12345'));
+  assert.throws(() => pieces.push(bytes('6789')), LineTooLong);
+});
+
+test('a short line is not refused for the long block around it', () => {
+  const blocks = createLineBlocks(4);
+  assert.equal(text(blocks.push(bytes('ab\ncd\nef\ngh')) ?? new Uint8Array()), 'ab\ncd\nef\n');
+  assert.equal(text(blocks.rest()), 'gh');
+});
+
+test('what is held does not change when the chunk is reused', () => {
+  for (const chunk of [bytes('half'), Buffer.from('half')]) {
+    const blocks = createLineBlocks();
+    blocks.push(chunk);
+    chunk.fill(120);
+    assert.equal(text(blocks.push(bytes(' done\n')) ?? new Uint8Array()), 'half done\n');
+  }
+});

@@ -1,0 +1,91 @@
+/**
+ * Line framing on bytes: one message per line, ended by LF, whatever the chunk borders. Used on every wire that
+ * speaks lines (bridge, worker, a program's stdio).
+ */
+
+/** Longest line of any line protocol here: 32 MiB. */
+export const MAX_LINE_BYTES = 32 * 1024 * 1024;
+
+const LF = 0x0a;
+
+export class LineTooLong extends Error {
+  override readonly name = 'LineTooLong';
+}
+
+export type LineBlocks = {
+  /**
+   * Takes a chunk and returns the complete lines it closes as one block that ends with LF, or undefined when no
+   * line is complete yet. The block may alias the chunk: use it before the chunk is reused.
+   * Throws LineTooLong when a line outgrows the limit; the framing is then unusable.
+   */
+  push(chunk: Uint8Array): Uint8Array | undefined;
+  /** The bytes of an unfinished last line, if any. */
+  rest(): Uint8Array;
+};
+
+/**
+ * Cuts a byte stream into blocks of whole lines. Blocks rather than lines, since a busy stream closes hundreds of
+ * lines per chunk and the hot path handles them together.
+ */
+export function createLineBlocks(maxLineBytes: number = MAX_LINE_BYTES): LineBlocks {
+  let held: Uint8Array[] = [];
+  let heldBytes = 0;
+
+  const hold = (bytes: Uint8Array) => {
+    if (bytes.length === 0) return;
+    if (heldBytes + bytes.length > maxLineBytes)
+      throw new LineTooLong(`a line is longer than ${maxLineBytes} bytes`);
+    held.push(bytes);
+    heldBytes += bytes.length;
+  };
+
+  return {
+    push(chunk) {
+      const end = chunk.lastIndexOf(LF) + 1;
+      if (end === 0) {
+        hold(copyOf(chunk));
+        return undefined;
+      }
+      const head = chunk.subarray(0, end);
+      const first = chunk.indexOf(LF);
+      if (heldBytes + first > maxLineBytes)
+        throw new LineTooLong(`a line is longer than ${maxLineBytes} bytes`);
+      const block = heldBytes === 0 ? head : concatBytes([...held, head], heldBytes + end);
+      held = [];
+      heldBytes = 0;
+      if (end < chunk.length) hold(copyOf(chunk.subarray(end)));
+      return block;
+    },
+    rest: () => concatBytes(held, heldBytes),
+  };
+}
+
+/** A held piece outlives the caller's chunk. Not `slice`, which on a Buffer gives a view. */
+function copyOf(bytes: Uint8Array): Uint8Array {
+  return new Uint8Array(bytes);
+}
+
+/** The lines of a block, without their LF. Views, not copies. */
+export function* linesOf(block: Uint8Array): Generator<Uint8Array> {
+  let start = 0;
+  while (start < block.length) {
+    const end = block.indexOf(LF, start);
+    if (end === -1) {
+      yield block.subarray(start);
+      return;
+    }
+    yield block.subarray(start, end);
+    start = end + 1;
+  }
+}
+
+export function concatBytes(parts: readonly Uint8Array[], totalBytes?: number): Uint8Array {
+  const total = totalBytes ?? parts.reduce((sum, part) => sum + part.length, 0);
+  const all = new Uint8Array(total);
+  let at = 0;
+  for (const part of parts) {
+    all.set(part, at);
+    at += part.length;
+  }
+  return all;
+}

@@ -1,0 +1,238 @@
+/**
+ * The public operations, each declared once. Wires are made from this table: HTTP routes and OpenAPI in the server,
+ * JSON-RPC methods for the desktop.
+ */
+import * as v from 'valibot';
+import { operation } from './operation.ts';
+import * as agents from './schemas/agent.ts';
+import { agentName, count, env, id, nextCursor, page, seq, time } from './schemas/common.ts';
+import * as platform from './schemas/platform.ts';
+import * as sessions from './schemas/session.ts';
+import { sessionStatuses } from './statuses.ts';
+
+const MiB = 1024 * 1024;
+const sessionId = id('session');
+const sessionResult = v.object({ session: sessions.session });
+
+export const operations = {
+  'health.show': operation({
+    kind: 'unary',
+    summary: 'Whether the server works, and how much room it has',
+    role: 'public',
+    rest: { method: 'GET', path: '/health' },
+    params: v.strictObject({}),
+    result: platform.health,
+  }),
+  'metrics.show': operation({
+    kind: 'text',
+    summary: 'Metrics in the Prometheus text format',
+    role: 'client',
+    rest: { method: 'GET', path: '/metrics' },
+    params: v.strictObject({}),
+    result: v.string(),
+  }),
+
+  'agent.deploy': operation({
+    kind: 'unary',
+    summary: 'Store an agent folder; a new version when its content differs',
+    role: 'client',
+    rest: { method: 'POST', path: '/api/agents', status: 201, maxBodyBytes: 64 * MiB },
+    params: v.strictObject({
+      name: agentName,
+      files: v.array(agents.agentFile),
+      env: v.optional(env),
+      allowSecretEnv: v.optional(v.boolean()),
+      executorProfile: v.optional(v.string()),
+      demands: v.optional(agents.demands),
+    }),
+    result: v.object({ agent: agents.agent }),
+  }),
+  'agent.list': operation({
+    kind: 'unary',
+    summary: 'List agents',
+    role: 'client',
+    rest: { method: 'GET', path: '/api/agents' },
+    params: v.strictObject(page),
+    result: v.object({ agents: v.array(agents.agent), nextCursor }),
+  }),
+  'agent.show': operation({
+    kind: 'unary',
+    summary: 'One agent with its versions',
+    role: 'client',
+    rest: { method: 'GET', path: '/api/agents/:name' },
+    params: v.strictObject({ name: agentName }),
+    result: v.object({ agent: agents.agentWithVersions }),
+  }),
+  'agent.delete': operation({
+    kind: 'unary',
+    summary: 'Remove an agent and its versions; refused while sessions live',
+    role: 'client',
+    rest: { method: 'DELETE', path: '/api/agents/:name' },
+    params: v.strictObject({ name: agentName }),
+    result: v.object({ agent: agents.agent }),
+  }),
+
+  'session.create': operation({
+    kind: 'unary',
+    summary: 'Open a session; answers when its sandbox is ready',
+    role: 'client',
+    rest: { method: 'POST', path: '/api/sessions', status: 201, maxBodyBytes: 4 * MiB },
+    params: v.strictObject(sessions.newSession),
+    result: sessionResult,
+  }),
+  'session.list': operation({
+    kind: 'unary',
+    summary: 'List sessions, newest first',
+    role: 'client',
+    rest: { method: 'GET', path: '/api/sessions' },
+    params: v.strictObject({
+      agent: v.optional(agentName),
+      status: v.optional(v.picklist(sessionStatuses)),
+      ...page,
+    }),
+    result: v.object({ sessions: v.array(sessions.session), nextCursor }),
+  }),
+  'session.show': operation({
+    kind: 'unary',
+    summary: 'One session',
+    role: 'client',
+    rest: { method: 'GET', path: '/api/sessions/:sessionId' },
+    params: v.strictObject({ sessionId }),
+    result: sessionResult,
+  }),
+  'session.send': operation({
+    kind: 'stream',
+    summary: 'Send a message; streams its turn, or answers 202 with the turn when JSON is asked for',
+    role: 'client',
+    rest: {
+      method: 'POST',
+      path: '/api/sessions/:sessionId/messages',
+      jsonStatus: 202,
+      headers: { idempotencyKey: 'idempotency-key' },
+      maxBodyBytes: 64 * MiB,
+    },
+    params: v.strictObject({
+      sessionId,
+      ...sessions.newMessage,
+      idempotencyKey: v.optional(v.pipe(v.string(), v.minLength(1), v.maxLength(255))),
+    }),
+    result: v.object({ turn: sessions.turn }),
+  }),
+  'session.events': operation({
+    kind: 'stream',
+    summary: 'The log: replay after a seq, then live (SSE); or one page of it (JSON)',
+    role: 'client',
+    rest: {
+      method: 'GET',
+      path: '/api/sessions/:sessionId/events',
+      headers: { lastEventId: 'last-event-id' },
+      jsonFirst: true,
+    },
+    params: v.strictObject({
+      sessionId,
+      after: v.optional(seq),
+      lastEventId: v.optional(v.pipe(v.string(), v.regex(/^\d{1,15}$/, 'must be a seq'))),
+      ...page,
+    }),
+    result: v.object({ events: v.array(sessions.sessionEvent), nextCursor }),
+  }),
+  'session.interrupt': operation({
+    kind: 'unary',
+    summary: 'Stop the running turn, and the queued ones too when asked; the session stays',
+    role: 'client',
+    rest: { method: 'POST', path: '/api/sessions/:sessionId/interrupt' },
+    params: v.strictObject({ sessionId, queued: v.optional(v.boolean(), false) }),
+    result: sessionResult,
+  }),
+  'session.end': operation({
+    kind: 'unary',
+    summary: 'End a session; its log stays readable unless it is purged',
+    role: 'client',
+    rest: { method: 'DELETE', path: '/api/sessions/:sessionId' },
+    params: v.strictObject({ sessionId, purge: v.optional(v.boolean(), false) }),
+    result: sessionResult,
+  }),
+  'session.exec': operation({
+    kind: 'stream',
+    summary: 'Run a shell command in the sandbox; streams its output, or answers with all of it as JSON',
+    role: 'client',
+    rest: { method: 'POST', path: '/api/sessions/:sessionId/exec' },
+    params: v.strictObject({
+      sessionId,
+      command: v.pipe(v.string(), v.minLength(1), v.maxLength(128 * 1024)),
+      timeoutMs: v.optional(v.pipe(count, v.minValue(1), v.maxValue(24 * 3600_000))),
+      cwd: v.optional(v.pipe(v.string(), v.minLength(1), v.maxLength(1024))),
+    }),
+    result: platform.execResult,
+  }),
+
+  'session.files.list': operation({
+    kind: 'unary',
+    summary: 'List what is in the workspace, at any depth',
+    role: 'client',
+    rest: { method: 'GET', path: '/api/sessions/:sessionId/files' },
+    params: v.strictObject({ sessionId, prefix: v.optional(v.string()), ...page }),
+    result: v.object({ files: v.array(platform.workspaceFile), nextCursor }),
+  }),
+  'session.files.read': operation({
+    kind: 'bytes',
+    summary: 'Read a workspace file',
+    role: 'client',
+    rest: { method: 'GET', path: '/api/sessions/:sessionId/files/*path', bytes: 'out' },
+    params: v.strictObject({ sessionId, path: v.string() }),
+    result: v.unknown(),
+  }),
+  'session.files.write': operation({
+    kind: 'bytes',
+    summary: 'Write a workspace file',
+    role: 'client',
+    rest: { method: 'PUT', path: '/api/sessions/:sessionId/files/*path', bytes: 'in' },
+    params: v.strictObject({ sessionId, path: v.string() }),
+    result: v.object({ file: v.object({ path: v.string(), sizeBytes: count, created: v.boolean() }) }),
+  }),
+  'session.files.delete': operation({
+    kind: 'unary',
+    summary: 'Remove a workspace file or folder',
+    role: 'client',
+    rest: { method: 'DELETE', path: '/api/sessions/:sessionId/files/*path' },
+    params: v.strictObject({ sessionId, path: v.string() }),
+    result: v.object({ path: v.string() }),
+  }),
+
+  'key.create': operation({
+    kind: 'unary',
+    summary: 'Make an API key; the secret is in this answer and never again',
+    role: 'admin',
+    rest: { method: 'POST', path: '/api/keys', status: 201 },
+    params: v.strictObject({
+      role: v.picklist(platform.roles),
+      tenant: v.optional(platform.tenant),
+      name: v.optional(v.pipe(v.string(), v.maxLength(256))),
+      expiresAt: v.optional(time),
+    }),
+    result: v.object({ key: platform.key, secret: v.string() }),
+  }),
+  'key.list': operation({
+    kind: 'unary',
+    summary: 'List API keys, never their secrets',
+    role: 'admin',
+    rest: { method: 'GET', path: '/api/keys' },
+    params: v.strictObject(page),
+    result: v.object({ keys: v.array(platform.key), nextCursor }),
+  }),
+  'key.delete': operation({
+    kind: 'unary',
+    summary: 'Revoke an API key at once',
+    role: 'admin',
+    rest: { method: 'DELETE', path: '/api/keys/:keyId' },
+    params: v.strictObject({ keyId: id('key') }),
+    result: v.object({ key: platform.key }),
+  }),
+} as const;
+
+export type OperationName = keyof typeof operations;
+/** What a caller writes: defaults may be left out. */
+export type OperationInput<N extends OperationName> = v.InferInput<(typeof operations)[N]['params']>;
+/** What the server works with: parsed, defaults filled in. */
+export type OperationParams<N extends OperationName> = v.InferOutput<(typeof operations)[N]['params']>;
+export type OperationResult<N extends OperationName> = v.InferOutput<(typeof operations)[N]['result']>;

@@ -1,0 +1,164 @@
+/**
+ * How coordinator and runner talk, whatever the link (local, http, grpc): the types of what crosses it. The
+ * coordinator owns sessions and the log; the runner owns sandboxes. Every call carries the epoch of its
+ * assignment, and an older one is refused with `stale_epoch` (I6).
+ */
+
+export type RunnerLink = {
+  readonly runnerId: string;
+  /**
+   * Makes a sandbox and answers when its bridge answered `initialize`. The same jobId again gives the same
+   * answer. Rejects with `sandbox_failed`, `executor_failed`, `no_capacity` or `stale_epoch`.
+   */
+  createSandbox(request: CreateSandbox): Promise<void>;
+  /** Ends the sandbox; its files stay when `keep`. Nothing happens to what is already gone. */
+  deleteSandbox(request: DeleteSandbox): Promise<void>;
+  /** Removes the files of every workspace that is not in `keep` and has no sandbox. */
+  sweep(request: { keep: readonly string[] }): Promise<void>;
+  /**
+   * Runs one command in a sandbox. The iterator pulls: what it does not take waits in the runner, then in the
+   * executor (backpressure end to end, I9). Ends after an `end` event, always. Leaving the iterator early does
+   * not stop the command; `cancel` does.
+   */
+  command(request: SandboxCommand): AsyncIterable<CommandEvent>;
+  /** Interrupts a running command: it still ends with its `end`. */
+  cancel(request: { sandboxId: string; epoch: number; commandId: string }): Promise<void>;
+  /** Told once for each sandbox that ended without being asked to. */
+  onSandboxEnded(listener: (ended: SandboxEnded) => void): void;
+  readonly files: SandboxFiles;
+};
+
+export type CreateSandbox = { jobId: string; epoch: number; traceparent?: string; sandbox: SandboxRequest };
+
+export type SandboxRequest = {
+  id: string;
+  sessionId?: string;
+  tenant: string;
+  /** Content hash of the agent version whose folder fills a new workspace; absent for a bare sandbox. */
+  agentHash?: string;
+  /** Whose files it works on: workspace and home outlive the sandbox under this id, on this runner. */
+  workspaceId: string;
+  /** Begin with a copy of the agent folder; otherwise the files must be there (`sandbox_failed`). */
+  fresh: boolean;
+  executor: ExecutorSettings;
+  /** The conversation to go on with: the bridge gets `resume` before its first query. */
+  executorSessionId?: string;
+  env: Record<string, string>;
+  limits?: Partial<ResourceLimits>;
+};
+
+/** What the bridge is told in `initialize`: which executor to drive, and with what. */
+export type ExecutorSettings = {
+  kind: 'claude' | 'program';
+  /** `program`: what to start, relative to the workspace. */
+  command?: readonly string[];
+  model?: string;
+  systemPrompt?: string;
+  permissionMode?: string;
+  allowedTools?: readonly string[];
+  disallowedTools?: readonly string[];
+  mcpServers?: Record<string, unknown>;
+};
+
+export type ResourceLimits = {
+  memoryMb: number;
+  cpu: number;
+  processes: number;
+  diskMb: number;
+  openFiles: number;
+  wallTimeMs: number;
+};
+
+export type DeleteSandbox = {
+  sandboxId: string;
+  workspaceId: string;
+  epoch: number;
+  cause: string;
+  keep: boolean;
+};
+
+export type SandboxCommand = {
+  sandboxId: string;
+  epoch: number;
+  commandId: string;
+  traceparent?: string;
+  command: BridgeCommand;
+};
+
+/** What runs in a sandbox as a command (protocols §1). `content` is a string or content blocks, passed on as received. */
+export type BridgeCommand =
+  | { method: 'query'; params: { turnId: string; content: unknown; options: QueryOptions } }
+  | { method: 'exec'; params: { command: string; cwd?: string; timeoutMs?: number } };
+
+export type QueryOptions = {
+  model?: string;
+  maxTurns?: number;
+  maxBudgetUsd?: number;
+  outputFormat?: unknown;
+  includePartialMessages?: boolean;
+};
+
+export type CommandEvent =
+  /** `count` messages, numbered from `firstLine`; `bytes` is their JSON, each ended by LF (I3). */
+  | { kind: 'messages'; firstLine: number; count: number; bytes: Uint8Array }
+  /** What the executor wrote to its stderr; bounded. */
+  | { kind: 'log'; text: string }
+  | { kind: 'output'; stream: 'stdout' | 'stderr'; text: string }
+  | CommandEnd;
+
+export type CommandEnd = {
+  kind: 'end';
+  status: 'completed' | 'failed' | 'interrupted';
+  /** Why, when it did not complete (I10). */
+  cause?: string;
+  detail?: string;
+  executorSessionId?: string;
+  usage?: Record<string, unknown>;
+  /** `exec` only. */
+  exitCode?: number | null;
+  timedOut?: boolean;
+  /** The command ended because its sandbox did; `cause` says why. */
+  sandboxEnded?: boolean;
+};
+
+export type SandboxEnded = {
+  sandboxId: string;
+  sessionId?: string;
+  epoch: number;
+  cause: string;
+  detail: string;
+};
+
+/** Workspace files, whether a sandbox works on them or not. */
+export type SandboxFiles = {
+  read(request: FileRequest): Promise<FileContent>;
+  write(
+    request: FileRequest & { content: AsyncIterable<Uint8Array> },
+  ): Promise<{ sizeBytes: number; created: boolean }>;
+  remove(request: FileRequest): Promise<void>;
+  list(request: { workspaceId: string; prefix?: string; limit: number; cursor?: string }): Promise<FilePage>;
+};
+
+export type FileRequest = { workspaceId: string; path: string };
+export type FileContent = { sizeBytes: number; modifiedAt: string; content: AsyncIterable<Uint8Array> };
+export type FilePage = { files: WorkspaceFile[]; nextCursor: string | null };
+export type WorkspaceFile = {
+  path: string;
+  type: 'file' | 'directory' | 'symlink' | 'other';
+  sizeBytes: number;
+  mode: number;
+  modifiedAt: string;
+};
+
+/**
+ * Where a runner gets agent folders from: by content hash, over its link. It verifies what it gets, and holds no
+ * credential of the blob store.
+ */
+export type AgentSource = {
+  manifest(request: { tenant: string; hash: string }): Promise<AgentManifest>;
+  file(request: { tenant: string; hash: string }): Promise<Uint8Array>;
+};
+
+/** An agent version: its files by SHA-256 (hex) of their content. Its own hash is `agentHash` of this. */
+export type AgentManifest = { files: AgentFileEntry[] };
+export type AgentFileEntry = { path: string; hash: string; sizeBytes: number; executable: boolean };

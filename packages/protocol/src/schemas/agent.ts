@@ -1,0 +1,70 @@
+import * as v from 'valibot';
+import { agentName, count, env, jsonObject, label, time } from './common.ts';
+
+/** A file of an agent folder; `content` is strict base64. */
+export const agentFile = v.strictObject({
+  path: v.string(),
+  content: v.string(),
+  /** Owner may execute it; everything else about modes is Atoll's. */
+  executable: v.optional(v.boolean(), false),
+});
+
+export const demands = v.strictObject({
+  labels: v.optional(v.record(label, label)),
+  executorProfile: v.optional(label),
+  driver: v.optional(label),
+  memoryMb: v.optional(v.pipe(count, v.minValue(1))),
+});
+
+export const limits = v.strictObject({
+  memoryMb: v.optional(v.pipe(count, v.minValue(64), v.maxValue(1024 * 1024))),
+  cpu: v.optional(v.pipe(v.number(), v.minValue(0.05), v.maxValue(1024))),
+  processes: v.optional(v.pipe(count, v.minValue(16), v.maxValue(100_000))),
+  diskMb: v.optional(v.pipe(count, v.minValue(1), v.maxValue(16 * 1024 * 1024))),
+  openFiles: v.optional(v.pipe(count, v.minValue(64), v.maxValue(1_048_576))),
+  wallTimeMs: v.optional(v.pipe(count, v.minValue(1000))),
+});
+
+const command = v.pipe(v.array(v.pipe(v.string(), v.minLength(1))), v.minLength(1), v.maxLength(64));
+
+/** How an agent folder names its executor: by kind alone, or with what the kind needs. */
+export const executor = v.union([
+  v.picklist(['claude']),
+  v.strictObject({ kind: v.literal('claude') }),
+  v.strictObject({ kind: v.literal('program'), command }),
+]);
+
+/** `atoll.json` in an agent folder. */
+export const agentConfig = v.strictObject({
+  $schema: v.optional(v.string()),
+  executor: v.optional(executor),
+  executorProfile: v.optional(label),
+  demands: v.optional(demands),
+  limits: v.optional(limits),
+  env: v.optional(env),
+  /** Values in `env` may look like secrets: they are none. */
+  allowSecretEnv: v.optional(v.boolean()),
+  model: v.optional(label),
+  permissionMode: v.optional(label),
+});
+export type AgentConfig = v.InferOutput<typeof agentConfig>;
+
+export const agentVersion = v.object({
+  version: count,
+  hash: v.string(),
+  files: count,
+  sizeBytes: count,
+  settings: jsonObject,
+  createdAt: time,
+});
+
+export const agent = v.object({
+  name: agentName,
+  /** The latest version. */
+  version: count,
+  hash: v.string(),
+  createdAt: time,
+  updatedAt: time,
+});
+export type Agent = v.InferOutput<typeof agent>;
+export const agentWithVersions = v.object({ ...agent.entries, versions: v.array(agentVersion) });

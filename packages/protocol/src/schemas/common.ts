@@ -1,0 +1,48 @@
+import * as v from 'valibot';
+import { type IdKind, idPattern } from '../ids.ts';
+
+/** Pieces that every operation is put together from. */
+
+export const id = (kind: IdKind) => v.pipe(v.string(), v.regex(idPattern(kind), `must be a ${kind} id`));
+
+export const agentName = v.pipe(
+  v.string(),
+  v.regex(
+    /^[a-z0-9][a-z0-9._-]{0,63}$/,
+    'must be 1-64 of a-z, 0-9, ".", "_", "-", and begin with a letter or digit',
+  ),
+);
+
+export const time = v.pipe(v.string(), v.isoTimestamp('must be an ISO 8601 time'));
+export const count = v.pipe(v.number(), v.integer(), v.minValue(0));
+export const seq = v.pipe(v.number(), v.integer(), v.minValue(0), v.maxValue(Number.MAX_SAFE_INTEGER));
+
+const shortText = (max: number) =>
+  v.pipe(v.string(), v.maxLength(max, `must have at most ${max} characters`));
+export const label = shortText(256);
+export const text = shortText(1024 * 1024);
+
+/** Names of environment variables; values without NUL, which no process environment can hold. */
+export const env = v.pipe(
+  v.record(
+    v.pipe(v.string(), v.regex(/^[A-Za-z_][A-Za-z0-9_]{0,127}$/, 'must be a variable name')),
+    v.pipe(
+      shortText(32 * 1024),
+      v.check((value) => !value.includes('\0'), 'must not hold NUL'),
+    ),
+  ),
+  v.check((entries) => Object.keys(entries).length <= 256, 'at most 256 variables'),
+);
+
+export const jsonObject = v.record(v.string(), v.unknown());
+
+/** `limit` and `cursor` of every list. */
+export const page = {
+  limit: v.optional(v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(1000)), 100),
+  cursor: v.optional(shortText(1024)),
+};
+
+export const nextCursor = v.nullable(v.string());
+
+/** Why something ended: a code, and a sentence for people (I10). */
+export const cause = { cause: v.nullable(v.string()), detail: v.nullable(v.string()) };

@@ -1,0 +1,84 @@
+import * as v from 'valibot';
+import { sessionStatuses, turnStatuses } from '../statuses.ts';
+import { demands } from './agent.ts';
+import { agentName, cause, count, env, id, jsonObject, label, seq, text, time } from './common.ts';
+
+export const permissionMode = v.picklist(['default', 'acceptEdits', 'bypassPermissions', 'plan', 'dontAsk']);
+
+const toolNames = v.pipe(v.array(label), v.maxLength(1000));
+
+/** What a session is made with. Values here win over the agent's own. */
+export const newSession = {
+  agent: agentName,
+  version: v.optional(v.pipe(count, v.minValue(1))),
+  model: v.optional(label),
+  systemPrompt: v.optional(text),
+  permissionMode: v.optional(permissionMode),
+  allowedTools: v.optional(toolNames),
+  disallowedTools: v.optional(toolNames),
+  mcpServers: v.optional(jsonObject),
+  env: v.optional(env),
+  allowSecretEnv: v.optional(v.boolean()),
+  metadata: v.optional(jsonObject),
+  demands: v.optional(demands),
+};
+
+/** A user message: text, or content blocks that are handed to the executor as they are. */
+export const messageContent = v.union([
+  v.pipe(v.string(), v.minLength(1, 'must not be empty')),
+  v.pipe(v.array(v.looseObject({ type: v.string() })), v.minLength(1), v.maxLength(1000)),
+]);
+
+export const newMessage = {
+  content: messageContent,
+  model: v.optional(label),
+  maxTurns: v.optional(v.pipe(count, v.minValue(1))),
+  maxBudgetUsd: v.optional(v.pipe(v.number(), v.minValue(0))),
+  outputFormat: v.optional(jsonObject),
+  includePartialMessages: v.optional(v.boolean()),
+  when: v.optional(v.picklist(['queue', 'now']), 'queue'),
+};
+
+export const turn = v.object({
+  id: id('turn'),
+  sessionId: id('session'),
+  status: v.picklist(turnStatuses),
+  ...cause,
+  inputSeq: seq,
+  doneSeq: v.nullable(seq),
+  usage: v.nullable(jsonObject),
+  createdAt: time,
+  endedAt: v.nullable(time),
+});
+export type Turn = v.InferOutput<typeof turn>;
+
+export const binding = v.object({
+  executorSessionId: v.nullable(v.string()),
+  projectDir: v.nullable(v.string()),
+  hostname: v.nullable(v.string()),
+  executorProfile: v.nullable(v.string()),
+});
+
+export const session = v.object({
+  id: id('session'),
+  agent: agentName,
+  agentVersion: count,
+  status: v.picklist(sessionStatuses),
+  ...cause,
+  usage: jsonObject,
+  lastSeq: seq,
+  runnerId: v.nullable(v.string()),
+  sandboxId: v.nullable(v.string()),
+  /** The running turn's id. */
+  turn: v.nullable(v.string()),
+  queuedTurns: count,
+  binding,
+  metadata: jsonObject,
+  createdAt: time,
+  updatedAt: time,
+  endedAt: v.nullable(time),
+});
+export type Session = v.InferOutput<typeof session>;
+
+export const sessionEvent = v.object({ seq, time, event: v.string(), data: v.unknown() });
+export type SessionEvent = v.InferOutput<typeof sessionEvent>;

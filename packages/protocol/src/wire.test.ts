@@ -1,0 +1,26 @@
+import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
+import { test } from 'node:test';
+import { eventSchemas } from './events.ts';
+import { jsonSchema } from './openapi.ts';
+import type { Operation } from './operation.ts';
+import { operations } from './operations.ts';
+import { agentConfig } from './schemas/agent.ts';
+import { PROTOCOL_VERSION, protocolVersions } from './wire.ts';
+
+test('the wire schemas are those of the latest protocol version', () => {
+  const table: Record<string, unknown> = {};
+  for (const [name, { params, result, rest, kind, role }] of Object.entries(
+    operations as Record<string, Operation>,
+  ))
+    table[name] = { params: jsonSchema(params), result: jsonSchema(result), rest, kind, role };
+  const events = Object.entries(eventSchemas).map(([name, schema]) => [name, jsonSchema(schema)]);
+  const all = JSON.stringify({ table, events, agentConfig: jsonSchema(agentConfig) });
+  const latest = protocolVersions.at(-1);
+  assert.equal(latest?.version, PROTOCOL_VERSION);
+  assert.equal(
+    createHash('sha256').update(all).digest('hex').slice(0, 16),
+    latest?.hash,
+    'the wire changed: add a version to protocolVersions that says why (before the first release: set the hash)',
+  );
+});
