@@ -1,0 +1,67 @@
+/** What an agent version says about how it is run: its `atoll.json`, under what came with the deployment. */
+import { AtollError } from '@atoll/protocol/errors';
+import { parse } from '@atoll/protocol/parse';
+import type { ExecutorSettings, ResourceLimits } from '@atoll/protocol/runner-link';
+import { type AgentConfig, agentConfig } from '@atoll/protocol/schemas/agent';
+import type { Demands } from '../scheduler/scheduler.ts';
+import { refuseSecrets } from './secrets.ts';
+
+export type AgentSettings = {
+  executor: ExecutorSettings;
+  env: Record<string, string>;
+  limits: Partial<ResourceLimits>;
+  demands: Demands;
+  model?: string;
+  permissionMode?: string;
+};
+
+export type DeployedSettings = {
+  env?: Record<string, string> | undefined;
+  allowSecretEnv?: boolean | undefined;
+  executorProfile?: string | undefined;
+  demands?: Demands | undefined;
+};
+
+/** Body over `atoll.json`. Throws `invalid_agent`, `secret_in_env`. */
+export function agentSettings(config: AgentConfig, body: DeployedSettings): AgentSettings {
+  const env = { ...config.env, ...body.env };
+  if (!(body.allowSecretEnv ?? config.allowSecretEnv ?? false)) refuseSecrets(env);
+  const executorProfile = body.executorProfile ?? config.executorProfile;
+  return {
+    executor: executorOf(config),
+    env,
+    limits: defined(config.limits ?? {}),
+    demands: defined({
+      ...config.demands,
+      ...body.demands,
+      ...(executorProfile === undefined ? {} : { executorProfile }),
+    }),
+    ...(config.model === undefined ? {} : { model: config.model }),
+    ...(config.permissionMode === undefined ? {} : { permissionMode: config.permissionMode }),
+  };
+}
+
+/** Parses the bytes of an `atoll.json`; throws `invalid_agent` with what is wrong in it. */
+export function parseAgentConfig(bytes: Uint8Array): AgentConfig {
+  let value: unknown;
+  try {
+    value = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
+  } catch (error) {
+    throw new AtollError(
+      'invalid_agent',
+      `atoll.json: ${error instanceof Error ? error.message : 'not JSON'}`,
+    );
+  }
+  return parse(agentConfig, value, { code: 'invalid_agent', what: 'atoll.json' });
+}
+
+function executorOf({ executor = 'claude' }: AgentConfig): ExecutorSettings {
+  return typeof executor === 'string' ? { kind: executor } : executor;
+}
+
+/** Without the members that are there but undefined. */
+function defined<T extends object>(value: T): { [K in keyof T]?: Exclude<T[K], undefined> } {
+  return Object.fromEntries(Object.entries(value).filter(([, held]) => held !== undefined)) as {
+    [K in keyof T]?: Exclude<T[K], undefined>;
+  };
+}

@@ -1,0 +1,77 @@
+/** What every BlobStore must do. */
+
+import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
+import { test } from 'node:test';
+import type { BlobStore } from './blob-store.ts';
+
+export type BlobStoreUnderTest = {
+  blobs: BlobStore;
+  /** Changes the stored bytes behind the store's back. */
+  rot(tenant: string, hash: string): Promise<void>;
+};
+
+export function blobStoreContract(name: string, make: () => Promise<BlobStoreUnderTest>): void {
+  const bytes = new TextEncoder().encode('some bytes\0é');
+  const hash = createHash('sha256').update(bytes).digest('hex');
+
+  test(`${name}: gives back the bytes under their SHA-256`, async () => {
+    const { blobs } = await make();
+    assert.equal(await blobs.put('a', bytes), hash);
+    assert.equal(await blobs.put('a', bytes), hash);
+    assert.deepEqual(new Uint8Array(await blobs.get('a', hash)), bytes);
+    assert.equal(await blobs.has('a', hash), true);
+  });
+
+  test(`${name}: holds an empty blob and a big one`, async () => {
+    const { blobs } = await make();
+    for (const content of [new Uint8Array(), new Uint8Array(5_000_000).fill(7)]) {
+      const put = await blobs.put('a', content);
+      assert.ok(Buffer.from(content).equals(await blobs.get('a', put)));
+    }
+  });
+
+  test(`${name}: tenants are walls, whatever they are called (I12)`, async () => {
+    const { blobs } = await make();
+    const tenants = ['a', 'A', 'b', '..', '.', '', 'a/b', 'a\\b', 't-a', 'é', 'x'.repeat(300)];
+    for (const [index, tenant] of tenants.entries()) {
+      const own = await blobs.put(tenant, Buffer.from(`of ${index}`));
+      for (const other of tenants) assert.equal(await blobs.has(other, own), other === tenant);
+      await assert.rejects(blobs.get(`${tenant}x`, own), { code: 'not_found' });
+    }
+  });
+
+  test(`${name}: a hash that is none leads nowhere (I11)`, async () => {
+    const { blobs } = await make();
+    for (const bad of ['', '../../etc/passwd', hash.toUpperCase(), `${hash}/`, hash.slice(1)]) {
+      assert.equal(await blobs.has('a', bad), false);
+      await assert.rejects(blobs.get('a', bad), { code: 'not_found' });
+      await blobs.delete('a', bad);
+    }
+  });
+
+  test(`${name}: a deleted blob is gone, and deleting again is no error`, async () => {
+    const { blobs } = await make();
+    await blobs.put('a', bytes);
+    await blobs.delete('a', hash);
+    await blobs.delete('a', hash);
+    assert.equal(await blobs.has('a', hash), false);
+    await assert.rejects(blobs.get('a', hash), { code: 'not_found' });
+    assert.equal(await blobs.put('a', bytes), hash);
+    assert.equal(await blobs.has('a', hash), true);
+  });
+
+  test(`${name}: the same content put many times at once`, async () => {
+    const { blobs } = await make();
+    const hashes = await Promise.all(Array.from({ length: 20 }, () => blobs.put('a', bytes)));
+    assert.deepEqual(new Set(hashes), new Set([hash]));
+    assert.deepEqual(new Uint8Array(await blobs.get('a', hash)), bytes);
+  });
+
+  test(`${name}: rotten bytes are not handed out`, async () => {
+    const { blobs, rot } = await make();
+    await blobs.put('a', bytes);
+    await rot('a', hash);
+    await assert.rejects(blobs.get('a', hash), { code: 'storage_failed' });
+  });
+}

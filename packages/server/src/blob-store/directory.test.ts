@@ -1,0 +1,55 @@
+import assert from 'node:assert/strict';
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, test } from 'node:test';
+import { blobStoreContract } from './blob-store.contract.ts';
+import { createDirectoryBlobStore } from './directory.ts';
+
+const root = mkdtempSync(join(tmpdir(), 'atoll-blobs-'));
+after(() => rmSync(root, { recursive: true, force: true }));
+let made = 0;
+
+function makeDirectory(): string {
+  const directory = join(root, String(made++), 'blobs');
+  mkdirSync(directory, { recursive: true });
+  return directory;
+}
+
+blobStoreContract('directory', async () => {
+  const directory = makeDirectory();
+  return {
+    blobs: createDirectoryBlobStore(directory),
+    rot: async (tenant, hash) =>
+      writeFileSync(join(directory, `t-${tenant}`, hash.slice(0, 2), hash), 'something else'),
+  };
+});
+
+test('directory: two stores on one folder put the same content', async () => {
+  const directory = makeDirectory();
+  const stores = [createDirectoryBlobStore(directory), createDirectoryBlobStore(directory)];
+  const content = Buffer.from('shared');
+  const [first, second] = await Promise.all(stores.map((blobs) => blobs.put('a', content)));
+  assert.equal(first, second);
+});
+
+test('directory: only the owner can read, and nothing temporary is left', async () => {
+  const directory = makeDirectory();
+  mkdirSync(join(directory, 'tmp'));
+  const left = join(directory, 'tmp', 'left-by-a-crash');
+  writeFileSync(left, 'half');
+  utimesSync(left, 0, 0);
+  const hash = await createDirectoryBlobStore(directory).put('a', Buffer.from('x'));
+  const shard = join(directory, 't-a', hash.slice(0, 2));
+  assert.equal(statSync(join(shard, hash)).mode & 0o777, 0o600);
+  assert.equal(statSync(shard).mode & 0o777, 0o700);
+  assert.deepEqual(readdirSync(join(directory, 'tmp')), []);
+});
+
+test('directory: what the file system refuses is storage_failed', async () => {
+  const directory = makeDirectory();
+  writeFileSync(join(directory, 'tmp'), 'a file where the folder should be');
+  await assert.rejects(createDirectoryBlobStore(directory).put('a', Buffer.from('x')), {
+    code: 'storage_failed',
+  });
+});

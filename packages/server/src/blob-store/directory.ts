@@ -1,0 +1,142 @@
+/**
+ * Blobs as files: `<directory>/<tenant>/<first two digits>/<hash>`, folders 0700, files 0600. A blob appears whole or
+ * not at all: it is written to `<directory>/tmp`, fsynced, renamed, and the folders that changed are fsynced.
+ */
+
+import { createHash, randomUUID } from 'node:crypto';
+import { type FileHandle, mkdir, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { AtollError } from '@atoll/protocol/errors';
+import type { BlobStore } from './blob-store.ts';
+
+const LEFT_BEHIND_MS = 60 * 60_000;
+const HASH = /^[0-9a-f]{64}$/;
+/** What stays readable in a folder's name; a longer or odder tenant is stored under its own hash. */
+const PLAIN_TENANT = /^[a-z0-9_-]{1,64}$/;
+
+export function createDirectoryBlobStore(directory: string): BlobStore {
+  const temporary = join(directory, 'tmp');
+  const writing = new Map<string, Promise<void>>();
+  let prepared: Promise<void> | undefined;
+
+  const pathOf = (tenant: string, hash: string) => join(directory, folderOf(tenant), hash.slice(0, 2), hash);
+
+  async function write(path: string, content: Uint8Array): Promise<void> {
+    prepared ??= prepare(temporary);
+    await prepared;
+    await makeFolder(dirname(path), directory);
+    // Also when the blob is there already: whoever renamed it may have been killed before this fsync.
+    if (!(await isThere(path))) await writeWhole(path, join(temporary, randomUUID()), content);
+    await syncFolder(dirname(path));
+  }
+
+  return {
+    async put(tenant, content) {
+      const hash = hashOf(content);
+      const path = pathOf(tenant, hash);
+      const same = writing.get(path) ?? write(path, content).finally(() => writing.delete(path));
+      writing.set(path, same);
+      await storing(same);
+      return hash;
+    },
+    async get(tenant, hash) {
+      if (!HASH.test(hash)) throw notFound(hash);
+      const content = await storing(readIfThere(pathOf(tenant, hash)));
+      if (content === undefined) throw notFound(hash);
+      if (hashOf(content) !== hash)
+        throw new AtollError('storage_failed', `The blob ${hash} has rotted on disk.`);
+      return content;
+    },
+    async has(tenant, hash) {
+      return HASH.test(hash) && (await storing(isThere(pathOf(tenant, hash))));
+    },
+    async delete(tenant, hash) {
+      if (HASH.test(hash)) await storing(rm(pathOf(tenant, hash), { force: true }));
+    },
+  };
+}
+
+function hashOf(content: Uint8Array): string {
+  return createHash('sha256').update(content).digest('hex');
+}
+
+/** Two tenants never share a folder (I12), and no name leads anywhere else (I11): `t-` or `h-`, then safe signs. */
+function folderOf(tenant: string): string {
+  return PLAIN_TENANT.test(tenant) ? `t-${tenant}` : `h-${hashOf(Buffer.from(tenant))}`;
+}
+
+/** Sweeps what a crash left half written; by age, since another process may be writing right now. */
+async function prepare(temporary: string): Promise<void> {
+  await mkdir(temporary, { recursive: true, mode: 0o700 });
+  for (const name of await readdir(temporary)) {
+    const path = join(temporary, name);
+    const { mtimeMs } = await stat(path);
+    if (mtimeMs < Date.now() - LEFT_BEHIND_MS) await rm(path, { force: true });
+  }
+}
+
+async function writeWhole(path: string, temporaryPath: string, content: Uint8Array): Promise<void> {
+  try {
+    await usingFile(await open(temporaryPath, 'wx', 0o600), async (file) => {
+      await file.writeFile(content);
+      await file.datasync();
+    });
+    await rename(temporaryPath, path);
+  } catch (error) {
+    await rm(temporaryPath, { force: true });
+    throw error;
+  }
+}
+
+/** Makes the folder and makes its name durable, up to the store's own folder. */
+async function makeFolder(folder: string, upTo: string): Promise<void> {
+  if ((await mkdir(folder, { recursive: true, mode: 0o700 })) === undefined) return;
+  for (let at = dirname(folder); at.startsWith(upTo); at = dirname(at)) await syncFolder(at);
+}
+
+async function syncFolder(folder: string): Promise<void> {
+  await usingFile(await open(folder, 'r'), (file) => file.sync());
+}
+
+async function usingFile(file: FileHandle, use: (file: FileHandle) => Promise<void>): Promise<void> {
+  try {
+    await use(file);
+  } finally {
+    await file.close();
+  }
+}
+
+async function readIfThere(path: string): Promise<Uint8Array | undefined> {
+  try {
+    return await readFile(path);
+  } catch (error) {
+    if (isMissing(error)) return undefined;
+    throw error;
+  }
+}
+
+async function isThere(path: string): Promise<boolean> {
+  try {
+    return (await stat(path)).isFile();
+  } catch (error) {
+    if (isMissing(error)) return false;
+    throw error;
+  }
+}
+
+function isMissing(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && error.code === 'ENOENT';
+}
+
+function notFound(hash: string): AtollError {
+  return new AtollError('not_found', `There is no blob ${hash.slice(0, 64)}.`);
+}
+
+async function storing<Result>(work: Promise<Result>): Promise<Result> {
+  try {
+    return await work;
+  } catch (cause) {
+    const reason = cause instanceof Error ? cause.message : String(cause);
+    throw new AtollError('storage_failed', `The blob store failed: ${reason}.`, { cause });
+  }
+}

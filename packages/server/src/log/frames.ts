@@ -1,0 +1,138 @@
+/**
+ * Frames: events as the SSE bytes that log, replay and every subscriber share (I3). A frame is
+ *
+ *   id: <seq>\nevent: <name>\ndata: <one line>\n\n
+ *
+ * Data never holds LF, so an empty line ends a frame and nothing else does: frames are cut without parsing a message.
+ */
+
+import { AtollError } from '@atoll/protocol/errors';
+
+const LF = 0x0a;
+const DIGIT_ZERO = 0x30;
+const ID = Buffer.from('id: ');
+const AFTER_MESSAGE_ID = Buffer.from('\nevent: message\ndata: ');
+const EVENT = Buffer.from('\nevent: ');
+const DATA = Buffer.from('\ndata: ');
+const FRAME_END = Buffer.from('\n\n');
+
+export type Frames = { frames: Uint8Array };
+export type FramedEvent = { seq: number; event: string; data: Uint8Array };
+
+/**
+ * The frames of a block of JSON lines, each ended by LF and without CR, numbered from `firstSeq`.
+ *
+ * The hottest function of the product, so it is written for speed: 6 M events/s of 250 bytes here. One latin1 string
+ * per block does the same up to 64 KiB, but a third with blocks of 1 MB and a ninth with lines of 40 KB.
+ */
+export function frameMessages({ firstSeq, bytes }: { firstSeq: number; bytes: Uint8Array }): Uint8Array {
+  const source = asBuffer(bytes);
+  const ends = lineEnds(source);
+  const perFrame = ID.length + digitsOf(firstSeq + ends.length) + AFTER_MESSAGE_ID.length + 1;
+  const out = Buffer.allocUnsafe(source.length + ends.length * perFrame);
+  let at = 0;
+  let start = 0;
+  let seq = firstSeq;
+  for (const end of ends) {
+    at = put(out, at, ID);
+    at = putNumber(out, at, seq++);
+    at = put(out, at, AFTER_MESSAGE_ID);
+    source.copy(out, at, start, end);
+    at += end - start;
+    out[at++] = LF;
+    start = end;
+  }
+  return out.subarray(0, at);
+}
+
+/** One frame. `data` is JSON text: it and the name hold no line break. */
+export function frameEvent({ seq, event, data }: { seq: number; event: string; data: string }): Uint8Array {
+  if (/[\r\n]/.test(event) || /[\r\n]/.test(data))
+    throw new AtollError('internal', `The event ${JSON.stringify(event)} holds a line break.`);
+  return Buffer.from(`id: ${seq}\nevent: ${event}\ndata: ${data}\n\n`);
+}
+
+/** The frames of every event later than `seq`; a view of the chunk's bytes. */
+export function framesAfter(chunk: Frames, seq: number): Uint8Array {
+  return chunk.frames.subarray(endOf(asBuffer(chunk.frames), seq));
+}
+
+/** The frames of every event up to and with `seq`; a view of the chunk's bytes. */
+export function framesUpTo(chunk: Frames, seq: number): Uint8Array {
+  return chunk.frames.subarray(0, endOf(asBuffer(chunk.frames), seq));
+}
+
+/** The events of a chunk, their data as views of its bytes. */
+export function* eventsOf(chunk: Frames): Generator<FramedEvent> {
+  const frames = asBuffer(chunk.frames);
+  let start = 0;
+  while (start < frames.length) {
+    const end = frameEnd(frames, start);
+    const event = frames.indexOf(EVENT, start);
+    const data = frames.indexOf(DATA, event);
+    yield {
+      seq: seqAt(frames, start),
+      event: frames.toString('utf8', event + EVENT.length, data),
+      data: frames.subarray(data + DATA.length, end - FRAME_END.length),
+    };
+    start = end;
+  }
+}
+
+/** Where the frames up to `seq` end. By the ids and not by counting, since compaction leaves gaps (I2). */
+function endOf(frames: Buffer, seq: number): number {
+  let start = 0;
+  while (start < frames.length && seqAt(frames, start) <= seq) start = frameEnd(frames, start);
+  return start;
+}
+
+function frameEnd(frames: Buffer, start: number): number {
+  const end = frames.indexOf(FRAME_END, start);
+  if (end === -1) throw new AtollError('storage_failed', 'A chunk of the log ends in the middle of a frame.');
+  return end + FRAME_END.length;
+}
+
+function seqAt(frames: Buffer, start: number): number {
+  let seq = 0;
+  for (let at = start + ID.length; at < frames.length && frames[at] !== LF; at++) {
+    const digit = (frames[at] ?? 0) - DIGIT_ZERO;
+    if (digit < 0 || digit > 9) throw new AtollError('storage_failed', 'A frame of the log has no id.');
+    seq = seq * 10 + digit;
+  }
+  return seq;
+}
+
+function lineEnds(bytes: Buffer): number[] {
+  if (bytes.length > 0 && bytes[bytes.length - 1] !== LF)
+    throw new AtollError('internal', 'The last line of a block is not ended.');
+  const ends: number[] = [];
+  for (let at = bytes.indexOf(LF); at !== -1; at = bytes.indexOf(LF, at + 1)) ends.push(at + 1);
+  return ends;
+}
+
+/** A loop: for a few bytes the engine's own copy costs more than the bytes. */
+function put(out: Buffer, at: number, bytes: Buffer): number {
+  for (let i = 0; i < bytes.length; i++) out[at + i] = bytes[i] ?? 0;
+  return at + bytes.length;
+}
+
+function putNumber(out: Buffer, at: number, value: number): number {
+  const end = at + digitsOf(value);
+  let rest = value;
+  for (let i = end - 1; i >= at; i--) {
+    const tens = Math.floor(rest / 10);
+    out[i] = DIGIT_ZERO + rest - tens * 10;
+    rest = tens;
+  }
+  return end;
+}
+
+function digitsOf(value: number): number {
+  let digits = 1;
+  for (let power = 10; value >= power; power *= 10) digits++;
+  return digits;
+}
+
+function asBuffer(bytes: Uint8Array): Buffer {
+  return Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+}

@@ -1,0 +1,49 @@
+import type { Step } from '../store/store.ts';
+
+/**
+ * Events on disk: an append-only chain of chunks per session. A chunk is the SSE frames of a run of events, made
+ * once when they are appended (I3): what is stored is what every reader is sent.
+ * Implementations: `sqlite.ts`, in the same database as the store, so that an append and the rows it changes
+ * are one commit; one contract suite, `log.contract.ts`.
+ */
+export type Log = {
+  /** The step that makes an empty log, or a fork that shares `parent`'s events up to `seq`; for a store commit. */
+  create(log: NewLog): Step;
+  /**
+   * Appends one chunk and runs `also` in the same commit. Resolves when durable (I1), with the commit's time.
+   * Rejects with `stale_epoch` when the log has seen a newer epoch, with `storage_failed` otherwise; then nothing
+   * of it is there.
+   */
+  append(chunk: NewChunk): Promise<{ time: string }>;
+  /**
+   * Chunks in order that hold events after `after`, about `maxBytes` of them (at least one, if there is any);
+   * empty at the end. The first one may begin before `after + 1`: cut it with `framesAfter`. Crosses into parents.
+   */
+  read(range: { logId: string; after: number; maxBytes: number }): Promise<LogChunk[]>;
+  head(logId: string): Promise<LogHead | undefined>;
+};
+
+export type NewLog = {
+  id: string;
+  tenant: string;
+  sessionId: string;
+  epoch: number;
+  createdAt: string;
+  parent?: { logId: string; seq: number };
+};
+
+export type NewChunk = {
+  logId: string;
+  tenant: string;
+  epoch: number;
+  /** Must be the log's last seq + 1. */
+  firstSeq: number;
+  lastSeq: number;
+  frames: Uint8Array;
+  /** The highest runner line in here, when it came from a runner. */
+  line?: number;
+  also?: readonly Step[];
+};
+
+export type LogChunk = { firstSeq: number; lastSeq: number; time: string; frames: Uint8Array };
+export type LogHead = { lastSeq: number; line: number; epoch: number };

@@ -1,0 +1,230 @@
+/**
+ * The live end of one session's log.
+ *
+ * Stages of an event: numbered and framed when it is appended → waits while the previous commit is under way → one
+ * chunk per commit (an idle log commits at once, a busy one batches) → durable → published to readers (I1).
+ *
+ * Every reader is a cursor over the log: what it has not seen comes from the tail in memory when it keeps up, from
+ * disk when it does not. So replay, reconnect (I2) and slow readers (I9) are one path, and none slows a turn.
+ */
+import { AtollError } from '@atoll/protocol/errors';
+import { concatBytes } from '@atoll/protocol/lines';
+import type { Step } from '../store/store.ts';
+import { frameEvent, frameMessages, framesAfter } from './frames.ts';
+import type { Log, LogChunk, LogHead } from './log.ts';
+import { createTail } from './tail.ts';
+
+/** A commit takes at most about this much, so that replies to other sessions in the same commit stay quick. */
+const CHUNK_BYTES = 512 * 1024;
+/** `ready` turns false when more than this waits for the disk. */
+const HIGH_WATER_BYTES = 2 * 1024 * 1024;
+const READ_BYTES = 256 * 1024;
+
+export type NewEvent = { event: string; data: unknown };
+
+export type SessionLog = {
+  /** The last seq given out; durable when the latest append resolved. */
+  readonly lastSeq: number;
+  /** The last seq on disk: what readers can see. */
+  readonly durableSeq: number;
+  /**
+   * Appends events, and rows that change with them, as one commit; appends made in the same tick share it. Seqs are
+   * given out at once, in call order; resolves when durable. After a failed append the log takes no more: reload
+   * the session.
+   */
+  append(events: readonly NewEvent[], rows?: RowChanges): Promise<void>;
+  /** Appends a run of messages as the bytes the bridge wrote, each ended by LF (I3). Lines seen before are dropped. */
+  appendMessages(batch: { firstLine: number; count: number; bytes: Uint8Array }): Promise<void>;
+  /** Resolves at once, or when the disk has caught up: what feeds a log awaits this between batches (I9). */
+  ready(): Promise<void>;
+  /**
+   * Frames after `after` in order: what is on disk, then live, each seq once. Ends when the signal aborts, or after
+   * `until()` once that is a seq; rejects when the log failed.
+   */
+  follow(options: FollowOptions): AsyncGenerator<Uint8Array>;
+  /** A piece of what is on disk: see Log.read. */
+  read(after: number): Promise<LogChunk[]>;
+  /** Resolves at the next commit, when the log fails, or when some follower leaves: look again. */
+  readonly changed: Promise<void>;
+  readonly readers: number;
+};
+
+/** `also` always runs; of the `latest` steps in one commit only the last does (each says all of its row anew). */
+export type RowChanges = { also?: readonly Step[]; latest?: Step };
+
+export type FollowOptions = { after: number; signal: AbortSignal; until?: () => number | undefined };
+
+type Pending = {
+  frames: Uint8Array;
+  lastSeq: number;
+  line: number | undefined;
+  rows: RowChanges;
+  settle: Settle;
+};
+type Settle = { resolve: () => void; reject: (error: Error) => void };
+
+export function createSessionLog(options: {
+  log: Log;
+  logId: string;
+  tenant: string;
+  epoch: () => number;
+  head: LogHead;
+}): SessionLog {
+  const { log, logId, tenant, epoch } = options;
+  const tail = createTail();
+  let lastSeq = options.head.lastSeq;
+  let durableSeq = lastSeq;
+  let line = options.head.line;
+  let lineEpoch = options.head.epoch;
+  let pending: Pending[] = [];
+  let waitingBytes = 0;
+  let committing = false;
+  let failed: Error | undefined;
+  let readers = 0;
+  let drained = Promise.withResolvers<void>();
+  let changed = Promise.withResolvers<void>();
+
+  function wake(): void {
+    changed.resolve();
+    changed = Promise.withResolvers<void>();
+  }
+
+  function enqueue(frames: Uint8Array, count: number, rows: RowChanges, line?: number): Promise<void> {
+    if (failed) return Promise.reject(failed);
+    lastSeq += count;
+    waitingBytes += frames.length;
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    pending.push({ frames, lastSeq, line, rows, settle: { resolve, reject } });
+    if (!committing) {
+      committing = true;
+      // Not at once: what else is appended in this tick belongs to the same commit.
+      queueMicrotask(() => void commit());
+    }
+    return promise;
+  }
+
+  /** Commits what waits, one chunk after the other, until nothing does. Never rejects. */
+  async function commit(): Promise<void> {
+    while (pending.length > 0 && !failed) {
+      const group = takeGroup();
+      try {
+        await write(group);
+      } catch (error) {
+        fail(group, error);
+      }
+    }
+    committing = false;
+  }
+
+  function takeGroup(): Pending[] {
+    let bytes = 0;
+    const end = pending.findIndex((item, i) => {
+      bytes += item.frames.length;
+      return i > 0 && bytes > CHUNK_BYTES;
+    });
+    return pending.splice(0, end === -1 ? pending.length : end);
+  }
+
+  async function write(group: Pending[]): Promise<void> {
+    const frames =
+      group.length === 1 && group[0] ? group[0].frames : concatBytes(group.map((item) => item.frames));
+    const groupLast = group.at(-1)?.lastSeq ?? durableSeq;
+    const groupLine = group.findLast((item) => item.line !== undefined)?.line;
+    const latest = group.findLast((item) => item.rows.latest !== undefined)?.rows.latest;
+    await log.append({
+      logId,
+      tenant,
+      epoch: epoch(),
+      firstSeq: durableSeq + 1,
+      lastSeq: groupLast,
+      frames,
+      ...(groupLine === undefined ? {} : { line: groupLine }),
+      also: [...group.flatMap((item) => item.rows.also ?? []), ...(latest ? [latest] : [])],
+    });
+    if (readers > 0) tail.push({ firstSeq: durableSeq + 1, lastSeq: groupLast, frames });
+    durableSeq = groupLast;
+    waitingBytes -= frames.length;
+    for (const item of group) item.settle.resolve();
+    if (waitingBytes < HIGH_WATER_BYTES) {
+      drained.resolve();
+      drained = Promise.withResolvers<void>();
+    }
+    wake();
+  }
+
+  function fail(group: Pending[], error: unknown): void {
+    failed = error instanceof Error ? error : new AtollError('storage_failed', undefined, { cause: error });
+    for (const item of [...group, ...pending]) item.settle.reject(failed);
+    pending = [];
+    drained.resolve();
+    wake();
+  }
+
+  /** The next frames after `cursor` that are durable: from memory, else from disk. */
+  async function next(cursor: number): Promise<{ lastSeq: number; frames: Uint8Array } | undefined> {
+    const held = tail.after(cursor);
+    if (held) return held;
+    const chunks = await log.read({ logId, after: cursor, maxBytes: READ_BYTES });
+    const last = chunks.at(-1);
+    if (!last) return undefined;
+    const frames = chunks.length === 1 ? last.frames : concatBytes(chunks.map((chunk) => chunk.frames));
+    return { lastSeq: last.lastSeq, frames: framesAfter({ frames }, cursor) };
+  }
+
+  async function* follow({ after, signal, until }: FollowOptions): AsyncGenerator<Uint8Array> {
+    let cursor = after;
+    signal.addEventListener('abort', wake, { once: true });
+    readers++;
+    try {
+      while (!signal.aborted && !(cursor >= (until?.() ?? Number.POSITIVE_INFINITY))) {
+        const seen = changed.promise;
+        if (cursor >= durableSeq) {
+          if (failed) throw failed;
+          await seen;
+          continue;
+        }
+        const found = await next(cursor);
+        if (!found) throw new AtollError('internal', `the log has a gap after ${cursor}`);
+        cursor = found.lastSeq;
+        yield found.frames;
+      }
+    } finally {
+      signal.removeEventListener('abort', wake);
+      readers--;
+      if (readers === 0) tail.clear();
+    }
+  }
+
+  return {
+    get lastSeq() {
+      return lastSeq;
+    },
+    get durableSeq() {
+      return durableSeq;
+    },
+    get readers() {
+      return readers;
+    },
+    append(events, rows = {}) {
+      const frames = events.map((event, i) =>
+        frameEvent({ seq: lastSeq + 1 + i, event: event.event, data: JSON.stringify(event.data) }),
+      );
+      return enqueue(frames.length === 1 && frames[0] ? frames[0] : concatBytes(frames), events.length, rows);
+    },
+    appendMessages({ firstLine, count, bytes }) {
+      // Line numbers begin anew with every assignment.
+      if (epoch() !== lineEpoch) line = 0;
+      lineEpoch = epoch();
+      if (firstLine !== line + 1)
+        return Promise.reject(new AtollError('internal', `line ${firstLine} came after line ${line}`));
+      line += count;
+      return enqueue(frameMessages({ firstSeq: lastSeq + 1, bytes }), count, {}, line);
+    },
+    ready: () => (waitingBytes < HIGH_WATER_BYTES ? Promise.resolve() : drained.promise),
+    follow,
+    read: (after) => log.read({ logId, after, maxBytes: READ_BYTES }),
+    get changed() {
+      return changed.promise;
+    },
+  };
+}

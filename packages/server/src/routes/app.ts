@@ -1,0 +1,193 @@
+/**
+ * HTTP: one route for each operation of the table, made from it. What is here is the wire's own: keys, bodies, content
+ * types, errors as problem+json, streams as SSE.
+ */
+import { isUtf8 } from 'node:buffer';
+import { Readable } from 'node:stream';
+import { AtollError } from '@atoll/protocol/errors';
+import type { Operation } from '@atoll/protocol/operation';
+import { type OperationName, operations } from '@atoll/protocol/operations';
+import { parse } from '@atoll/protocol/parse';
+import type { FileContent } from '@atoll/protocol/runner-link';
+import { sseFrame } from '@atoll/protocol/sse';
+import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
+import type { Access } from '../keys/access.ts';
+import type { Logger } from '../logger.ts';
+import { addDocs } from './docs.ts';
+import { setErrors, toAtollError } from './errors.ts';
+import type { Context, Handlers } from './handlers.ts';
+import { createParamReader } from './read-params.ts';
+import { createSseWriters } from './sse.ts';
+
+export type AppOptions = {
+  handlers: Handlers;
+  version: string;
+  logger: Logger;
+  /** Rejects with `unauthorized`. */
+  recognise: (secret: string) => Promise<Access>;
+};
+
+const DEFAULT_BODY_BYTES = 1024 * 1024;
+
+export function createApp({ handlers, version, logger, recognise }: AppOptions): FastifyInstance {
+  const app = fastify({
+    // Above a client's idle time, so that no reused connection dies under a request.
+    keepAliveTimeout: 75_000,
+    // A path may be 1,024 bytes of which each may be percent-encoded.
+    routerOptions: { maxParamLength: 4096 },
+    forceCloseConnections: true,
+    exposeHeadRoutes: false,
+  });
+  const writers = createSseWriters();
+  app.addHook('onClose', async () => writers.stop());
+  setErrors(app, logger);
+  app.removeAllContentTypeParsers();
+  app.addContentTypeParser('application/json', { parseAs: 'buffer' }, (_request, body, done) => {
+    try {
+      done(null, parseJson(body as Buffer));
+    } catch (error) {
+      done(error as Error);
+    }
+  });
+
+  for (const [name, operation] of Object.entries(operations) as [OperationName, Operation][]) {
+    if (operation.rest.bytes === 'in') addBytesIn(name, operation);
+    else addRoute(app, name, operation);
+  }
+  addDocs(app, version);
+  return app;
+
+  /** Uploads take any content type and are never gathered: they live in a context with a parser of their own. */
+  function addBytesIn(name: OperationName, operation: Operation): void {
+    app.register(async (scope) => {
+      scope.removeAllContentTypeParsers();
+      scope.addContentTypeParser('*', (_request, payload, done) => done(null, payload));
+      addRoute(scope, name, operation);
+    });
+  }
+
+  function addRoute(scope: FastifyInstance, name: OperationName, operation: Operation): void {
+    const read = createParamReader(operation);
+    scope.route({
+      method: operation.rest.method,
+      url: operation.rest.path.replace(/\*\w+$/, '*'),
+      bodyLimit:
+        operation.rest.bytes === 'in'
+          ? Number.MAX_SAFE_INTEGER
+          : (operation.rest.maxBodyBytes ?? DEFAULT_BODY_BYTES),
+      config: { operation: name },
+      onRequest: async (request) => authorize(request, operation),
+      handler: async (request, reply) => {
+        const params = parse(operation.params, read(request));
+        return answer(name, operation, params, request, reply);
+      },
+    });
+  }
+
+  async function authorize(request: FastifyRequest, { role }: Operation): Promise<void> {
+    if (role === 'public') return;
+    const secret = /^Bearer (\S+)$/i.exec(request.headers.authorization ?? '')?.[1];
+    if (secret === undefined)
+      throw new AtollError('unauthorized', 'send an API key as "Authorization: Bearer …"');
+    const access = await recognise(secret);
+    if (access.role !== role && access.role !== 'admin')
+      throw new AtollError('forbidden', `this needs a key with the role ${role}, yours has ${access.role}`);
+    accesses.set(request, access);
+  }
+
+  async function answer(
+    name: OperationName,
+    operation: Operation,
+    params: unknown,
+    request: FastifyRequest,
+    reply: FastifyReply,
+  ): Promise<unknown> {
+    const abort = new AbortController();
+    reply.raw.once('close', () => abort.abort());
+    const context: Context = { access: accesses.get(request) ?? nobody, signal: abort.signal };
+    // The table pairs every name with its handler and params; here only the kind matters.
+    const handler = handlers[name] as unknown as AnyHandler;
+    reply.code(operation.rest.status ?? 200);
+    if (operation.kind === 'stream' && 'stream' in handler) {
+      if (!wantsStream(request, operation)) {
+        if (operation.rest.jsonStatus !== undefined) reply.code(operation.rest.jsonStatus);
+        return handler.json(params, context);
+      }
+      const frames = await handler.stream(params, context);
+      reply.hijack();
+      await writers.write(reply.raw, frames, (error) => errorFrame(toAtollError(error, logger)));
+      return;
+    }
+    if ('stream' in handler) throw new AtollError('internal');
+    const result = await handler(params, context, request.body as AsyncIterable<Uint8Array>);
+    if (operation.rest.bytes === 'out') return sendBytes(reply, result as FileContent);
+    if (operation.kind === 'text') return reply.type('text/plain; version=0.0.4; charset=utf-8').send(result);
+    return result;
+  }
+}
+
+type AnyHandler =
+  | ((params: unknown, context: Context, body: AsyncIterable<Uint8Array>) => Promise<unknown>)
+  | {
+      json: (params: unknown, context: Context) => Promise<unknown>;
+      stream: (params: unknown, context: Context) => Promise<AsyncIterable<Uint8Array>>;
+    };
+
+const accesses = new WeakMap<FastifyRequest, Access>();
+const nobody: Access = { tenant: '', role: 'client', crossesTenants: false, may: () => false };
+
+/** What the client accepts decides; where it accepts all, the operation's first kind does. */
+function wantsStream(request: FastifyRequest, operation: Operation): boolean {
+  const accept = request.headers.accept ?? '*/*';
+  const stream = accept.includes('text/event-stream');
+  const json = accept.includes('application/json');
+  if (stream !== json) return stream;
+  if (!stream && !accept.includes('*/*'))
+    throw new AtollError('not_acceptable', 'this gives text/event-stream or application/json');
+  return operation.rest.jsonFirst !== true;
+}
+
+function parseJson(body: Buffer): unknown {
+  if (body.length === 0) return undefined;
+  if (!isUtf8(body)) throw new AtollError('invalid_json', 'the body is not valid UTF-8');
+  const value = parseText(body.toString());
+  refuseDepth(value);
+  return value;
+}
+
+function parseText(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    throw new AtollError('invalid_json', error instanceof Error ? error.message : undefined);
+  }
+}
+
+const MAX_DEPTH = 100;
+
+/** What is nested without end would overflow the stack of whoever walks it later, `JSON.stringify` among them. */
+function refuseDepth(value: unknown): void {
+  let level: unknown[] = [value];
+  for (let depth = 0; level.length > 0; depth++) {
+    if (depth > MAX_DEPTH)
+      throw new AtollError('invalid_json', `the body is nested more than ${MAX_DEPTH} deep`);
+    level = level.flatMap((each) => (typeof each === 'object' && each !== null ? Object.values(each) : []));
+  }
+}
+
+function sendBytes(reply: FastifyReply, file: FileContent): FastifyReply {
+  return (
+    reply
+      .header('content-length', file.sizeBytes)
+      .header('last-modified', new Date(file.modifiedAt).toUTCString())
+      // What an agent wrote is never a page of ours.
+      .header('x-content-type-options', 'nosniff')
+      .header('content-disposition', 'attachment')
+      .type('application/octet-stream')
+      .send(Readable.from(file.content, { objectMode: false }))
+  );
+}
+
+function errorFrame({ code, detail }: AtollError): Uint8Array {
+  return Buffer.from(sseFrame({ event: 'error', data: JSON.stringify({ code, detail }) }));
+}

@@ -1,0 +1,87 @@
+/** Every failure leaves as problem+json (RFC 9457), the framework's own ones too. */
+import type { IncomingMessage } from 'node:http';
+import { finished } from 'node:stream/promises';
+import { AtollError, type ErrorCode } from '@atoll/protocol/errors';
+import type { Operation } from '@atoll/protocol/operation';
+import { operations } from '@atoll/protocol/operations';
+import type { FastifyInstance, FastifyReply } from 'fastify';
+import type { Logger } from '../logger.ts';
+
+export function setErrors(app: FastifyInstance, logger: Logger): void {
+  app.setErrorHandler(async (error, request, reply) => {
+    const known = toAtollError(error, logger);
+    if (known.code === 'body_too_large') await discard(request.raw);
+    return sendError(reply, known);
+  });
+  app.setNotFoundHandler((request, reply) => {
+    const path = request.url.split('?')[0] ?? '';
+    const methods = routes.filter(({ pattern }) => pattern.test(path)).map(({ method }) => method);
+    if (methods.length === 0)
+      return sendError(reply, new AtollError('unknown_route', `no route ${clip(path)}`));
+    reply.header('allow', methods.join(', '));
+    return sendError(
+      reply,
+      new AtollError('method_not_allowed', `${clip(path)} takes ${methods.join(', ')}`),
+    );
+  });
+}
+
+const MAX_DISCARDED_BYTES = 256 * 1024 * 1024;
+
+/** Reads on to the end of a body nobody wants: a client that still writes when the answer comes never reads it. */
+async function discard(request: IncomingMessage): Promise<void> {
+  let left = MAX_DISCARDED_BYTES;
+  if (Number(request.headers['content-length'] ?? 0) > left) return;
+  request.on('data', (chunk: Buffer) => {
+    left -= chunk.length;
+    if (left < 0) request.destroy();
+  });
+  await finished(request).catch(() => undefined); // the client left; there is nobody to answer
+}
+
+const routes = Object.values(operations as Readonly<Record<string, Operation>>).map(({ rest }) => ({
+  method: rest.method,
+  pattern: new RegExp(`^${rest.path.replace(/:\w+/g, '[^/]+').replace(/\*\w+$/, '.+')}$`),
+}));
+
+function sendError(reply: FastifyReply, error: AtollError): FastifyReply {
+  if (error.status === 401) reply.header('www-authenticate', 'Bearer');
+  return reply
+    .code(error.status)
+    .type('application/problem+json')
+    .send(Buffer.from(JSON.stringify(error.toProblem())));
+}
+
+/** What is not ours becomes `internal`, and is logged: its text may hold what clients must not see. */
+export function toAtollError(error: unknown, logger: Logger): AtollError {
+  if (error instanceof AtollError) {
+    if (error.status >= 500) logger.error({ code: error.code, err: error.cause ?? error }, error.detail);
+    return error;
+  }
+  const known = frameworkCode(error);
+  if (known) return new AtollError(known.code, known.detail);
+  logger.error({ err: error }, 'a request failed');
+  return new AtollError('internal', undefined, { cause: error });
+}
+
+const FRAMEWORK_CODES: Readonly<Record<number, ErrorCode>> = {
+  400: 'invalid_request',
+  404: 'unknown_route',
+  405: 'method_not_allowed',
+  413: 'body_too_large',
+  415: 'unsupported_media_type',
+};
+
+function frameworkCode(error: unknown): { code: ErrorCode; detail?: string } | undefined {
+  if (typeof error !== 'object' || error === null || !('statusCode' in error)) return undefined;
+  const code = typeof error.statusCode === 'number' ? FRAMEWORK_CODES[error.statusCode] : undefined;
+  if (!code) return undefined;
+  return {
+    code,
+    ...('message' in error && typeof error.message === 'string' ? { detail: clip(error.message) } : {}),
+  };
+}
+
+function clip(text: string): string {
+  return text.length > 200 ? `${text.slice(0, 200)}…` : text;
+}

@@ -1,0 +1,128 @@
+/**
+ * What each public operation does, by its name in the table. Handlers know no HTTP: the same ones serve JSON-RPC. A
+ * stream is frames of bytes; how they are written and paced is the wire's.
+ */
+import type { OperationName, OperationParams, OperationResult, operations } from '@atoll/protocol/operations';
+import type { FileContent } from '@atoll/protocol/runner-link';
+import type { Agents } from '../agents/agents.ts';
+import type { Access } from '../keys/access.ts';
+import type { Keys } from '../keys/keys.ts';
+import type { Sessions } from '../sessions/sessions.ts';
+import { sessionFrames, turnFrames } from '../sessions/streams.ts';
+import { eventsPage, startOf } from './events.ts';
+import { execFrames, execResult } from './exec.ts';
+
+export type Context = { access: Access; signal: AbortSignal };
+
+type Unary<N extends OperationName> = (
+  params: OperationParams<N>,
+  context: Context,
+) => Promise<OperationResult<N>>;
+type Streams<N extends OperationName> = {
+  json: Unary<N>;
+  /** Resolves once it is sure that a stream can begin; what fails before that is an ordinary error. */
+  stream: (params: OperationParams<N>, context: Context) => Promise<AsyncIterable<Uint8Array>>;
+};
+type BytesOut<N extends OperationName> = (
+  params: OperationParams<N>,
+  context: Context,
+) => Promise<FileContent>;
+type BytesIn<N extends OperationName> = (
+  params: OperationParams<N>,
+  context: Context,
+  content: AsyncIterable<Uint8Array>,
+) => Promise<OperationResult<N>>;
+
+type HandlerOf<N extends OperationName> = (typeof operations)[N] extends { kind: 'stream' }
+  ? Streams<N>
+  : (typeof operations)[N] extends { rest: { bytes: 'out' } }
+    ? BytesOut<N>
+    : (typeof operations)[N] extends { rest: { bytes: 'in' } }
+      ? BytesIn<N>
+      : Unary<N>;
+
+export type Handlers = { [N in OperationName]: HandlerOf<N> };
+
+export function createHandlers(options: {
+  agents: Agents;
+  keys: Keys;
+  sessions: Sessions;
+  health: () => Promise<OperationResult<'health.show'>>;
+  metrics: () => Promise<string>;
+}): Handlers {
+  const { agents, keys, sessions } = options;
+  return {
+    'health.show': () => options.health(),
+    'metrics.show': () => options.metrics(),
+
+    'agent.deploy': async (params, { access }) => ({ agent: await agents.deploy(access, params) }),
+    'agent.list': (params, { access }) => agents.list(access, params),
+    'agent.show': async ({ name }, { access }) => ({ agent: await agents.show(access, name) }),
+    'agent.delete': async ({ name }, { access }) => ({ agent: await agents.delete(access, name) }),
+
+    'session.create': async (params, { access }) => ({ session: await sessions.create(access, params) }),
+    'session.list': (params, { access }) => sessions.list(access, params),
+    'session.show': async ({ sessionId }, { access }) => ({
+      session: await sessions.show(access, sessionId),
+    }),
+    'session.send': {
+      async json(params, { access }) {
+        const { turn } = await sessions.send(access, params);
+        return { turn: await sessions.showTurn(turn.id) };
+      },
+      async stream(params, { access, signal }) {
+        const { session, turn } = await sessions.send(access, params);
+        return turnFrames(session, turn, signal);
+      },
+    },
+    'session.events': {
+      async json(params, { access }) {
+        return eventsPage(await sessions.get(access, params.sessionId), params);
+      },
+      async stream(params, { access, signal }) {
+        const session = await sessions.get(access, params.sessionId);
+        return sessionFrames(session, startOf(session, params), signal);
+      },
+    },
+    'session.interrupt': async (params, { access }) => ({
+      session: await sessions.interrupt(access, params),
+    }),
+    'session.end': async (params, { access }) => ({ session: await sessions.end(access, params) }),
+    'session.exec': {
+      async json(params, { access, signal }) {
+        return execResult(await sessions.exec(access, params, signal));
+      },
+      async stream(params, { access, signal }) {
+        return execFrames(await sessions.exec(access, params, signal), params.sessionId);
+      },
+    },
+
+    'session.files.list': async ({ sessionId, prefix, limit, cursor }, { access }) => {
+      const files = await sessions.filesOf(access, sessionId);
+      const where = {
+        workspaceId: sessionId,
+        limit,
+        ...(prefix === undefined ? {} : { prefix }),
+        ...(cursor === undefined ? {} : { cursor }),
+      };
+      return files.list(where);
+    },
+    'session.files.read': async ({ sessionId, path }, { access }) => {
+      const files = await sessions.filesOf(access, sessionId);
+      return files.read({ workspaceId: sessionId, path });
+    },
+    'session.files.write': async ({ sessionId, path }, { access }, content) => {
+      const files = await sessions.filesOf(access, sessionId);
+      return { file: { path, ...(await files.write({ workspaceId: sessionId, path, content })) } };
+    },
+    'session.files.delete': async ({ sessionId, path }, { access }) => {
+      const files = await sessions.filesOf(access, sessionId);
+      await files.remove({ workspaceId: sessionId, path });
+      return { path };
+    },
+
+    'key.create': (params) => keys.create(params),
+    'key.list': (params) => keys.list(params),
+    'key.delete': async ({ keyId }) => ({ key: await keys.delete(keyId) }),
+  };
+}

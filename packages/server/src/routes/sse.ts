@@ -1,0 +1,69 @@
+/**
+ * Writing a stream to one client. At most one chunk waits per connection: the next is asked for when the socket took
+ * the last (I9). A comment goes out every 15 s of silence, from one timer for all connections.
+ */
+import type { ServerResponse } from 'node:http';
+import { SSE_PING, SSE_RETRY } from '@atoll/protocol/sse';
+
+const PING_MS = 15_000;
+
+export type SseWriters = {
+  /** Writes all of `frames` and ends the response. Never rejects: a client that left is no error. */
+  write(
+    response: ServerResponse,
+    frames: AsyncIterable<Uint8Array>,
+    onError: (error: unknown) => Uint8Array,
+  ): Promise<void>;
+  readonly open: number;
+  stop(): void;
+};
+
+export function createSseWriters(): SseWriters {
+  const open = new Set<ServerResponse>();
+  const timer = setInterval(() => {
+    // Whoever still has bytes to take is not silent.
+    for (const response of open) if (response.writableLength === 0) response.write(SSE_PING);
+  }, PING_MS);
+  timer.unref();
+
+  async function write(
+    response: ServerResponse,
+    frames: AsyncIterable<Uint8Array>,
+    onError: (error: unknown) => Uint8Array,
+  ): Promise<void> {
+    const closed = new Promise<void>((resolve) => response.once('close', resolve));
+    open.add(response);
+    try {
+      response.writeHead(200, {
+        'content-type': 'text/event-stream; charset=utf-8',
+        'cache-control': 'no-store',
+        'x-accel-buffering': 'no',
+      });
+      response.write(SSE_RETRY);
+      for await (const chunk of frames) {
+        if (response.destroyed) return;
+        if (!response.write(chunk)) await Promise.race([drained(response), closed]);
+      }
+    } catch (error) {
+      if (!response.destroyed) response.write(onError(error));
+    } finally {
+      open.delete(response);
+      response.end();
+    }
+  }
+
+  return {
+    write,
+    get open() {
+      return open.size;
+    },
+    stop() {
+      clearInterval(timer);
+      for (const response of open) response.destroy();
+    },
+  };
+}
+
+function drained(response: ServerResponse): Promise<void> {
+  return new Promise((resolve) => response.once('drain', resolve));
+}

@@ -1,0 +1,48 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { addUsage, fold, initialState, type StateEvent } from './fold.ts';
+
+const turn = (n: number) => `turn_${String(n).padStart(26, '0')}`;
+const foldAll = (events: StateEvent[]) => events.reduce(fold, initialState);
+const input = (n: number): StateEvent => ({ event: 'input', data: { turnId: turn(n), content: 'hello' } });
+const running = (n: number): StateEvent => ({
+  event: 'status',
+  data: { status: 'running', turnId: turn(n) },
+});
+const done = (n: number): StateEvent => ({
+  event: 'done',
+  data: { sessionId: '', turnId: turn(n), status: 'completed', usage: { inputTokens: 2, costUsd: 0.5 } },
+});
+
+test('turns queue, run and leave', () => {
+  assert.deepEqual(foldAll([input(1), input(2)]).queue, [turn(1), turn(2)]);
+  const started = foldAll([input(1), input(2), running(1)]);
+  assert.deepEqual([started.turn, started.queue], [turn(1), [turn(2)]]);
+  assert.deepEqual(foldAll([input(1), running(1), done(1)]).turn, null);
+  assert.deepEqual(foldAll([input(1), input(2), running(1), done(2)]).queue, []);
+});
+
+test('usage adds up over turns', () => {
+  const { usage } = foldAll([input(1), running(1), done(1), input(2), running(2), done(2)]);
+  assert.deepEqual(usage, { inputTokens: 4, costUsd: 1 });
+  assert.deepEqual(addUsage({}, { inputTokens: 'many', outputTokens: 1 }), { outputTokens: 1 });
+});
+
+test('a cause belongs to the status that it came with', () => {
+  const paused: StateEvent = {
+    event: 'status',
+    data: { status: 'paused', cause: 'idle', detail: 'nobody came' },
+  };
+  const state = foldAll([paused]);
+  assert.deepEqual([state.cause, state.detail], ['idle', 'nobody came']);
+  assert.equal(fold(state, { event: 'status', data: { status: 'resuming' } }).cause, null);
+});
+
+test('sandbox and conversation stay known until they are replaced', () => {
+  const idle: StateEvent = {
+    event: 'status',
+    data: { status: 'idle', sandboxId: 'sbx_1', executorSessionId: 'abc' },
+  };
+  const state = foldAll([idle, { event: 'status', data: { status: 'paused' } }]);
+  assert.deepEqual([state.sandboxId, state.executorSessionId], ['sbx_1', 'abc']);
+});

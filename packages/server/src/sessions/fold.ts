@@ -1,0 +1,76 @@
+/**
+ * A session's state as the fold of its log (I5). Live state is made by this same fold, event by event as they are
+ * appended, so that the two cannot differ; a restart and a look into the past fold the log again.
+ */
+import type { EventData, Usage } from '@atoll/protocol/events';
+import type { SessionStatus } from '@atoll/protocol/statuses';
+
+export type SessionState = {
+  readonly status: SessionStatus;
+  readonly cause: string | null;
+  readonly detail: string | null;
+  /** The running turn. */
+  readonly turn: string | null;
+  /** Accepted turns that have not started, in order. */
+  readonly queue: readonly string[];
+  readonly usage: Usage;
+  readonly sandboxId: string | null;
+  readonly executorSessionId: string | null;
+};
+
+/** The events that change state. Everything else in a log (messages above all) leaves it as it is. */
+export type StateEvent =
+  | { event: 'input'; data: EventData<'input'> }
+  | { event: 'status'; data: EventData<'status'> }
+  | { event: 'done'; data: EventData<'done'> };
+
+export const initialState: SessionState = {
+  status: 'starting',
+  cause: null,
+  detail: null,
+  turn: null,
+  queue: [],
+  usage: {},
+  sandboxId: null,
+  executorSessionId: null,
+};
+
+export function fold(state: SessionState, { event, data }: StateEvent): SessionState {
+  switch (event) {
+    case 'input':
+      return { ...state, queue: [...state.queue, data.turnId] };
+    case 'status':
+      return foldStatus(state, data);
+    case 'done':
+      return {
+        ...state,
+        turn: state.turn === data.turnId ? null : state.turn,
+        queue: state.queue.filter((id) => id !== data.turnId),
+        usage: addUsage(state.usage, data.usage ?? {}),
+      };
+  }
+}
+
+function foldStatus(state: SessionState, data: EventData<'status'>): SessionState {
+  const started = data.status === 'running' && data.turnId !== undefined ? data.turnId : undefined;
+  return {
+    ...state,
+    status: data.status,
+    cause: data.cause ?? null,
+    detail: data.detail ?? null,
+    turn: started ?? state.turn,
+    queue: started === undefined ? state.queue : state.queue.filter((id) => id !== started),
+    sandboxId: data.sandboxId ?? state.sandboxId,
+    executorSessionId: data.executorSessionId ?? state.executorSessionId,
+  };
+}
+
+export function addUsage(total: Usage, more: Record<string, unknown>): Usage {
+  const sum: Record<string, unknown> = { ...total };
+  for (const [name, value] of Object.entries(more)) {
+    if (typeof value !== 'number') continue;
+    const held = sum[name];
+    sum[name] = typeof held === 'number' ? held + value : value;
+  }
+  return sum as Usage;
+}

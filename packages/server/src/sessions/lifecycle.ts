@@ -1,0 +1,143 @@
+/**
+ * What happens to a session around its turns: opened, resumed, paused, its sandbox lost, ended. Each is a walk through
+ * the status table; between two steps anything may have happened, so each step looks at the status again.
+ */
+import { AtollError } from '@atoll/protocol/errors';
+import type { Step } from '../store/store.ts';
+import type { LiveSession } from './live-session.ts';
+import type { Assignment, SandboxEnd, SandboxSettings, SessionSandboxes } from './sandboxes.ts';
+import { hasReadySandbox, isOver } from './status.ts';
+import type { Turns } from './turns.ts';
+
+export type Lifecycle = {
+  /** Brings up the first sandbox. `rows` make the session, in the commit that reserves its place. */
+  open(session: LiveSession, rows: readonly Step[]): Promise<void>;
+  /** Brings up the next sandbox of a paused session, with its workspace and conversation. Never rejects: look at the status. */
+  resume(session: LiveSession): Promise<void>;
+  /** Frees the sandbox of an idle session. Resolves when its place is free. */
+  pause(session: LiveSession, end: SandboxEnd): Promise<void>;
+  /** The sandbox ended without being asked to. */
+  lost(session: LiveSession, end: SandboxEnd): Promise<void>;
+  /** Ends the session for good, with every turn it has. */
+  end(session: LiveSession, end: SandboxEnd): Promise<void>;
+};
+
+export type LifecycleOptions = {
+  sandboxes: SessionSandboxes;
+  turns: () => Turns;
+  settingsOf: (session: LiveSession) => Promise<SandboxSettings>;
+  onBroken: (session: LiveSession, error: unknown) => void;
+};
+
+export function createLifecycle({ sandboxes, turns, settingsOf, onBroken }: LifecycleOptions): Lifecycle {
+  async function open(session: LiveSession, rows: readonly Step[]): Promise<void> {
+    const settings = await settingsOf(session);
+    const assignment = await sandboxes.reserve(session, settings.demands, rows);
+    // Event 1 of every log.
+    await session.record([{ event: 'status', data: { status: 'starting' } }]);
+    const failed = await bringUp(session, assignment, settings);
+    if (failed) throw failed;
+    if (isOver(session.status)) throw new AtollError('session_ended', session.state.detail ?? undefined);
+  }
+
+  function resume(session: LiveSession): Promise<void> {
+    return session
+      .record([session.statusEvent('resume_requested')])
+      .then(async () => {
+        const settings = await settingsOf(session);
+        const assignment = await sandboxes.reserve(session, settings.demands).catch(toAtollError);
+        if (assignment instanceof AtollError) await failResume(session, assignment);
+        else await bringUp(session, assignment, settings);
+      })
+      .catch((error) => onBroken(session, error));
+  }
+
+  /** Has the sandbox made and records how that went. Returns why it failed, if it did. */
+  async function bringUp(
+    session: LiveSession,
+    assignment: Assignment,
+    settings: SandboxSettings,
+  ): Promise<AtollError | undefined> {
+    const failed = await sandboxes.make(session, assignment, settings).then(() => undefined, toAtollError);
+    const { sandboxId } = assignment;
+    const awaited =
+      session.epoch === assignment.epoch && (session.status === 'starting' || session.status === 'resuming');
+    if (!awaited) {
+      // The session ended, or the server is stopping; whoever did that could not know this sandbox yet.
+      const end = { cause: 'session_ended', detail: 'The session did not wait for its sandbox to be ready.' };
+      await session.record([], sandboxes.failed(assignment, end));
+      await sandboxes.remove(session, { sandboxId, cause: end.cause, keep: false });
+      return undefined;
+    }
+    if (failed) {
+      const end = { cause: failed.code, detail: failed.detail };
+      if (session.status === 'resuming') await failResume(session, failed, sandboxes.failed(assignment, end));
+      else
+        await session.record([session.statusEvent('sandbox_failed', end)], sandboxes.failed(assignment, end));
+      return failed;
+    }
+    const ready = session.record(
+      [session.statusEvent('sandbox_ready', { sandboxId })],
+      sandboxes.made(assignment),
+    );
+    turns().advance(session);
+    await ready;
+    return undefined;
+  }
+
+  /** The turn that wanted the sandbox fails; later ones may try again. */
+  async function failResume(
+    session: LiveSession,
+    error: AtollError,
+    rows: readonly Step[] = [],
+  ): Promise<void> {
+    const end = { cause: error.code, detail: error.detail };
+    const [first] = session.state.queue;
+    const turn = first === undefined ? undefined : session.turns.get(first);
+    await Promise.all([
+      session.record([{ event: 'error', data: { code: error.code, detail: error.detail } }], rows),
+      turn ? turns().recordDone(session, turn, { status: 'failed', ...end }) : undefined,
+      session.record([session.statusEvent('sandbox_failed', end)]),
+    ]);
+    turns().advance(session);
+  }
+
+  async function pause(session: LiveSession, end: SandboxEnd): Promise<void> {
+    await session.record([session.statusEvent('pause_requested', end)]);
+    await sandboxes.remove(session, { cause: end.cause, keep: true });
+    if (session.status !== 'pausing') return;
+    await session.record([session.statusEvent('paused', end)], sandboxes.ended(session, end));
+    turns().advance(session);
+  }
+
+  async function lost(session: LiveSession, end: SandboxEnd): Promise<void> {
+    // Starting and resuming sessions hear of it from `make`; pausing ones from `pause`.
+    if (!hasReadySandbox(session.status) || session.status === 'pausing') return;
+    const turn = session.state.turn === null ? undefined : session.turns.get(session.state.turn);
+    const rows = sandboxes.ended(session, end);
+    const error = { event: 'error', data: { code: 'sandbox_failed', detail: end.detail } } as const;
+    const recorded = [
+      turn ? session.record([error]) : undefined,
+      turn ? turns().recordDone(session, turn, { status: 'failed', ...end }) : undefined,
+      session.record([session.statusEvent('sandbox_lost', end)], rows),
+    ];
+    turns().advance(session);
+    await Promise.all(recorded);
+  }
+
+  async function end(session: LiveSession, why: SandboxEnd): Promise<void> {
+    if (isOver(session.status)) return;
+    const rows = hasReadySandbox(session.status) ? sandboxes.ended(session, why) : [];
+    const done = [...session.turns.values()].map((turn) =>
+      turns().recordDone(session, turn, { status: 'interrupted', ...why }),
+    );
+    await Promise.all([...done, session.record([session.statusEvent('end_requested', why)], rows)]);
+    await sandboxes.remove(session, { cause: 'ended', keep: false });
+  }
+
+  return { open, resume, pause, lost, end };
+}
+
+function toAtollError(error: unknown): AtollError {
+  return error instanceof AtollError ? error : new AtollError('internal', undefined, { cause: error });
+}

@@ -1,0 +1,128 @@
+/**
+ * One session in memory: its state, its log and its turns. State is never set: events are recorded, and state is their
+ * fold (I5). Decisions are taken synchronously against `state`, which is at most one commit ahead of the disk;
+ * effects that others can see (a command, an answer) wait for the promise that `record` returns (I1).
+ */
+import type { SessionStatus } from '@atoll/protocol/statuses';
+import type { SessionLog } from '../log/session-log.ts';
+import type { Step, Store } from '../store/store.ts';
+import type { SessionRow } from '../store/tables.ts';
+import { fold, type SessionState, type StateEvent } from './fold.ts';
+import { updateSession } from './rows.ts';
+import { move, type SessionTrigger, sessionTable } from './status.ts';
+
+/** A turn from its acceptance to its `done`. */
+export type LiveTurn = {
+  readonly id: string;
+  readonly inputSeq: number;
+  readonly content: unknown;
+  readonly contentBytes: number;
+  readonly options: Record<string, unknown>;
+  /** Another turn was running when this one was accepted. */
+  readonly waited: boolean;
+  startSeq: number | undefined;
+  doneSeq: number | undefined;
+  /** Somebody asked to stop it; before it runs, or while. */
+  interrupted: boolean;
+};
+
+/** Events besides those of state that may stand in a record. */
+export type RecordEvent = StateEvent | { event: 'error' | 'report'; data: unknown };
+
+export type StatusDetails = {
+  cause?: string;
+  detail?: string;
+  turnId?: string;
+  sandboxId?: string;
+  executorSessionId?: string;
+};
+
+export class LiveSession {
+  readonly row: SessionRow;
+  readonly log: SessionLog;
+  /** Accepted turns that have no `done` yet, by id; in order of acceptance. */
+  readonly turns = new Map<string, LiveTurn>();
+  /** Grows with every assignment (I6). */
+  epoch: number;
+  runnerId: string | null;
+  metadata: Record<string, unknown>;
+  /** Milliseconds since 1970 of the last thing a user or the agent did here. */
+  lastUsedMs: number;
+  updatedAt: string;
+  endedAt: string | null;
+  #state: SessionState;
+  #durableState: SessionState;
+  readonly #store: Store;
+  readonly #now: () => number;
+
+  constructor(options: {
+    row: SessionRow;
+    state: SessionState;
+    log: SessionLog;
+    store: Store;
+    now: () => number;
+  }) {
+    this.row = options.row;
+    this.epoch = options.row.epoch;
+    this.runnerId = options.row.runner_id;
+    this.metadata = JSON.parse(options.row.metadata) as Record<string, unknown>;
+    this.updatedAt = options.row.updated_at;
+    this.endedAt = options.row.ended_at;
+    this.log = options.log;
+    this.#state = options.state;
+    this.#durableState = options.state;
+    this.#store = options.store;
+    this.#now = options.now;
+    this.lastUsedMs = options.now();
+  }
+
+  get id(): string {
+    return this.row.id;
+  }
+
+  /** For decisions. */
+  get state(): SessionState {
+    return this.#state;
+  }
+
+  /** For everybody else: the fold of what is on disk (I1). */
+  get durableState(): SessionState {
+    return this.#durableState;
+  }
+
+  get status(): SessionStatus {
+    return this.#state.status;
+  }
+
+  /** The `status` event that `trigger` leads to; throws `illegal_transition`. */
+  statusEvent(trigger: SessionTrigger, details: StatusDetails = {}): StateEvent {
+    return { event: 'status', data: { status: move(sessionTable, this.status, trigger), ...details } };
+  }
+
+  /**
+   * Records events and the rows that change with them in one commit. State changes at once, in call order; resolves
+   * when durable. Without an event only the rows are written.
+   */
+  record(events: readonly RecordEvent[], also: readonly Step[] = []): Promise<void> {
+    if (events.length === 0) return this.#store.commit(also);
+    this.lastUsedMs = this.#now();
+    this.updatedAt = new Date(this.lastUsedMs).toISOString();
+    for (const event of events) {
+      if (isStateEvent(event)) this.#state = fold(this.#state, event);
+    }
+    if (this.#state.status === 'ended' || this.#state.status === 'failed') this.endedAt ??= this.updatedAt;
+    const state = this.#state;
+    return this.log.append(events, { also, latest: updateSession(this.#store, this) }).then(() => {
+      this.#durableState = state;
+    });
+  }
+
+  /** The seq that the n-th event of the next `record` will get. */
+  seqOf(n: number): number {
+    return this.log.lastSeq + 1 + n;
+  }
+}
+
+function isStateEvent(event: RecordEvent): event is StateEvent {
+  return event.event !== 'error' && event.event !== 'report';
+}

@@ -1,0 +1,101 @@
+/**
+ * The sessions in memory. One is here while it has a sandbox or a reader; otherwise its row says all, and it is loaded
+ * when somebody asks. One that a crash or a broken write left at work is recovered as it is loaded.
+ */
+import { AtollError } from '@atoll/protocol/errors';
+import type { Access } from '../keys/access.ts';
+import type { Log, LogHead } from '../log/log.ts';
+import { createSessionLog } from '../log/session-log.ts';
+import type { Store } from '../store/store.ts';
+import type { SessionRow } from '../store/tables.ts';
+import { initialState, type SessionState } from './fold.ts';
+import { LiveSession } from './live-session.ts';
+import { holdsSandbox } from './status.ts';
+
+export type LiveSessions = {
+  /** Rejects with `not_found`; another tenant's session is not there either (I12). */
+  get(access: Access, id: string): Promise<LiveSession>;
+  load(id: string): Promise<LiveSession>;
+  known(id: string): LiveSession | undefined;
+  /** A session that is just being made: its row is not written yet. */
+  add(row: SessionRow): LiveSession;
+  delete(id: string): void;
+  all(): LiveSession[];
+  /** Forgets those that have no sandbox, no reader and nothing under way. */
+  forgetQuiet(): void;
+};
+
+export function createLiveSessions(options: {
+  store: Store;
+  log: Log;
+  now: () => number;
+  /** Brings a session that was left at work to a status that is true. */
+  recover: (session: LiveSession) => Promise<void>;
+}): LiveSessions {
+  const { store, log, now, recover } = options;
+  const live = new Map<string, LiveSession>();
+  const loading = new Map<string, Promise<LiveSession>>();
+
+  function add(row: SessionRow, state: SessionState, head: LogHead): LiveSession {
+    const epoch = () => session.epoch;
+    const sessionLog = createSessionLog({ log, logId: row.log_id, tenant: row.tenant, epoch, head });
+    const session: LiveSession = new LiveSession({ row, state, log: sessionLog, store, now });
+    live.set(row.id, session);
+    return session;
+  }
+
+  async function loadRow(id: string): Promise<LiveSession> {
+    const row = await store.first(store.sql.selectFrom('sessions').selectAll().where('id', '=', id));
+    if (!row) throw new AtollError('not_found', `no session ${id}`);
+    const head = await log.head(row.log_id);
+    if (!head) throw new AtollError('internal', `session ${id} has no log`);
+    const session = live.get(id) ?? add(row, stateOf(row), head);
+    if (holdsSandbox(row.status)) await recover(session);
+    return session;
+  }
+
+  /** Whoever asks while it is being loaded gets the same one, recovered. */
+  function load(id: string): Promise<LiveSession> {
+    const under = loading.get(id);
+    if (under) return under;
+    const known = live.get(id);
+    if (known) return Promise.resolve(known);
+    const loaded = loadRow(id).finally(() => loading.delete(id));
+    loading.set(id, loaded);
+    return loaded;
+  }
+
+  return {
+    async get(access, id) {
+      const session = await load(id);
+      if (!access.may(session.row.tenant)) throw new AtollError('not_found', `no session ${id}`);
+      return session;
+    },
+    load,
+    known: (id) => live.get(id),
+    add: (row) => add(row, initialState, { lastSeq: 0, line: 0, epoch: 0 }),
+    delete: (id) => void live.delete(id),
+    all: () => [...live.values()],
+    forgetQuiet() {
+      for (const session of live.values()) {
+        const { log: own, turns } = session;
+        const settled = turns.size === 0 && own.readers === 0 && own.durableSeq === own.lastSeq;
+        if (settled && !holdsSandbox(session.status)) live.delete(session.id);
+      }
+    },
+  };
+}
+
+/** What the row keeps of the fold; a session that is not in memory has no turn. */
+function stateOf(row: SessionRow): SessionState {
+  const binding = JSON.parse(row.binding) as { executorSessionId?: string | null };
+  return {
+    ...initialState,
+    status: row.status,
+    cause: row.cause,
+    detail: row.detail,
+    usage: JSON.parse(row.usage) as SessionState['usage'],
+    sandboxId: row.sandbox_id,
+    executorSessionId: binding.executorSessionId ?? null,
+  };
+}

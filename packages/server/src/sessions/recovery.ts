@@ -1,0 +1,90 @@
+/**
+ * After a crash, or at a stop: sessions that were at work are brought to a status that is true. Their open turns end
+ * `interrupted`, they are paused with the same cause, and their next message resumes them. Nothing here needs the
+ * runner: its sandboxes died with it, or are told apart by their old epoch.
+ */
+import { type SessionStatus, sandboxStatuses, sessionStatuses } from '@atoll/protocol/statuses';
+import type { Store } from '../store/store.ts';
+import type { TurnRow } from '../store/tables.ts';
+import type { LiveSession, LiveTurn } from './live-session.ts';
+import type { SandboxEnd } from './sandboxes.ts';
+import { holdsSandbox } from './status.ts';
+import type { Turns } from './turns.ts';
+
+export type RecoveryOptions = { store: Store; turns: Turns; now: () => number };
+
+const sandboxHolders: SessionStatus[] = sessionStatuses.filter(holdsSandbox);
+const liveSandboxes = sandboxStatuses.filter((status) => status !== 'ended' && status !== 'failed');
+
+/** Ends what is open in one session, gives its places back, and records why. */
+export async function recoverSession(
+  { store, turns, now }: RecoveryOptions,
+  session: LiveSession,
+  end: SandboxEnd,
+): Promise<void> {
+  const query = store.sql
+    .selectFrom('turns')
+    .selectAll()
+    .where('session_id', '=', session.id)
+    .where('status', 'in', ['queued', 'running'])
+    .orderBy('input_seq');
+  const open = await store.all(query);
+  // What happened while we looked counts: only what is still open is ended.
+  if (!holdsSandbox(session.status)) return;
+  const recorded = open.map((row) =>
+    turns.recordDone(session, session.turns.get(row.id) ?? revive(session, row), {
+      status: 'interrupted',
+      ...end,
+    }),
+  );
+  const endedAt = new Date(now()).toISOString();
+  const sandboxes = store.sql
+    .updateTable('sandboxes')
+    .set({ status: 'ended', ...end, ended_at: endedAt })
+    .where('session_id', '=', session.id)
+    .where('status', 'in', liveSandboxes);
+  // A place for each sandbox that the store believes in; a runner that attached anew has none reserved.
+  const held = store.sql
+    .selectFrom('sandboxes')
+    .select((row) => row.fn.countAll<number>().as('held'))
+    .where('session_id', '=', session.id)
+    .where('status', 'in', liveSandboxes);
+  const places = store.sql
+    .updateTable('runners')
+    .set((row) => ({ reserved: row.fn<number>('max', [row.lit(0), row('reserved', '-', held)]) }))
+    .where('id', '=', session.runnerId ?? '');
+  const jobs = store.sql
+    .updateTable('jobs')
+    .set({ status: 'failed', ...end, updated_at: endedAt })
+    .where('session_id', '=', session.id)
+    .where('status', 'in', ['pending', 'running']);
+  recorded.push(
+    session.record(
+      [session.statusEvent('sandbox_lost', end)],
+      [{ query: places }, { query: sandboxes }, { query: jobs }],
+    ),
+  );
+  await Promise.all(recorded);
+}
+
+function revive(session: LiveSession, row: TurnRow): LiveTurn {
+  const turn: LiveTurn = {
+    id: row.id,
+    inputSeq: row.input_seq,
+    content: '',
+    contentBytes: 0,
+    options: {},
+    waited: false,
+    startSeq: row.start_seq ?? undefined,
+    doneSeq: undefined,
+    interrupted: true,
+  };
+  session.turns.set(turn.id, turn);
+  return turn;
+}
+
+/** Sessions that a crash left at work. */
+export async function leftBehind(store: Store): Promise<string[]> {
+  const query = store.sql.selectFrom('sessions').select('id').where('status', 'in', sandboxHolders);
+  return (await store.all(query)).map((row) => row.id);
+}

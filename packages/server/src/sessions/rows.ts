@@ -1,0 +1,119 @@
+/** Rows of sessions and turns: how they are read, written, and shown. */
+import type { Session, Turn } from '@atoll/protocol/schemas/session';
+import type { Step, Store } from '../store/store.ts';
+import type { SessionRow, TurnRow } from '../store/tables.ts';
+import type { SessionState } from './fold.ts';
+
+/** What of a session in memory goes into its row, and is shown. */
+type SessionFields = {
+  readonly id: string;
+  readonly row: SessionRow;
+  readonly state: SessionState;
+  readonly durableState: SessionState;
+  readonly log: { readonly durableSeq: number };
+  readonly epoch: number;
+  readonly runnerId: string | null;
+  readonly metadata: Record<string, unknown>;
+  readonly updatedAt: string;
+  readonly endedAt: string | null;
+};
+
+export function updateSession({ sql }: Store, session: SessionFields): Step {
+  const { state } = session;
+  const query = sql
+    .updateTable('sessions')
+    .set({
+      status: state.status,
+      cause: state.cause,
+      detail: state.detail,
+      epoch: session.epoch,
+      runner_id: session.runnerId,
+      sandbox_id: state.sandboxId,
+      usage: JSON.stringify(state.usage),
+      binding: JSON.stringify({
+        ...JSON.parse(session.row.binding),
+        executorSessionId: state.executorSessionId,
+      }),
+      metadata: JSON.stringify(session.metadata),
+      updated_at: session.updatedAt,
+      ended_at: session.endedAt,
+    })
+    .where('id', '=', session.id)
+    .where('epoch', '<=', session.epoch);
+  return { query, mustChange: { code: 'stale_epoch' } };
+}
+
+export function insertTurn({ sql }: Store, row: TurnRow): Step {
+  return { query: sql.insertInto('turns').values(row) };
+}
+
+export function updateTurn({ sql }: Store, id: string, change: Partial<TurnRow>): Step {
+  return { query: sql.updateTable('turns').set(change).where('id', '=', id) };
+}
+
+export function showLive(session: SessionFields): Session {
+  const { row, durableState: state } = session;
+  return {
+    ...show(row, session.log.durableSeq),
+    status: state.status,
+    cause: state.cause,
+    detail: state.detail,
+    usage: state.usage,
+    runnerId: session.runnerId,
+    sandboxId: state.sandboxId,
+    turn: state.turn,
+    queuedTurns: state.queue.length,
+    binding: { ...showBinding(row.binding), executorSessionId: state.executorSessionId },
+    metadata: session.metadata,
+    updatedAt: session.updatedAt,
+    endedAt: session.endedAt,
+  };
+}
+
+/** A session that is not in memory: it has no turn under way. */
+export function show(row: SessionRow, lastSeq: number): Session {
+  return {
+    id: row.id,
+    agent: row.agent,
+    agentVersion: row.agent_version,
+    status: row.status,
+    cause: row.cause,
+    detail: row.detail,
+    usage: JSON.parse(row.usage) as Record<string, unknown>,
+    lastSeq,
+    runnerId: row.runner_id,
+    sandboxId: row.sandbox_id,
+    turn: null,
+    queuedTurns: 0,
+    binding: showBinding(row.binding),
+    metadata: JSON.parse(row.metadata) as Record<string, unknown>,
+    createdAt: row.created_at,
+    updatedAt: row.updated_at,
+    endedAt: row.ended_at,
+  };
+}
+
+function showBinding(json: string): Session['binding'] {
+  return {
+    executorSessionId: null,
+    projectDir: null,
+    hostname: null,
+    executorProfile: null,
+    ...JSON.parse(json),
+  };
+}
+
+export function showTurn(row: TurnRow): Turn {
+  return {
+    id: row.id,
+    sessionId: row.session_id,
+    status: row.status,
+    cause: row.cause,
+    detail: row.detail,
+    inputSeq: row.input_seq,
+    doneSeq: row.done_seq,
+    usage: row.usage === null ? null : (JSON.parse(row.usage) as Record<string, unknown>),
+    createdAt: row.created_at,
+    endedAt: row.ended_at,
+  };
+}

@@ -1,0 +1,180 @@
+/**
+ * A session's sandboxes: made by a durable job on a runner, ended, lost. Every assignment takes a new sandbox id and a
+ * higher epoch (I6), and one reserved place that is given back in the commit that ends the sandbox.
+ */
+import { AtollError } from '@atoll/protocol/errors';
+import { newId } from '@atoll/protocol/ids';
+import type { ExecutorSettings, ResourceLimits } from '@atoll/protocol/runner-link';
+import type { RunnerRegistry } from '../runners/registry.ts';
+import type { Demands, Scheduler } from '../scheduler/scheduler.ts';
+import type { Step, Store } from '../store/store.ts';
+import type { LiveSession } from './live-session.ts';
+import { jobTable, move, sandboxTable } from './status.ts';
+
+/** What a session's sandboxes are made with: its agent's settings with its own on top. */
+export type SandboxSettings = {
+  agentHash: string;
+  executor: ExecutorSettings;
+  env: Record<string, string>;
+  limits: Partial<ResourceLimits>;
+  demands: Demands;
+};
+
+export type Assignment = { sandboxId: string; jobId: string; runnerId: string; epoch: number };
+export type SandboxEnd = { cause: string; detail: string };
+
+export type SessionSandboxes = {
+  /** Reserves a place and writes sandbox and job, with `also`, in one commit. Rejects with `no_capacity`, `no_runner`. */
+  reserve(session: LiveSession, demands: Demands, also?: readonly Step[]): Promise<Assignment>;
+  /** Has the runner make it. Rejects as RunnerLink.createSandbox does. */
+  make(session: LiveSession, assignment: Assignment, settings: SandboxSettings): Promise<void>;
+  /** Rows of an assignment that came to be, or not. */
+  made(assignment: Assignment): Step[];
+  failed(assignment: Assignment, end: SandboxEnd): Step[];
+  /** Rows of a sandbox that was ready and is no more. */
+  ended(session: LiveSession, end: SandboxEnd): Step[];
+  /** Ends it (the latest, unless told which) on its runner, if it is still there. */
+  remove(session: LiveSession, options: { sandboxId?: string; cause: string; keep: boolean }): Promise<void>;
+};
+
+export function createSessionSandboxes(options: {
+  store: Store;
+  runners: RunnerRegistry;
+  scheduler: Scheduler;
+  now: () => number;
+  /** Frees a place on the runner by pausing its least recently used idle session; false when there is none. */
+  makeRoom: (runnerId: string) => Promise<boolean>;
+}): SessionSandboxes {
+  const { store, runners, scheduler, now, makeRoom } = options;
+  const { sql } = store;
+  const timestamp = () => new Date(now()).toISOString();
+
+  async function reserve(
+    session: LiveSession,
+    demands: Demands,
+    also: readonly Step[] = [],
+  ): Promise<Assignment> {
+    const runner = scheduler.place({ demands, preferred: session.runnerId });
+    const assignment = {
+      sandboxId: newId('sandbox'),
+      jobId: newId('job'),
+      runnerId: runner.id,
+      epoch: session.epoch + 1,
+    };
+    const steps = [runners.reserve(runner.id), ...insertAssignment(session, assignment), ...also];
+    for (;;) {
+      try {
+        await store.commit(steps);
+        session.epoch = assignment.epoch;
+        session.runnerId = runner.id;
+        return assignment;
+      } catch (error) {
+        const full = error instanceof AtollError && error.code === 'no_capacity';
+        if (!full) throw error;
+        if (!(await makeRoom(runner.id)))
+          throw new AtollError(
+            'no_capacity',
+            `all ${runner.info.capacity} sandboxes of ${runner.id} are busy`,
+          );
+      }
+    }
+  }
+
+  function insertAssignment(session: LiveSession, { sandboxId, jobId, runnerId, epoch }: Assignment): Step[] {
+    const common = {
+      tenant: session.row.tenant,
+      session_id: session.id,
+      runner_id: runnerId,
+      epoch,
+      cause: null,
+      detail: null,
+    };
+    const sandbox = {
+      ...common,
+      id: sandboxId,
+      status: move(sandboxTable, 'pending', 'assigned'),
+      created_at: timestamp(),
+      ended_at: null,
+    };
+    const job = {
+      ...common,
+      id: jobId,
+      type: 'create' as const,
+      sandbox_id: sandboxId,
+      status: move(jobTable, 'pending', 'assigned'),
+      attempts: 1,
+      created_at: timestamp(),
+      updated_at: timestamp(),
+    };
+    return [
+      { query: sql.insertInto('sandboxes').values(sandbox) },
+      { query: sql.insertInto('jobs').values(job) },
+    ];
+  }
+
+  async function make(
+    session: LiveSession,
+    assignment: Assignment,
+    settings: SandboxSettings,
+  ): Promise<void> {
+    const { executorSessionId, sandboxId: earlier } = session.state;
+    await runners.get(assignment.runnerId).link.createSandbox({
+      jobId: assignment.jobId,
+      epoch: assignment.epoch,
+      sandbox: {
+        id: assignment.sandboxId,
+        sessionId: session.id,
+        tenant: session.row.tenant,
+        agentHash: settings.agentHash,
+        workspaceId: session.id,
+        fresh: earlier === null,
+        executor: settings.executor,
+        ...(executorSessionId === null ? {} : { executorSessionId }),
+        env: settings.env,
+        limits: settings.limits,
+      },
+    });
+  }
+
+  const updateSandbox = (id: string, change: Record<string, string | null>): Step => ({
+    query: sql.updateTable('sandboxes').set(change).where('id', '=', id),
+  });
+  const updateJob = (id: string, change: Record<string, string | null>): Step => ({
+    query: sql
+      .updateTable('jobs')
+      .set({ ...change, updated_at: timestamp() })
+      .where('id', '=', id),
+  });
+
+  return {
+    reserve,
+    make,
+    made: ({ sandboxId, jobId }) => [
+      updateSandbox(sandboxId, { status: move(sandboxTable, 'starting', 'ready') }),
+      updateJob(jobId, { status: move(jobTable, 'running', 'completed') }),
+    ],
+    failed: ({ sandboxId, jobId, runnerId }, end) => [
+      updateSandbox(sandboxId, {
+        status: move(sandboxTable, 'starting', 'failed'),
+        ...end,
+        ended_at: timestamp(),
+      }),
+      updateJob(jobId, { status: move(jobTable, 'running', 'failed'), ...end }),
+      runners.release(runnerId),
+    ],
+    ended(session, end) {
+      const { sandboxId } = session.state;
+      if (sandboxId === null || session.runnerId === null) return [];
+      const status = move(sandboxTable, 'ready', 'ended');
+      return [
+        updateSandbox(sandboxId, { status, ...end, ended_at: timestamp() }),
+        runners.release(session.runnerId),
+      ];
+    },
+    async remove(session, { sandboxId = session.state.sandboxId, cause, keep }) {
+      if (session.runnerId === null) return;
+      const request = { workspaceId: session.id, epoch: session.epoch, cause, keep };
+      await runners.get(session.runnerId).link.deleteSandbox({ ...request, sandboxId: sandboxId ?? '' });
+    },
+  };
+}

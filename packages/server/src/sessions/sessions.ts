@@ -1,0 +1,329 @@
+/** The sessions of this coordinator, as its operations see them: opened, found, listed, used, ended. */
+import { AtollError } from '@atoll/protocol/errors';
+import { newId } from '@atoll/protocol/ids';
+import type { OperationParams, OperationResult } from '@atoll/protocol/operations';
+import type { CommandEvent, RunnerLink, SandboxEnded, SandboxFiles } from '@atoll/protocol/runner-link';
+import type { Session, Turn } from '@atoll/protocol/schemas/session';
+import type { Agents } from '../agents/agents.ts';
+import { refuseSecrets } from '../agents/secrets.ts';
+import type { Access } from '../keys/access.ts';
+import type { Log } from '../log/log.ts';
+import type { Logger } from '../logger.ts';
+import type { RunnerRegistry } from '../runners/registry.ts';
+import type { Scheduler } from '../scheduler/scheduler.ts';
+import type { Store } from '../store/store.ts';
+import type { SessionRow } from '../store/tables.ts';
+import { createLifecycle } from './lifecycle.ts';
+import type { LiveSession } from './live-session.ts';
+import { createLiveSessions } from './live-sessions.ts';
+import { leftBehind, recoverSession } from './recovery.ts';
+import { show, showLive, showTurn } from './rows.ts';
+import { createSessionSandboxes, type SandboxSettings } from './sandboxes.ts';
+import { createSending } from './sending.ts';
+import { type SessionSettings, sandboxSettings } from './settings.ts';
+import { hasReadySandbox, holdsSandbox, isOver } from './status.ts';
+import type { StreamedTurn } from './streams.ts';
+import { createTurns } from './turns.ts';
+
+export type SessionsOptions = {
+  store: Store;
+  log: Log;
+  runners: RunnerRegistry;
+  scheduler: Scheduler;
+  agents: Agents;
+  logger: Logger;
+  now: () => number;
+};
+
+export type Sessions = ReturnType<typeof createSessions>;
+
+const SERVER_LOST = { cause: 'server_lost', detail: 'The server lost this session while it was at work.' };
+const SERVER_STOPPED = { cause: 'server_stopped', detail: 'The server was stopped.' };
+const EVICTED = { cause: 'evicted', detail: 'Its sandbox made room for another session.' };
+const ENDED = { cause: 'ended', detail: 'Somebody asked for the session to end.' };
+
+export function createSessions(options: SessionsOptions) {
+  const { store, log, runners, agents, logger, now } = options;
+  const { sql } = store;
+  let stopping = false;
+
+  const sandboxes = createSessionSandboxes({ ...options, makeRoom });
+  const lifecycle = createLifecycle({ sandboxes, turns: () => turns, settingsOf, onBroken: broken });
+  const turns = createTurns({
+    store,
+    now,
+    linkOf,
+    resume: (session) => void lifecycle.resume(session),
+    onSandboxLost: (session, end) =>
+      void lifecycle.lost(session, end).catch((error) => broken(session, error)),
+    onBroken: broken,
+  });
+  const recovery = { store, turns, now };
+  const recover = (session: LiveSession) => recoverSession(recovery, session, SERVER_LOST);
+  const live = createLiveSessions({ store, log, now, recover });
+  const sending = createSending({ store, turns });
+
+  function linkOf(session: LiveSession): RunnerLink {
+    if (session.runnerId === null) throw new AtollError('no_runner', 'the session has no runner');
+    return runners.get(session.runnerId).link;
+  }
+
+  async function settingsOf({ row }: LiveSession): Promise<SandboxSettings> {
+    const version = await agents.version(row.tenant, row.agent, row.agent_version);
+    const own = JSON.parse(row.settings) as SessionSettings;
+    return sandboxSettings(version.manifestHash, version.settings, own);
+  }
+
+  /** The log or the store refused a write: memory is no longer the truth. Forget it; the next look recovers it. */
+  function broken(session: LiveSession, err: unknown): void {
+    // What comes too late for a stop is what the next start recovers.
+    if (stopping) return;
+    const { id: sessionId } = session;
+    logger.error({ sessionId, err }, 'the session could not be written; it will be recovered from disk');
+    live.delete(sessionId);
+    sandboxes
+      .remove(session, { cause: 'server_lost', keep: true })
+      .catch((error) => logger.warn({ sessionId, err: error }, 'its sandbox could not be ended'));
+  }
+
+  /** Pauses the least recently used idle session of a runner, or waits for one that is being paused. */
+  async function makeRoom(runnerId: string): Promise<boolean> {
+    const there = live.all().filter((session) => session.runnerId === runnerId);
+    const idle = there.filter((session) => session.status === 'idle');
+    const oldest = idle.sort((a, b) => a.lastUsedMs - b.lastUsedMs)[0];
+    if (oldest) {
+      await lifecycle.pause(oldest, EVICTED);
+      return true;
+    }
+    const leaving = there.find((session) => session.status === 'pausing');
+    await leaving?.log.changed;
+    return leaving !== undefined;
+  }
+
+  async function create(access: Access, params: OperationParams<'session.create'>): Promise<Session> {
+    const { agent, version: wanted, metadata = {}, allowSecretEnv = false, ...settings } = params;
+    if (!allowSecretEnv) refuseSecrets(settings.env ?? {});
+    const { version } = await agents.version(access.tenant, agent, wanted);
+    const row = newRow({ tenant: access.tenant, agent, version, settings, metadata, nowMs: now() });
+    const session = live.add(row);
+    try {
+      const newLog = log.create({ ...row, sessionId: row.id, createdAt: row.created_at });
+      await lifecycle.open(session, [{ query: sql.insertInto('sessions').values(row) }, newLog]);
+    } catch (error) {
+      live.delete(row.id);
+      throw error;
+    }
+    return showLive(session);
+  }
+
+  async function list(
+    access: Access,
+    { agent, status, limit, cursor }: OperationParams<'session.list'>,
+  ): Promise<OperationResult<'session.list'>> {
+    let query = sql
+      .selectFrom('sessions')
+      .innerJoin('logs', 'logs.id', 'sessions.log_id')
+      .selectAll('sessions')
+      .select('logs.last_seq as head_seq')
+      .orderBy('sessions.id', 'desc')
+      .limit(limit + 1);
+    if (!access.crossesTenants) query = query.where('sessions.tenant', '=', access.tenant);
+    if (agent !== undefined) query = query.where('sessions.agent', '=', agent);
+    if (status !== undefined) query = query.where('sessions.status', '=', status);
+    if (cursor !== undefined) query = query.where('sessions.id', '<', cursor);
+    const rows = await store.all(query);
+    const page = rows.slice(0, limit);
+    const sessions = page.map((row) => {
+      const known = live.known(row.id);
+      return known ? showLive(known) : show(row, row.head_seq);
+    });
+    return { sessions, nextCursor: rows.length > page.length ? (page.at(-1)?.id ?? null) : null };
+  }
+
+  async function send(
+    access: Access,
+    params: OperationParams<'session.send'>,
+  ): Promise<{ session: LiveSession; turn: StreamedTurn }> {
+    const session = await live.get(access, params.sessionId);
+    return { session, turn: await sending.send(session, params) };
+  }
+
+  async function turnShown(turnId: string): Promise<Turn> {
+    const row = await store.first(sql.selectFrom('turns').selectAll().where('id', '=', turnId));
+    if (!row) throw new AtollError('not_found', `no turn ${turnId}`);
+    return showTurn(row);
+  }
+
+  async function interrupt(access: Access, params: OperationParams<'session.interrupt'>): Promise<Session> {
+    const session = await live.get(access, params.sessionId);
+    await turns.interrupt(session, params);
+    return showLive(session);
+  }
+
+  async function end(access: Access, params: OperationParams<'session.end'>): Promise<Session> {
+    const session = await live.get(access, params.sessionId);
+    await lifecycle.end(session, ENDED);
+    const shown = showLive(session);
+    if (params.purge) await purge(session);
+    return shown;
+  }
+
+  async function purge({ id, row }: LiveSession): Promise<void> {
+    live.delete(id);
+    await store.commit([
+      { query: sql.deleteFrom('log_chunks').where('log_id', '=', row.log_id) },
+      { query: sql.deleteFrom('logs').where('id', '=', row.log_id) },
+      { query: sql.deleteFrom('turns').where('session_id', '=', id) },
+      { query: sql.deleteFrom('jobs').where('session_id', '=', id) },
+      { query: sql.deleteFrom('sandboxes').where('session_id', '=', id) },
+      { query: sql.deleteFrom('sessions').where('id', '=', id) },
+    ]);
+  }
+
+  /** Pauses sessions that nobody used for `idleMs`. */
+  async function pauseIdle(idleMs: number): Promise<void> {
+    const before = now() - idleMs;
+    const end = {
+      cause: 'idle',
+      detail: `Nothing happened here for ${Math.round(idleMs / 60_000)} minutes.`,
+    };
+    for (const session of live.all()) {
+      if (session.status !== 'idle' || session.lastUsedMs >= before) continue;
+      await lifecycle.pause(session, end).catch((error) => broken(session, error));
+    }
+  }
+
+  /** The session's files, whether its sandbox is up or not. */
+  async function filesOf(access: Access, id: string): Promise<SandboxFiles> {
+    const session = await live.get(access, id);
+    if (isOver(session.status))
+      throw new AtollError('session_ended', 'the session ended, and its workspace with it');
+    return linkOf(session).files;
+  }
+
+  /** The sandbox that runs; a paused session is resumed for it. Rejects with why it could not be. */
+  async function wakeSandboxOf(session: LiveSession): Promise<string> {
+    if (session.status === 'paused') await lifecycle.resume(session);
+    const { status, sandboxId, detail } = session.state;
+    if (isOver(status)) throw new AtollError('session_ended', `the session has ${status}`);
+    if (!hasReadySandbox(status) || sandboxId === null)
+      throw new AtollError('sandbox_failed', detail ?? `the session is ${status}`);
+    return sandboxId;
+  }
+
+  /** Runs a shell command in the session's sandbox. It ends when the signal aborts. */
+  async function exec(
+    access: Access,
+    { sessionId, command, cwd, timeoutMs }: OperationParams<'session.exec'>,
+    signal: AbortSignal,
+  ): Promise<AsyncIterable<CommandEvent>> {
+    const session = await live.get(access, sessionId);
+    const sandboxId = await wakeSandboxOf(session);
+    const link = linkOf(session);
+    const target = { sandboxId, epoch: session.epoch, commandId: newId('command') };
+    signal.addEventListener('abort', () => void link.cancel(target), { once: true });
+    session.lastUsedMs = now();
+    const params = {
+      command,
+      ...(cwd === undefined ? {} : { cwd }),
+      ...(timeoutMs === undefined ? {} : { timeoutMs }),
+    };
+    return link.command({ ...target, command: { method: 'exec', params } });
+  }
+
+  /** Every session that has a sandbox is left paused, its turns ended. */
+  async function stop(): Promise<void> {
+    stopping = true;
+    const held = live.all().filter((session) => holdsSandbox(session.status));
+    await Promise.all(
+      held.map((session) =>
+        recoverSession(recovery, session, SERVER_STOPPED).catch((err) =>
+          logger.error(
+            { sessionId: session.id, err },
+            'could not record the stop; the next start recovers it',
+          ),
+        ),
+      ),
+    );
+  }
+
+  /**
+   * Sessions that a crash left at work: each has its `done` before the server says that it listens. Then runners
+   * drop the files that no session has any more.
+   */
+  async function recoverAll(): Promise<void> {
+    for (const id of await leftBehind(store)) await live.load(id);
+    const lasting = sql.selectFrom('sessions').select(['id', 'runner_id']);
+    const rows = await store.all(lasting.where('status', 'not in', ['ended', 'failed']));
+    for (const { id, link } of runners.all())
+      await link.sweep({ keep: rows.filter((row) => row.runner_id === id).map((row) => row.id) });
+  }
+
+  function onSandboxEnded({ sandboxId, cause, detail }: SandboxEnded): void {
+    for (const session of live.all()) {
+      if (session.state.sandboxId !== sandboxId) continue;
+      lifecycle.lost(session, { cause, detail }).catch((error) => broken(session, error));
+    }
+  }
+
+  function counts(): { sessions: number; running: number; idle: number } {
+    const all = live.all();
+    return {
+      sessions: all.filter((session) => holdsSandbox(session.status)).length,
+      running: all.filter((session) => session.state.turn !== null).length,
+      idle: all.filter((session) => session.status === 'idle').length,
+    };
+  }
+
+  return {
+    create,
+    get: live.get,
+    list,
+    show: async (access: Access, id: string) => showLive(await live.get(access, id)),
+    send,
+    showTurn: turnShown,
+    interrupt,
+    end,
+    exec,
+    filesOf,
+    pauseIdle,
+    forgetQuiet: live.forgetQuiet,
+    recoverAll,
+    stop,
+    onSandboxEnded,
+    counts,
+  };
+}
+
+function newRow(options: {
+  tenant: string;
+  agent: string;
+  version: number;
+  settings: SessionSettings;
+  metadata: Record<string, unknown>;
+  nowMs: number;
+}): SessionRow {
+  const { tenant, agent, version, settings, metadata, nowMs } = options;
+  const id = newId('session');
+  const createdAt = new Date(nowMs).toISOString();
+  return {
+    id,
+    tenant,
+    agent,
+    agent_version: version,
+    status: 'starting',
+    cause: null,
+    detail: null,
+    epoch: 0,
+    runner_id: null,
+    sandbox_id: null,
+    log_id: id,
+    settings: JSON.stringify(settings),
+    metadata: JSON.stringify(metadata),
+    usage: '{}',
+    binding: '{}',
+    created_at: createdAt,
+    updated_at: createdAt,
+    ended_at: null,
+  };
+}

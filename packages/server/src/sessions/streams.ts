@@ -1,0 +1,73 @@
+/** What readers of a session see: its whole log, or one turn of it, as SSE frames. */
+import type { EventData } from '@atoll/protocol/events';
+import { concatBytes } from '@atoll/protocol/lines';
+import { sseFrame } from '@atoll/protocol/sse';
+import { eventsOf, frameEvent, framesUpTo } from '../log/frames.ts';
+import type { LiveSession } from './live-session.ts';
+import { isOver } from './status.ts';
+
+type Frames = AsyncGenerator<Uint8Array>;
+
+/** The log after `after`, then live, until the session is over. */
+export async function* sessionFrames(session: LiveSession, after: number, signal: AbortSignal): Frames {
+  yield ready({ sessionId: session.id, turnId: session.state.turn, status: session.status });
+  const until = () => (isOver(session.status) ? session.log.lastSeq : undefined);
+  yield* session.log.follow({ after, signal, until });
+}
+
+/** The part of a turn that its stream needs; a finished turn's comes from its row. */
+export type StreamedTurn = {
+  readonly id: string;
+  readonly inputSeq: number;
+  readonly waited: boolean;
+  readonly startSeq: number | undefined;
+  readonly doneSeq: number | undefined;
+};
+
+/**
+ * One turn: its input, and everything from its start to its `done`. A turn that waited for another one skips what came
+ * in between, and no stream shows another turn's `input` or `done`.
+ */
+export async function* turnFrames(session: LiveSession, turn: StreamedTurn, signal: AbortSignal): Frames {
+  const { log } = session;
+  const status =
+    turn.doneSeq !== undefined ? session.status : turn.startSeq === undefined ? 'queued' : 'running';
+  yield ready({ sessionId: session.id, turnId: turn.id, status });
+  let after = turn.inputSeq - 1;
+  if (turn.waited) {
+    yield* bounded(log.follow({ after, signal, until: () => turn.inputSeq }), () => turn.inputSeq);
+    while (turn.startSeq === undefined && turn.doneSeq === undefined && !signal.aborted) await log.changed;
+    after = (turn.startSeq ?? turn.doneSeq ?? turn.inputSeq + 1) - 1;
+  }
+  const frames = bounded(log.follow({ after, signal, until: () => turn.doneSeq }), () => turn.doneSeq);
+  for await (const chunk of frames) {
+    const own = withoutOtherTurns(chunk, turn.id);
+    if (own.length > 0) yield own;
+  }
+}
+
+/** Cuts what a chunk holds beyond the end, since chunks end where commits do. */
+async function* bounded(frames: Frames, until: () => number | undefined): Frames {
+  for await (const chunk of frames) {
+    const end = until();
+    yield end === undefined ? chunk : framesUpTo({ frames: chunk }, end);
+  }
+}
+
+const OTHERS = ['\nevent: input\n', '\nevent: done\n'].map((text) => Buffer.from(text));
+
+function withoutOtherTurns(frames: Uint8Array, turnId: string): Uint8Array {
+  const bytes = Buffer.from(frames.buffer, frames.byteOffset, frames.byteLength);
+  if (!OTHERS.some((mark) => bytes.includes(mark))) return frames;
+  const kept: Uint8Array[] = [];
+  for (const { seq, event, data } of eventsOf({ frames })) {
+    const text = event === 'input' || event === 'done' ? Buffer.from(data).toString() : undefined;
+    if (text !== undefined && (JSON.parse(text) as { turnId: string }).turnId !== turnId) continue;
+    kept.push(frameEvent({ seq, event, data: text ?? Buffer.from(data).toString() }));
+  }
+  return concatBytes(kept);
+}
+
+function ready(data: EventData<'ready'>): Uint8Array {
+  return Buffer.from(sseFrame({ event: 'ready', data: JSON.stringify(data) }));
+}

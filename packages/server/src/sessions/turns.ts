@@ -1,0 +1,251 @@
+/**
+ * Turns: accepted → queued → running → ended.
+ *
+ * Stages: `accept` records the input (and, when the session is free, the start) in one commit → once durable the query
+ * goes to the sandbox (I1) → its messages go into the log as they come, no faster than the disk takes them (I9) → its
+ * end is recorded as `done`, together with the start of the next turn (I4).
+ */
+import { AtollError } from '@atoll/protocol/errors';
+import { newId } from '@atoll/protocol/ids';
+import { MAX_LINE_BYTES } from '@atoll/protocol/lines';
+import type { CommandEnd, RunnerLink } from '@atoll/protocol/runner-link';
+import type { Store } from '../store/store.ts';
+import type { LiveSession, LiveTurn, StatusDetails } from './live-session.ts';
+import { insertTurn, updateTurn } from './rows.ts';
+import { isOver, move, turnTable } from './status.ts';
+
+const MAX_QUEUED_TURNS = 100;
+const MAX_QUEUED_BYTES = 64 * 1024 * 1024;
+
+export type NewTurn = {
+  content: unknown;
+  options: Record<string, unknown>;
+  when: 'queue' | 'now';
+  idempotencyKey?: string;
+  requestHash?: string;
+};
+
+export type TurnEnd = Pick<CommandEnd, 'status' | 'cause' | 'detail' | 'usage'>;
+
+export type Turns = {
+  /** Rejects with `session_ended`, `queue_full`, `cannot_steer`, `body_too_large`. Resolves when the input is durable. */
+  accept(session: LiveSession, turn: NewTurn): Promise<LiveTurn>;
+  /** Starts what can start now: the next turn of an idle session, or the resumption of a paused one that has one. */
+  advance(session: LiveSession): void;
+  interrupt(session: LiveSession, options: { queued: boolean }): Promise<void>;
+  /** Records the `done` of a turn that has none yet; the session's status is the caller's. */
+  recordDone(session: LiveSession, turn: LiveTurn, end: TurnEnd): Promise<void>;
+};
+
+export type TurnsOptions = {
+  store: Store;
+  now: () => number;
+  linkOf: (session: LiveSession) => RunnerLink;
+  /** A paused session has a turn waiting. */
+  resume: (session: LiveSession) => void;
+  /** The command ended because its sandbox did. */
+  onSandboxLost: (session: LiveSession, end: { cause: string; detail: string }) => void;
+  /** The log or store refused: the session in memory is no longer the truth. */
+  onBroken: (session: LiveSession, error: unknown) => void;
+};
+
+export function createTurns(options: TurnsOptions): Turns {
+  const { store, now, linkOf } = options;
+
+  function accept(session: LiveSession, request: NewTurn): Promise<LiveTurn> {
+    checkAcceptable(session, request);
+    const turn: LiveTurn = {
+      id: newId('turn', { now, random: (bytes) => crypto.getRandomValues(bytes as Uint8Array<ArrayBuffer>) }),
+      inputSeq: session.seqOf(0),
+      content: request.content,
+      contentBytes: contentBytes(request.content),
+      options: request.options,
+      waited: session.state.turn !== null,
+      startSeq: undefined,
+      doneSeq: undefined,
+      interrupted: false,
+    };
+    session.turns.set(turn.id, turn);
+    const hasOptions = Object.keys(request.options).length > 0;
+    const data = {
+      turnId: turn.id,
+      content: request.content as string,
+      ...(hasOptions ? { options: request.options } : {}),
+    };
+    const durable = session.record(
+      [{ event: 'input', data }],
+      [insertTurn(store, newRow(session, turn, request))],
+    );
+    advance(session);
+    return durable.then(() => turn);
+  }
+
+  function newRow(session: LiveSession, turn: LiveTurn, request: NewTurn) {
+    return {
+      id: turn.id,
+      tenant: session.row.tenant,
+      session_id: session.id,
+      epoch: session.epoch,
+      status: 'queued' as const,
+      cause: null,
+      detail: null,
+      input_seq: turn.inputSeq,
+      start_seq: null,
+      done_seq: null,
+      usage: null,
+      idempotency_key: request.idempotencyKey ?? null,
+      request_hash: request.requestHash ?? null,
+      created_at: new Date(now()).toISOString(),
+      ended_at: null,
+    };
+  }
+
+  function advance(session: LiveSession): void {
+    const turn = nextTurn(session);
+    if (!turn) return;
+    if (session.status === 'paused') return options.resume(session);
+    if (session.state.turn !== null || session.status !== 'idle') return;
+    start(session, turn);
+  }
+
+  function start(session: LiveSession, turn: LiveTurn): void {
+    turn.startSeq = session.seqOf(0);
+    const row = updateTurn(store, turn.id, {
+      status: move(turnTable, 'queued', 'started'),
+      start_seq: turn.startSeq,
+      epoch: session.epoch,
+    });
+    session
+      .record([session.statusEvent('turn_started', { turnId: turn.id })], [row])
+      .then(() => run(session, turn))
+      .catch((error) => options.onBroken(session, error));
+  }
+
+  /** Runs a started turn to its end. Rejects only when the log does. */
+  async function run(session: LiveSession, turn: LiveTurn): Promise<void> {
+    const end = await drive(session, turn);
+    if (turn.doneSeq !== undefined) return;
+    if (end.sandboxEnded) {
+      options.onSandboxLost(session, {
+        cause: end.cause ?? 'killed',
+        detail: end.detail ?? 'the sandbox ended',
+      });
+      return;
+    }
+    await endTurn(session, turn, end);
+  }
+
+  /** Sends the query and feeds the log with what comes back. */
+  async function drive(session: LiveSession, turn: LiveTurn): Promise<CommandEnd> {
+    if (turn.interrupted) return { kind: 'end', status: 'interrupted', cause: 'interrupted' };
+    const { sandboxId } = session.state;
+    if (sandboxId === null) throw new AtollError('internal', 'a turn started without a sandbox');
+    const epoch = session.epoch;
+    const query = { turnId: turn.id, content: turn.content, options: turn.options };
+    const command = { method: 'query', params: query } as const;
+    let broken: unknown;
+    try {
+      for await (const event of linkOf(session).command({ sandboxId, epoch, commandId: turn.id, command })) {
+        if (event.kind === 'end') return event;
+        if (session.epoch !== epoch || turn.doneSeq !== undefined) continue;
+        if (event.kind === 'messages')
+          session.log.appendMessages(event).catch((error) => {
+            broken ??= error;
+          });
+        else if (event.kind === 'log')
+          await session.record([{ event: 'report', data: { event_type: 'stderr', text: event.text } }]);
+        await session.log.ready();
+        if (broken) throw broken;
+      }
+    } catch (error) {
+      if (broken) throw broken;
+      return failure(error);
+    }
+    return failure(new AtollError('executor_failed', 'the command ended without saying how'));
+  }
+
+  async function endTurn(session: LiveSession, turn: LiveTurn, end: CommandEnd): Promise<void> {
+    const { executorSessionId } = end;
+    const details: StatusDetails = executorSessionId === undefined ? {} : { executorSessionId };
+    const done = recordDone(session, turn, end);
+    const idle = session.record([session.statusEvent('turn_ended', details)]);
+    // In the same tick, so in the same commit.
+    advance(session);
+    await Promise.all([done, idle]);
+  }
+
+  function recordDone(session: LiveSession, turn: LiveTurn, end: TurnEnd): Promise<void> {
+    if (turn.doneSeq !== undefined) return Promise.resolve();
+    turn.doneSeq = session.seqOf(0);
+    session.turns.delete(turn.id);
+    const from = turn.startSeq === undefined ? 'queued' : 'running';
+    const row = updateTurn(store, turn.id, {
+      status: move(turnTable, from, end.status),
+      cause: end.cause ?? null,
+      detail: end.detail ?? null,
+      done_seq: turn.doneSeq,
+      usage: end.usage ? JSON.stringify(end.usage) : null,
+      ended_at: new Date(now()).toISOString(),
+    });
+    const { status, cause, detail, usage } = end;
+    const why = { ...(cause === undefined ? {} : { cause }), ...(detail === undefined ? {} : { detail }) };
+    const data = { sessionId: session.id, turnId: turn.id, status, ...why, ...(usage ? { usage } : {}) };
+    return session.record([{ event: 'done', data }], [row]);
+  }
+
+  async function interrupt(session: LiveSession, { queued }: { queued: boolean }): Promise<void> {
+    const detail = 'Somebody asked for the turn to stop.';
+    const waiting = session.state.queue.flatMap((id) => session.turns.get(id) ?? []);
+    // While a paused session comes back, its first turn counts as the running one.
+    const stopped = queued ? waiting : session.status === 'resuming' ? waiting.slice(0, 1) : [];
+    const ended = stopped.map((turn) =>
+      recordDone(session, turn, { status: 'interrupted', cause: 'interrupted', detail }),
+    );
+    const running = session.state.turn === null ? undefined : session.turns.get(session.state.turn);
+    if (running && !running.interrupted) {
+      running.interrupted = true;
+      const { sandboxId } = session.state;
+      if (sandboxId !== null)
+        await linkOf(session).cancel({ sandboxId, epoch: session.epoch, commandId: running.id });
+    }
+    await Promise.all(ended);
+  }
+
+  return { accept, advance, interrupt, recordDone };
+}
+
+function checkAcceptable(session: LiveSession, { content, when }: NewTurn): void {
+  if (isOver(session.status)) throw new AtollError('session_ended', `the session has ${session.status}`);
+  if (when === 'now' && session.state.turn !== null)
+    throw new AtollError(
+      'cannot_steer',
+      'this executor takes no message while a turn runs; send it with when: "queue"',
+    );
+  if (session.state.queue.length >= MAX_QUEUED_TURNS)
+    throw new AtollError('queue_full', `${MAX_QUEUED_TURNS} turns are waiting already`);
+  const bytes = contentBytes(content);
+  if (bytes > MAX_LINE_BYTES - 64 * 1024)
+    throw new AtollError(
+      'body_too_large',
+      `the content is larger than an executor can be handed (${MAX_LINE_BYTES} bytes)`,
+    );
+  let waiting = bytes;
+  for (const turn of session.turns.values()) waiting += turn.contentBytes;
+  if (session.turns.size > 0 && waiting > MAX_QUEUED_BYTES)
+    throw new AtollError('queue_full', 'the waiting turns are too large together');
+}
+
+function contentBytes(content: unknown): number {
+  return Buffer.byteLength(JSON.stringify(content));
+}
+
+function nextTurn(session: LiveSession): LiveTurn | undefined {
+  const [first] = session.state.queue;
+  return first === undefined ? undefined : session.turns.get(first);
+}
+
+function failure(error: unknown): CommandEnd {
+  if (error instanceof AtollError)
+    return { kind: 'end', status: 'failed', cause: error.code, detail: error.detail };
+  return { kind: 'end', status: 'failed', cause: 'internal', detail: 'the command failed inside Atoll' };
+}

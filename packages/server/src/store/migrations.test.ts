@@ -1,0 +1,83 @@
+import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
+import { after, test } from 'node:test';
+import { type Migration, migrate, migrations } from './migrations.ts';
+import { openSqlite } from './sqlite-database.ts';
+
+const root = mkdtempSync(join(tmpdir(), 'atoll-migrations-'));
+after(() => rmSync(root, { recursive: true, force: true }));
+
+const next: Migration = { version: 2, floor: 1, sql: 'CREATE TABLE later (id TEXT) STRICT' };
+const breaking: Migration = { version: 3, floor: 3, sql: 'DROP TABLE later' };
+
+function metaValue(database: DatabaseSync, key: string): unknown {
+  return database.prepare('SELECT value FROM meta WHERE key = ?').get(key)?.value;
+}
+
+test('migrations are numbered from 1 without a gap, and no floor is above its version', () => {
+  for (const [index, { version, floor }] of migrations.entries()) {
+    assert.equal(version, index + 1);
+    assert.ok(floor <= version);
+  }
+});
+
+test('an empty database gets every table; again changes nothing', () => {
+  const database = new DatabaseSync(':memory:');
+  migrate(database);
+  migrate(database);
+  assert.equal(metaValue(database, 'schema_version'), String(migrations.length));
+  const tables = database.prepare("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name").all();
+  assert.deepEqual(
+    tables.map((table) => table.name),
+    'agent_versions agents jobs keys log_chunks logs meta runners sandboxes sessions turns'.split(' '),
+  );
+});
+
+test('only what is missing is applied', () => {
+  const database = new DatabaseSync(':memory:');
+  migrate(database);
+  migrate(database, [...migrations, next]);
+  assert.equal(metaValue(database, 'schema_version'), '2');
+  assert.equal(metaValue(database, 'schema_floor'), '1');
+});
+
+test('newer code left a schema: opened while its floor allows, refused below', () => {
+  const database = new DatabaseSync(':memory:');
+  migrate(database, [...migrations, next]);
+  migrate(database);
+  assert.equal(metaValue(database, 'schema_version'), '2');
+  migrate(database, [...migrations, next, breaking]);
+  assert.throws(
+    () => migrate(database),
+    /schema 3, which needs at least schema 3; this program knows schema 1/,
+  );
+});
+
+test('migrations that fail leave the database as it was', () => {
+  const database = new DatabaseSync(':memory:');
+  migrate(database);
+  const broken: Migration = { version: 3, floor: 3, sql: 'CREATE TABLE x (id TEXT); NONSENSE' };
+  assert.throws(() => migrate(database, [...migrations, next, broken]));
+  assert.equal(metaValue(database, 'schema_version'), '1');
+  assert.equal(database.prepare("SELECT 1 FROM sqlite_master WHERE name IN ('later', 'x')").get(), undefined);
+});
+
+test('opening says why it refuses', async () => {
+  const path = join(root, 'newer.db');
+  const database = new DatabaseSync(path);
+  migrate(database, [...migrations, next, breaking]);
+  database.close();
+  await assert.rejects(openSqlite({ path }), {
+    code: 'storage_failed',
+    message: /start the newer version of Atoll/,
+  });
+  const noDatabase = join(root, 'text.db');
+  writeFileSync(noDatabase, 'this is a text file, and not a short one '.repeat(100));
+  await assert.rejects(openSqlite({ path: noDatabase }), {
+    code: 'storage_failed',
+    message: /not a database/,
+  });
+});

@@ -1,0 +1,181 @@
+import type {
+  JobStatus,
+  RunnerStatus,
+  SandboxStatus,
+  SessionStatus,
+  TurnStatus,
+} from '@atoll/protocol/statuses';
+
+/**
+ * The rows. Every one has a tenant (I12), and every one that an assignment writes has its epoch (I6). Times are ISO
+ * 8601 in UTC; `Json` columns hold text that the module owning the row writes and parses.
+ */
+export type Tables = {
+  meta: { key: string; value: string };
+  keys: KeyRow;
+  agents: AgentRow;
+  agent_versions: AgentVersionRow;
+  sessions: SessionRow;
+  turns: TurnRow;
+  sandboxes: SandboxRow;
+  jobs: JobRow;
+  runners: RunnerRow;
+  logs: LogRow;
+  log_chunks: LogChunkRow;
+};
+
+type Json = string;
+type Time = string;
+
+export type KeyRow = {
+  id: string;
+  tenant: string;
+  role: 'admin' | 'client' | 'runner';
+  name: string | null;
+  /** SHA-256 (hex) of the key; the key itself is never stored. */
+  hash: string;
+  created_at: Time;
+  expires_at: Time | null;
+};
+
+/** Primary key (tenant, name). */
+export type AgentRow = { tenant: string; name: string; created_at: Time; updated_at: Time };
+
+/** Primary key (tenant, agent, version). Versions count from 1 for each agent. */
+export type AgentVersionRow = {
+  tenant: string;
+  agent: string;
+  version: number;
+  /** SHA-256 (hex) of folder and settings together. */
+  hash: string;
+  /** The manifest's blob: the files of the folder. */
+  manifest_hash: string;
+  /** Parsed and merged settings: executor, env, limits, demands, … */
+  settings: Json;
+  created_at: Time;
+};
+
+export type SessionRow = {
+  id: string;
+  tenant: string;
+  agent: string;
+  agent_version: number;
+  status: SessionStatus;
+  cause: string | null;
+  detail: string | null;
+  /** Rises with every assignment to a runner. */
+  epoch: number;
+  runner_id: string | null;
+  /** The latest sandbox, alive or ended. */
+  sandbox_id: string | null;
+  log_id: string;
+  /** What was asked for at creation: model, systemPrompt, env, … */
+  settings: Json;
+  metadata: Json;
+  usage: Json;
+  /** executorSessionId, projectDir, hostname, executorProfile. */
+  binding: Json;
+  created_at: Time;
+  updated_at: Time;
+  ended_at: Time | null;
+};
+
+export type TurnRow = {
+  id: string;
+  tenant: string;
+  session_id: string;
+  epoch: number;
+  status: TurnStatus;
+  cause: string | null;
+  detail: string | null;
+  /** Seq of its `input`, of the `status` that started it, of its `done`. */
+  input_seq: number;
+  start_seq: number | null;
+  done_seq: number | null;
+  usage: Json | null;
+  /** Unique with session_id where not null. */
+  idempotency_key: string | null;
+  /** SHA-256 (hex) of the body that came with the key. */
+  request_hash: string | null;
+  created_at: Time;
+  ended_at: Time | null;
+};
+
+export type SandboxRow = {
+  id: string;
+  tenant: string;
+  session_id: string | null;
+  runner_id: string;
+  epoch: number;
+  status: SandboxStatus;
+  cause: string | null;
+  detail: string | null;
+  created_at: Time;
+  ended_at: Time | null;
+};
+
+export type JobRow = {
+  id: string;
+  tenant: string;
+  type: 'create' | 'delete' | 'snapshot' | 'restore';
+  sandbox_id: string;
+  session_id: string | null;
+  runner_id: string | null;
+  epoch: number;
+  status: JobStatus;
+  attempts: number;
+  cause: string | null;
+  detail: string | null;
+  created_at: Time;
+  updated_at: Time;
+};
+
+export type RunnerRow = {
+  id: string;
+  tenant: string;
+  hostname: string;
+  address: string;
+  link: 'local' | 'http' | 'grpc';
+  status: RunnerStatus;
+  registration_id: string;
+  /** Rises with every registration. */
+  epoch: number;
+  capacity: number;
+  /** Places taken; changed by compare-and-set only, never above capacity. */
+  reserved: number;
+  labels: Json;
+  executor_profiles: Json;
+  drivers: Json;
+  version: string;
+  /** null: embedded, no wall-clock lease (I6). */
+  lease_until: Time | null;
+  created_at: Time;
+};
+
+/**
+ * A log is a chain: a fork's log names its parent and the last seq it shares with it, and holds only what came
+ * after. last_seq, line and epoch are the compare-and-set guard of every append.
+ */
+export type LogRow = {
+  id: string;
+  tenant: string;
+  session_id: string;
+  parent_id: string | null;
+  parent_seq: number | null;
+  last_seq: number;
+  /** The highest runner line that this log holds; makes a re-send harmless. */
+  line: number;
+  epoch: number;
+  created_at: Time;
+};
+
+/** Primary key (log_id, first_seq). A row holds the SSE frames of first_seq..last_seq. */
+export type LogChunkRow = {
+  log_id: string;
+  tenant: string;
+  epoch: number;
+  first_seq: number;
+  last_seq: number;
+  time: Time;
+  frames: Uint8Array;
+};
