@@ -1,0 +1,69 @@
+/**
+ * The events of one command on their way from the bridge's socket to whoever pulls them. Bounded: above the high water
+ * mark the source is told to stop, and again when the reader has caught up (I9).
+ */
+import type { CommandEnd, CommandEvent } from '@atoll/protocol/runner-link';
+
+const HIGH_WATER_BYTES = 1024 * 1024;
+
+export type CommandStream = AsyncIterable<CommandEvent> & {
+  push(event: Exclude<CommandEvent, CommandEnd>): void;
+  /** Ends it; later events and ends are ignored. */
+  end(end: CommandEnd): void;
+  readonly full: boolean;
+  readonly waitingBytes: number;
+};
+
+/** `onSpace` is called when a full stream has room again. */
+export function createCommandStream(onSpace: () => void): CommandStream {
+  const waiting: CommandEvent[] = [];
+  let waitingBytes = 0;
+  let ended = false;
+  let wake = Promise.withResolvers<void>();
+
+  function add(event: CommandEvent): void {
+    waiting.push(event);
+    waitingBytes += sizeOf(event);
+    wake.resolve();
+  }
+
+  async function* read(): AsyncGenerator<CommandEvent> {
+    for (;;) {
+      const event = waiting.shift();
+      if (!event) {
+        wake = Promise.withResolvers<void>();
+        await wake.promise;
+        continue;
+      }
+      const wasFull = waitingBytes > HIGH_WATER_BYTES;
+      waitingBytes -= sizeOf(event);
+      if (wasFull && waitingBytes <= HIGH_WATER_BYTES) onSpace();
+      yield event;
+      if (event.kind === 'end') return;
+    }
+  }
+
+  const reader = read();
+  return {
+    push(event) {
+      if (!ended) add(event);
+    },
+    end(end) {
+      if (ended) return;
+      ended = true;
+      add(end);
+    },
+    get full() {
+      return !ended && waitingBytes > HIGH_WATER_BYTES;
+    },
+    get waitingBytes() {
+      return waitingBytes;
+    },
+    [Symbol.asyncIterator]: () => reader,
+  };
+}
+
+function sizeOf(event: CommandEvent): number {
+  if (event.kind === 'messages') return event.bytes.length;
+  return event.kind === 'end' ? 0 : event.text.length;
+}

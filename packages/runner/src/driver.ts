@@ -1,0 +1,115 @@
+import type { Duplex, Readable } from 'node:stream';
+
+/**
+ * How sandboxes are made. A driver owns isolation, limits, host uids and the killing of what it started; it
+ * knows nothing of sessions, bridges or JSON-RPC. Implementations live in `drivers/`, one contract suite
+ * (`driver.contract.ts`) runs over every one.
+ */
+export type Driver = {
+  readonly name: string;
+
+  /** What keeps this driver from running here, each with the command that mends it. Empty: it can run. */
+  check(): Promise<DriverProblem[]>;
+
+  /**
+   * Makes `directory` (absolute, inside the runner's 0700 data directory) ready to hold a sandbox: creates
+   * `workspace/` and `home/` in it where they are missing, owned by the uid the sandbox will run as.
+   * Idempotent; what is in there stays. The returned owner is what host-side writers give new files.
+   */
+  prepare(directory: string): Promise<SandboxOwner>;
+
+  /** Starts `command` inside. Resolves once the process is spawned, rejects with AtollError `sandbox_failed`. */
+  start(spec: SandboxSpec): Promise<SandboxProcess>;
+
+  /** Removes a directory made by `prepare` with all that is in it, whatever its modes; nothing if it is gone. */
+  remove(directory: string): Promise<void>;
+
+  /** At runner start: ends and removes what an earlier incarnation on this data directory left behind. */
+  sweep(): Promise<void>;
+
+  /** Kills every sandbox of this driver and releases what it holds (cgroups, helpers). */
+  stop(): Promise<void>;
+};
+
+export type DriverProblem = { problem: string; mend: string };
+
+/** Host uid and gid that own a sandbox's files; undefined when the runner's own user does. */
+export type SandboxOwner = { uid: number; gid: number } | undefined;
+
+export type SandboxSpec = {
+  /** `sbx_…`; unique among live sandboxes. */
+  id: string;
+  /** A directory that `prepare` has seen. */
+  directory: string;
+  /** Program and arguments, as seen inside. */
+  command: readonly string[];
+  /** The whole environment inside, besides PATH, HOME, USER, TMPDIR, LANG which the driver sets. */
+  env: Readonly<Record<string, string>>;
+  /** Host paths shown read-only inside, e.g. the bridge and the SDK. Process driver: see its header. */
+  readOnly: readonly Mount[];
+  /** Host Unix sockets shown inside (the forwarder's). */
+  sockets: readonly Mount[];
+  limits: SandboxLimits;
+};
+
+export type Mount = { source: string; target: string };
+
+export type SandboxLimits = {
+  memoryBytes: number;
+  /** Processes and threads. */
+  processes: number;
+  /** Cores, e.g. 1.5; 0 means no limit. */
+  cpu: number;
+  openFiles: number;
+  /** Workspace, home and temporary files together. */
+  diskBytes: number;
+  /** From start; 0 means no limit. */
+  wallTimeMs: number;
+};
+
+export type SandboxProcess = {
+  /** Host pid of the outermost process, for logs and tests. */
+  readonly pid: number;
+  /** The inherited socketpair: fd 3 inside. */
+  readonly channel: Duplex;
+  /** stdout and stderr of the command together. Must be read. */
+  readonly output: Readable;
+  /** Settles once, when nothing of the sandbox runs any more and its limits' holders are released. */
+  readonly exited: Promise<SandboxExit>;
+  /** SIGKILL to the whole tree; `exited` then carries this cause unless another came first. Idempotent. */
+  kill(cause: SandboxEndCause): void;
+  /** Stops and continues every process inside. */
+  freeze(): Promise<void>;
+  thaw(): Promise<void>;
+  usage(): Promise<SandboxUsage>;
+};
+
+export type SandboxUsage = { memoryBytes: number; processes: number };
+
+/** Why a sandbox ended: a code and a human sentence (I10). */
+export type SandboxExit = {
+  cause: SandboxEndCause;
+  detail: string;
+  exitCode: number | null;
+  signal: string | null;
+};
+
+export type SandboxEndCause =
+  /** The command ended by itself. */
+  | 'exited'
+  /** The command never ran: a path to show inside is missing, a namespace is refused, … */
+  | 'start_failed'
+  /** Over `memoryBytes`. */
+  | 'oom'
+  /** Over `diskBytes`. */
+  | 'disk_full'
+  /** Over `processes`, where only the watchdog could see it. */
+  | 'too_many_processes'
+  | 'wall_time'
+  /** Asked for by the runner. */
+  | 'ended'
+  | 'evicted'
+  | 'protocol_violation'
+  | 'server_stopped'
+  /** Killed by somebody else. */
+  | 'killed';

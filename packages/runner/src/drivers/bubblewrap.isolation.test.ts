@@ -1,0 +1,415 @@
+import assert from 'node:assert/strict';
+import { execFile, execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import {
+  chmodSync,
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
+import { createServer } from 'node:net';
+import { join } from 'node:path';
+import { after, before, describe, it } from 'node:test';
+import { promisify } from 'node:util';
+import { createBench, nodeCommand, until } from '../driver.bench.ts';
+import { createBubblewrapDriver } from './bubblewrap.ts';
+import { describeLimits } from './limits.ts';
+import { findProcess, isErrno } from './processes.ts';
+
+/**
+ * Attacks from inside a sandbox. Each test shows that the attack is refused and, as a control, that the same thing
+ * works where it may: on the host, or inside with something allowed. Raw system calls are made by perl, which
+ * every Debian has; `err` is the errno of a call, 0 when it worked.
+ */
+const bench = createBench((dataDir) => createBubblewrapDriver({ dataDir }));
+const asRoot = process.getuid?.() === 0;
+const means = await describeLimits();
+
+/** System call numbers on this machine. */
+const call = { x64: 0, arm64: 1 }[process.arch as 'x64' | 'arm64'];
+const numbers = {
+  getpid: [39, 172],
+  unshare: [272, 97],
+  clone3: [435, 435],
+  clone: [56, 220],
+  keyctl: [250, 219],
+  bpf: [321, 280],
+  io_uring_setup: [425, 425],
+  perf_event_open: [298, 241],
+  userfaultfd: [323, 282],
+  setns: [308, 268],
+  mount: [165, 40],
+  fsopen: [430, 430],
+  open_by_handle_at: [304, 265],
+  name_to_handle_at: [303, 264],
+} as const;
+
+/** Runs a command inside and gives what it printed. */
+async function inside(...command: string[]): Promise<string> {
+  return (await bench.runCommand(command)).output;
+}
+
+function perl(script: string): Promise<string> {
+  return inside('perl', '-e', script);
+}
+
+/** errno of a raw call inside. */
+async function errnoOf(name: keyof typeof numbers, ...args: number[]): Promise<number> {
+  const list = [numbers[name][call], ...args];
+  return Number(await perl(`my $r = syscall(${list.join(', ')}); print $r == -1 ? $!+0 : 0;`));
+}
+
+const EPERM = 1;
+const EAFNOSUPPORT = 97;
+const ENOSYS = 38;
+
+describe('bubblewrap isolation', { concurrency: false }, () => {
+  before(() => bench.open());
+  after(() => bench.close());
+
+  it('shows nothing of the host but its system', async () => {
+    const read = (path: string) =>
+      `try { console.log("${path}", require("fs").readdirSync("${path}").length) } catch (e) { console.log("${path}", e.code) }`;
+    const hidden = [
+      '/root',
+      '/var',
+      '/srv',
+      '/run',
+      '/work',
+      '/boot',
+      '/media',
+      '/mnt',
+      '/sys',
+      bench.dataDir,
+    ];
+    const { output } = await bench.run([...hidden, '/usr/bin', '/opt', '/home', '/etc'].map(read).join(';'));
+    for (const path of hidden) assert.match(output, new RegExp(`^${path} ENOENT$`, 'm'));
+    assert.match(output, /^\/usr\/bin \d+$/m);
+    assert.match(output, /^\/opt 1$/m);
+    assert.match(output, /^\/home 1$/m);
+    const etc = await inside('ls', '/etc');
+    assert.match(etc, /^passwd$/m);
+    assert.doesNotMatch(etc, /shadow|machine-id|ssh|resolv/);
+    assert.doesNotMatch(await inside('cat', '/etc/passwd'), /postgres|sync/);
+  });
+
+  it('cannot write to the system, and can to its own directories', async () => {
+    const touch =
+      'for f in /x /usr/x /etc/x /dev/x /opt/atoll/x /opt/node/bin/node /proc/sys/kernel/hostname ./x $HOME/x /tmp/x /dev/shm/x; do (echo > $f) 2>/dev/null && echo "wrote $f"; done';
+    const wrote = (await inside('sh', '-c', touch)).trim().split('\n');
+    assert.deepEqual(wrote, ['wrote ./x', 'wrote /home/agent/x', 'wrote /tmp/x', 'wrote /dev/shm/x']);
+  });
+
+  it('cannot reach the files of another sandbox', { skip: !asRoot }, async () => {
+    const other = join(bench.dataDir, 'sandboxes', 'sbx_other');
+    const owner = await bench.driver.prepare(other);
+    const mine = await bench.driver.prepare(bench.directory);
+    assert.notEqual(owner?.uid, mine?.uid);
+    assert.notEqual(owner?.uid, 0);
+    const secret = join(other, 'workspace', 'secret');
+    writeFileSync(secret, 'other');
+    const paths = [secret, '/workspace/../sbx_other/workspace/secret', '/proc/1/root/workspace/secret'];
+    for (const path of paths) assert.match(await inside('cat', path), /No such file|Permission denied/);
+    // Even outside of its namespaces, the sandbox's uid could not pass the data directory.
+    const asMine = { uid: mine?.uid ?? 0, gid: mine?.gid ?? 0, stdio: 'pipe' } as const;
+    assert.throws(() => execFileSync('cat', [secret], asMine), /Permission denied/);
+    const { output } = await bench.runCommand(['cat', 'secret'], { directory: other });
+    assert.equal(output, 'other');
+    await bench.driver.remove(other);
+  });
+
+  it('sees only its own processes and cannot signal others', async () => {
+    const victim = spawn('sleep', ['600'], { stdio: 'ignore' });
+    await once(victim, 'spawn');
+    const pids = (await inside('sh', '-c', 'cd /proc && echo [0-9]*')).trim().split(' ').map(Number);
+    assert.ok(pids.includes(1) && pids.length < 6 && !pids.includes(victim.pid ?? 0), pids.join());
+    const kill = `for (const pid of [${victim.pid}, ${process.pid}]) try { process.kill(pid, 9); console.log("killed") } catch (e) { console.log(e.code) }; process.kill(process.pid, 0); console.log("self")`;
+    assert.equal((await bench.run(kill)).output, 'ESRCH\nESRCH\nself\n');
+    await inside('sh', '-c', 'kill -9 -1');
+    assert.equal(victim.exitCode ?? victim.signalCode, null);
+    victim.kill();
+  });
+
+  it('has no network but its own loopback', async () => {
+    const server = createServer((socket) => socket.end('host'));
+    server.listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    const address = server.address();
+    const port = typeof address === 'object' ? address?.port : undefined;
+    const connect = (host: string, to: unknown) =>
+      `await new Promise((done) => net.connect({ host: "${host}", port: ${to} }).on("error", (e) => { console.log("${host}", e.code); done() }).on("connect", () => { console.log("${host} connected"); done() }));`;
+    const { output } = await bench.run(
+      `(async () => { const net = require("net"); const own = net.createServer().listen(4000, "127.0.0.1"); await require("events").once(own, "listening");
+      ${connect('127.0.0.1', port)} ${connect('10.0.0.1', 80)} ${connect('127.0.0.1', 4000)} console.log(Object.keys(require("os").networkInterfaces()).join()); process.exit() })()`,
+    );
+    server.close();
+    assert.equal(output, '127.0.0.1 ECONNREFUSED\n10.0.0.1 ENETUNREACH\n127.0.0.1 connected\nlo\n');
+  });
+
+  it('cannot connect to abstract sockets of the host', async () => {
+    const server = createServer((socket) => socket.end('host'));
+    server.listen('\0atoll-isolation-test');
+    await once(server, 'listening');
+    const connect =
+      'require("net").connect("\\0atoll-isolation-test").on("error", (e) => console.log(e.code)).on("data", (d) => console.log(String(d)))';
+    assert.equal((await bench.run(connect)).output, 'ECONNREFUSED\n');
+    const { stdout } = await promisify(execFile)(process.execPath, ['-e', connect]);
+    assert.equal(stdout, 'host\n');
+    server.close();
+  });
+
+  it('reaches a host socket it was given', async () => {
+    const directory = join(bench.dataDir, 'sockets');
+    mkdirSync(directory, { recursive: true });
+    chmodSync(directory, 0o711);
+    const source = join(directory, 'gateway.sock');
+    const server = createServer((socket) => socket.end('gateway'));
+    server.listen(source);
+    await once(server, 'listening');
+    chmodSync(source, 0o666);
+    const connect = 'require("net").connect("/run/gateway.sock").on("data", (d) => console.log(String(d)))';
+    const spec = { sockets: [{ source, target: '/run/gateway.sock' }] };
+    assert.equal((await bench.run(connect, spec)).output, 'gateway\n');
+    server.close();
+  });
+
+  it('opens only everyday socket families', async () => {
+    const families = {
+      unix: 1,
+      inet: 2,
+      inet6: 10,
+      netlink: 16,
+      vsock: 40,
+      alg: 38,
+      packet: 17,
+      key: 15,
+      tipc: 30,
+      xdp: 44,
+    };
+    const script = Object.entries(families).map(
+      ([name, family]) =>
+        `print "${name} ", (socket(my $s${family}, ${family}, ${family === 38 ? 5 : 2}, 0) ? 0 : $!+0), "\\n";`,
+    );
+    const lines = (await perl(script.join(''))).trim().split('\n');
+    const errors = Object.fromEntries(lines.map((line) => line.split(' ')));
+    for (const name of ['unix', 'inet', 'inet6', 'netlink']) assert.equal(errors[name], '0', name);
+    for (const name of ['vsock', 'alg', 'packet', 'key', 'tipc', 'xdp'])
+      assert.equal(errors[name], String(EAFNOSUPPORT), name);
+    const netfilter = await perl('print socket(my $s, 16, 3, 12) ? 0 : $!+0');
+    assert.equal(netfilter, String(EAFNOSUPPORT));
+  });
+
+  it('makes no user namespaces', async () => {
+    assert.equal(await errnoOf('unshare', 0x10000000), EPERM);
+    assert.equal(await errnoOf('clone', 0x10000011, 0, 0, 0, 0), EPERM);
+    assert.equal(await errnoOf('clone3', 0, 0), ENOSYS);
+    assert.match(await inside('unshare', '--user', 'true'), /Operation not permitted/);
+    // Allowed: unsharing what is not a namespace.
+    assert.equal(await errnoOf('unshare', 0x400), 0);
+  });
+
+  it('refuses the calls kernels are broken by', async () => {
+    assert.equal(await errnoOf('getpid'), 0);
+    assert.equal(await errnoOf('keyctl', 0, -3, 1), EPERM);
+    assert.equal(await errnoOf('bpf', 0, 0, 0), EPERM);
+    assert.equal(await errnoOf('io_uring_setup', 1, 0), EPERM);
+    assert.equal(await errnoOf('perf_event_open', 0, 0, 0, 0, 0), EPERM);
+    assert.equal(await errnoOf('userfaultfd', 1), EPERM);
+    assert.equal(await errnoOf('setns', 0, 0), EPERM);
+    assert.equal(await errnoOf('mount', 0, 0, 0, 0, 0), EPERM);
+    assert.equal(await errnoOf('fsopen', 0, 0), EPERM);
+    assert.equal(await errnoOf('open_by_handle_at', 0, 0, 0), EPERM);
+    assert.equal(await errnoOf('name_to_handle_at', 0, 0, 0, 0, 0), EPERM);
+    // Not from the kernel: without the filter these arguments fail in other ways.
+    const onHost = (name: keyof typeof numbers, args: string) =>
+      execFileSync('perl', ['-e', `syscall(${numbers[name][call]}, ${args}); print $!+0`], {
+        encoding: 'utf8',
+      });
+    assert.notEqual(onHost('io_uring_setup', '1, 0'), String(EPERM));
+    assert.notEqual(onHost('setns', '0, 0'), String(EPERM));
+  });
+
+  it('refuses foreign instruction sets', { skip: process.arch !== 'x64' }, async () => {
+    // getpid as x32: the same call with bit 30 set.
+    assert.equal(await perl('print syscall(0x40000027) == -1 ? $!+0 : 0'), String(ENOSYS));
+  });
+
+  it('types into no terminal', async () => {
+    const ioctl = (request: string) =>
+      perl(`my $c = "x"; print defined(ioctl(STDIN, ${request}, $c)) ? 0 : $!+0`);
+    assert.equal(await ioctl('0x5412'), String(EPERM));
+    assert.equal(await ioctl('0x541C'), String(EPERM));
+    // FIONREAD, allowed: /dev/null answers that it is no terminal.
+    assert.equal(await ioctl('0x541B'), '25');
+    assert.match(await inside('sh', '-c', ': < /dev/tty'), /No such device/);
+  });
+
+  it('finds nothing in pid 1', async () => {
+    const { output } = await bench.runCommand(
+      [
+        'sh',
+        '-c',
+        'od -c /proc/1/environ | head -1; tr "\\0" " " < /proc/1/cmdline; tr "\\0" "\\n" < /proc/self/environ',
+      ],
+      { env: { MARK: 'given' } },
+    );
+    const [environ, ...rest] = output.split('\n');
+    assert.match(environ ?? '', /^0+$/);
+    assert.match(rest.join('\n'), /^bwrap --args 5 -- sh -c /);
+    assert.doesNotMatch(output, new RegExp(bench.dataDir));
+    assert.match(output, /^MARK=given$/m);
+  });
+
+  it('inherits stdio and the channel, nothing else', async () => {
+    const fds = await inside(
+      'sh',
+      '-c',
+      'for p in 1 $$; do ls -1 /proc/$p/fd 2>/dev/null; done; echo; ls -l /proc/$$/fd',
+    );
+    const own = (fds.split('\n\n')[1] ?? '')
+      .trim()
+      .split('\n')
+      .slice(1)
+      .map((line) => / (\d+) -> (.*)$/.exec(line) ?? []);
+    assert.deepEqual(own.map(([, fd]) => fd).sort(), ['0', '1', '2', '3']);
+    assert.equal(own.find(([, fd]) => fd === '0')?.[2], '/dev/null');
+    assert.match(own.find(([, fd]) => fd === '3')?.[2] ?? '', /^socket:/);
+  });
+
+  it('has no privileges and cannot get any', async () => {
+    const status = await inside('cat', '/proc/self/status');
+    for (const set of ['CapPrm', 'CapEff', 'CapBnd', 'CapAmb'])
+      assert.match(status, new RegExp(`${set}:\\s0+\\n`));
+    assert.match(status, /NoNewPrivs:\s1\n/);
+    assert.match(status, /Seccomp:\s2\n/);
+    assert.match(readFileSync('/proc/self/status', 'latin1'), /NoNewPrivs:\s0\n/);
+  });
+
+  it('gains nothing by setuid', async () => {
+    const made = await inside(
+      'sh',
+      '-c',
+      'cp /usr/bin/id me && chmod 6755 me && stat -c %a me && ./me -u && /usr/bin/su -c id </dev/null',
+    );
+    assert.match(made, /^6755\n1000\n/);
+    assert.doesNotMatch(made, /uid=0/);
+    const path = join(bench.directory, 'workspace', 'me');
+    assert.equal(statSync(path).mode & 0o7777, 0o6755);
+    if (!asRoot) return;
+    // On the host it is a file of a uid that owns nothing, behind a directory nobody else may pass.
+    assert.notEqual(statSync(path).uid, 0);
+    assert.throws(
+      () => execFileSync(path, { uid: 65534, gid: 65534, stdio: 'pipe' }),
+      (error) => isErrno(error, 'EACCES'),
+    );
+    assert.equal(
+      execFileSync('/usr/bin/id', ['-u'], { uid: 65534, gid: 65534, encoding: 'utf8' }),
+      '65534\n',
+    );
+  });
+
+  it('makes no device nodes, and a FIFO harms nobody', async () => {
+    const made = await inside(
+      'sh',
+      '-c',
+      'mknod null c 1 3 2>&1; mknod disk b 8 0 2>&1; mkfifo pipe && ls -l pipe',
+    );
+    assert.match(made, /null: Operation not permitted[\s\S]*disk: Operation not permitted/);
+    assert.match(made, /^prw/m);
+    assert.ok(lstatSync(join(bench.directory, 'workspace', 'pipe')).isFIFO());
+    await bench.fresh();
+    assert.deepEqual(readdirSync(join(bench.directory, 'workspace')), []);
+  });
+
+  it('contains a fork bomb', async () => {
+    const bomb =
+      'for (;;) require("child_process").spawn("sleep", ["60"], {stdio: "ignore"}).on("error", (e) => { console.log(e.code); })';
+    const sandbox = await bench.start(nodeCommand(bomb), { limits: { processes: 40 } });
+    sandbox.output.resume();
+    if (means.processes === 'watchdog') {
+      assert.equal((await sandbox.exited).cause, 'too_many_processes');
+    } else {
+      await until(async () => (await sandbox.usage()).processes >= 38);
+      assert.ok((await sandbox.usage()).processes <= 40);
+      sandbox.kill('ended');
+      assert.equal((await sandbox.exited).cause, 'ended');
+    }
+    assert.equal((await bench.run('console.log("next")', { limits: { processes: 40 } })).output, 'next\n');
+  });
+
+  it('ends a whole sandbox when a child of it takes too much memory', async () => {
+    const parent =
+      'console.log("parent"); require("child_process").spawn("node", ["-e", "const a = []; for (;;) a.push(Buffer.alloc(8 << 20, 1))"]); setInterval(() => {}, 1000)';
+    await bench.endsWith('oom', parent, { memoryBytes: 256 << 20 });
+    // Temporary files are memory too, and bounded.
+    const full = await bench.runCommand([
+      'sh',
+      '-c',
+      'dd if=/dev/zero of=/tmp/x bs=1M 2>&1; dd if=/dev/zero of=/dev/shm/x bs=1M 2>&1; echo ok',
+    ]);
+    assert.match(full.output, /No space left[\s\S]*No space left[\s\S]*ok/);
+  });
+
+  it('ends when it fills the disk, as fast as a disk is filled', async () => {
+    const limits = { diskBytes: 100 << 20 };
+    const { exit } = await bench.runCommand(['sh', '-c', 'dd if=/dev/zero of=big bs=1M; sleep 600'], {
+      limits,
+    });
+    assert.equal(exit.cause, 'disk_full');
+    const size = statSync(join(bench.directory, 'workspace', 'big')).size;
+    assert.ok(size <= (100 + 256) << 20, `${size}`);
+    await bench.fresh();
+    const small = await bench.runCommand(['dd', 'if=/dev/zero', 'of=small', 'bs=1M', 'count=50'], { limits });
+    assert.equal(small.exit.cause, 'exited');
+    await bench.fresh();
+  });
+
+  it('uses no more CPU than it may', { skip: means.cpu === 'none' }, async () => {
+    const spin =
+      'const end = Date.now() + 600; while (Date.now() < end); console.log(process.cpuUsage().user + process.cpuUsage().system)';
+    const limited = Number((await bench.run(spin, { limits: { cpu: 0.25 } })).output);
+    const free = Number((await bench.run(spin)).output);
+    assert.ok(limited < free * 0.7, `${limited} of ${free}`);
+  });
+
+  it('ends within its namespace whatever the moment of the kill', async () => {
+    for (let round = 0; round < 20; round++) {
+      const sandbox = await bench.start(['sh', '-c', 'sleep 777.5 & sleep 777.5']);
+      sandbox.output.resume();
+      if (round % 2 === 0) sandbox.kill('ended');
+      else process.kill(sandbox.pid, 'SIGKILL');
+      assert.equal((await sandbox.exited).cause, round % 2 === 0 ? 'ended' : 'killed');
+      assert.equal(await findProcess(sandbox.pid), undefined);
+    }
+    await until(() => !readdirSync('/proc').some((pid) => readCommand(pid).startsWith('sleep\x00777.5')));
+  });
+
+  it('still runs the programs agents need', async () => {
+    assert.match(await inside('node', '-v'), /^v\d+/);
+    assert.match(
+      await inside(
+        'sh',
+        '-c',
+        'git init -q repo && cd repo && git -c user.name=a -c user.email=a@b commit -q --allow-empty -m x && git log --oneline',
+      ),
+      / x\n/,
+    );
+    if (existsSync('/usr/bin/python3')) {
+      const python =
+        'import subprocess, threading; t = threading.Thread(target=lambda: print("thread")); t.start(); t.join(); print(subprocess.check_output(["echo", "child"]).decode())';
+      assert.match(await inside('/usr/bin/python3', '-c', python), /thread\nchild/);
+    }
+  });
+});
+
+function readCommand(pid: string): string {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, 'latin1');
+  } catch {
+    return ''; // No process, or none any more.
+  }
+}

@@ -1,0 +1,112 @@
+import type { ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import type { Duplex, Readable } from 'node:stream';
+import type { SandboxEndCause, SandboxExit, SandboxProcess, SandboxSpec, SandboxUsage } from '../driver.ts';
+import type { Watchdog, WatchSubject } from './watchdog.ts';
+
+/**
+ * The life of one started sandbox, the same for every driver that starts a process on this host: the first cause
+ * given is the cause it ends with; the end is told only after nothing of it runs and its holders are released.
+ */
+export type LiveSandboxOptions = {
+  spec: SandboxSpec;
+  child: ChildProcess;
+  channel: Duplex;
+  output: Readable;
+  watchdog: Watchdog;
+  watched: Omit<WatchSubject, 'kill' | 'limits' | 'outOfMemory'>;
+  hold: SandboxHold;
+};
+
+/** What a driver does to the processes of a sandbox. */
+export type SandboxHold = {
+  outOfMemory(): boolean;
+  /** SIGKILL to all that can be found now. */
+  kill(): void;
+  freeze(): Promise<void>;
+  thaw(): Promise<void>;
+  usage(): Promise<SandboxUsage>;
+  /** After the outermost process has ended: waits until nothing is left, and releases what was held. */
+  release(): Promise<void>;
+  /** When the command never ran: why. */
+  setupFailure(): string | undefined;
+};
+
+export function liveSandbox(options: LiveSandboxOptions): SandboxProcess {
+  const { spec, child, hold } = options;
+  let cause: SandboxEndCause | undefined;
+  let over = false;
+
+  function kill(given: SandboxEndCause): void {
+    if (over) return;
+    cause ??= given;
+    hold.kill();
+  }
+
+  const stopWatching = options.watchdog.watch({
+    ...options.watched,
+    limits: spec.limits,
+    outOfMemory: hold.outOfMemory,
+    kill,
+  });
+  const wallTime =
+    spec.limits.wallTimeMs > 0 ? setTimeout(() => kill('wall_time'), spec.limits.wallTimeMs) : undefined;
+
+  async function end(): Promise<SandboxExit> {
+    // Not by an event: the child may have ended while start() was still waiting for something else.
+    if (child.exitCode === null && child.signalCode === null) await once(child, 'exit');
+    over = true;
+    clearTimeout(wallTime);
+    stopWatching();
+    if (hold.outOfMemory()) cause ??= 'oom';
+    await hold.release();
+    return exitOf(spec, cause, child, hold.setupFailure());
+  }
+
+  // A sandbox that dies with unread bytes in the channel resets it. `exited` tells of that; an unheard error
+  // event would end the runner.
+  options.channel.on('error', () => {});
+  return {
+    pid: child.pid ?? 0,
+    channel: options.channel,
+    output: options.output,
+    exited: end(),
+    kill,
+    freeze: () => hold.freeze(),
+    thaw: () => hold.thaw(),
+    usage: () => hold.usage(),
+  };
+}
+
+function exitOf(
+  { limits }: SandboxSpec,
+  given: SandboxEndCause | undefined,
+  { exitCode, signalCode }: ChildProcess,
+  setupFailure: string | undefined,
+): SandboxExit {
+  const own = setupFailure ? 'start_failed' : signalCode ? 'killed' : 'exited';
+  const cause = given ?? own;
+  const detail = cause === 'start_failed' && setupFailure ? setupFailure : sentence(cause, limits, exitCode);
+  return { cause, detail, exitCode, signal: signalCode };
+}
+
+function sentence(cause: SandboxEndCause, limits: SandboxSpec['limits'], exitCode: number | null): string {
+  const sentences: Record<SandboxEndCause, string> = {
+    exited: `The command ended by itself with exit code ${exitCode}.`,
+    start_failed: 'The sandbox could not be set up.',
+    oom: `The sandbox used more than its ${mebibytes(limits.memoryBytes)} of memory.`,
+    disk_full: `The sandbox used more than its ${mebibytes(limits.diskBytes)} of disk.`,
+    too_many_processes: `The sandbox ran more than its ${limits.processes} processes and threads.`,
+    wall_time: `The sandbox ran for its whole ${limits.wallTimeMs} ms.`,
+    ended: 'The sandbox was no longer needed.',
+    evicted: 'The sandbox made room for another one.',
+    protocol_violation: 'The bridge broke the protocol.',
+    server_stopped: 'The server stopped.',
+    killed: 'Somebody outside of Atoll killed the sandbox.',
+  };
+  return sentences[cause];
+}
+
+function mebibytes(bytes: number): string {
+  return `${Math.round(bytes / 1048576)} MiB`;
+}

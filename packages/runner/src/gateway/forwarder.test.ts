@@ -1,0 +1,140 @@
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { mkdtemp, rm, stat } from 'node:fs/promises';
+import http from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { createForwarder, type Forwarder } from './forwarder.ts';
+
+const KEY = 'sk-ant-the-real-key';
+const silent = { debug() {}, info() {}, warn() {}, error() {} };
+let upstream: http.Server;
+let baseUrl: string;
+let directory: string;
+let forwarder: Forwarder;
+const seen: { url: string | undefined; headers: http.IncomingHttpHeaders; body: string }[] = [];
+
+before(async () => {
+  upstream = http.createServer(async (request, response) => {
+    const body = Buffer.concat(await request.toArray()).toString();
+    seen.push({ url: request.url, headers: request.headers, body });
+    response.writeHead(body.includes('teapot') ? 418 : 200, {
+      'content-type': 'text/event-stream',
+      'x-echo': KEY,
+    });
+    response.write('data: one\n\n');
+    // The second half waits for the test, so that what came before it was not gathered.
+    if (body.includes('halves')) await once(upstream, 'go-on');
+    response.end(`data: your key is ${KEY}\n\n`);
+  });
+  upstream.listen(0, '127.0.0.1');
+  await once(upstream, 'listening');
+  baseUrl = `http://127.0.0.1:${(upstream.address() as AddressInfo).port}`;
+  directory = await mkdtemp(join(tmpdir(), 'atoll-forwarder-'));
+  forwarder = await createForwarder({
+    upstreams: { anthropic: { baseUrl, apiKey: KEY } },
+    where: { socketPath: join(directory, 'gateway.sock'), owner: undefined },
+    logger: silent,
+  });
+});
+after(async () => {
+  await forwarder.close();
+  upstream.close();
+  upstream.closeAllConnections();
+  await rm(directory, { recursive: true });
+});
+
+function ask(
+  method: string,
+  path: string,
+  body = '',
+  headers: Record<string, string> = {},
+  socketPath = forwarder.address,
+): Promise<http.IncomingMessage> {
+  return new Promise((resolve, reject) => {
+    http.request({ socketPath, method, path, headers, agent: false }, resolve).on('error', reject).end(body);
+  });
+}
+
+const text = async (response: http.IncomingMessage) => Buffer.concat(await response.toArray()).toString();
+
+test('a model call goes on with the real key, without what the caller sent as one', async () => {
+  const own = {
+    'x-api-key': 'mine',
+    authorization: 'Bearer mine',
+    cookie: 'a=b',
+    forwarded: 'for=x',
+    'anthropic-version': '2023-06-01',
+  };
+  const response = await ask('POST', '/anthropic/v1/messages?beta=true', '{"a":1}', own);
+  await text(response);
+  const [{ url, headers, body } = assert.fail('nothing arrived')] = seen.slice(-1);
+  assert.deepEqual([url, body], ['/v1/messages?beta=true', '{"a":1}']);
+  assert.equal(headers['x-api-key'], KEY);
+  assert.equal(headers['anthropic-version'], '2023-06-01');
+  for (const name of ['authorization', 'cookie', 'forwarded']) assert.equal(headers[name], undefined);
+});
+
+test('status passes, chunks pass as they come, and the key is taken out of the reply', async () => {
+  const response = await ask('POST', '/anthropic/v1/messages', 'teapot halves');
+  assert.equal(response.statusCode, 418);
+  assert.equal(response.headers['x-echo'], '[removed by Atoll]');
+  const [first] = (await once(response, 'data')) as [Buffer];
+  assert.equal(first.toString(), 'data: one\n\n');
+  upstream.emit('go-on');
+  assert.equal(await text(response), 'data: your key is [removed by Atoll]\n\n');
+});
+
+test('what is no model call is refused and reaches nobody', async () => {
+  const before = seen.length;
+  const asked: [string, string][] = [
+    ['GET', '/anthropic/v1/messages'],
+    ['POST', '/anthropic/v1/files'],
+    ['POST', '/anthropic/v1/messages/../files'],
+    ['POST', '/v1/messages'],
+    ['POST', '/anthropic//v1/messages'],
+    ['POST', 'http://elsewhere/anthropic/v1/messages'],
+    ['DELETE', '/anthropic/v1/models/x'],
+  ];
+  for (const [method, path] of asked) {
+    const response = await ask(method, path);
+    assert.equal(response.statusCode, 403, `${method} ${path}`);
+    assert.equal(JSON.parse(await text(response)).error.type, 'permission_error');
+  }
+  assert.equal(seen.length, before);
+});
+
+test('the socket is its owner’s alone, however long its path', async () => {
+  assert.equal((await stat(forwarder.address)).mode & 0o777, 0o600);
+  const deep = await mkdtemp(join(directory, 'x'.repeat(120)));
+  const long = await createForwarder({
+    upstreams: {},
+    where: { socketPath: join(deep, 'gateway.sock'), owner: undefined },
+    logger: silent,
+  });
+  assert.ok((await stat(join(deep, 'gateway.sock'))).isSocket());
+  await long.close();
+});
+
+test('no key, or no upstream, is said in the API’s own shape', async () => {
+  const none = await createForwarder({
+    upstreams: {},
+    where: { loopback: true, secretPath: '/s/abc' },
+    logger: silent,
+  });
+  const unreachable = { anthropic: { baseUrl: 'http://127.0.0.1:1', apiKey: KEY } };
+  const lost = await createForwarder({
+    upstreams: unreachable,
+    where: { loopback: true, secretPath: '/s/abc' },
+    logger: silent,
+  });
+  const post = (url: string) => fetch(`${url}/anthropic/v1/messages`, { method: 'POST', body: '{}' });
+  assert.equal((await post(none.address)).status, 503);
+  const answer = await post(lost.address);
+  assert.equal(answer.status, 502);
+  assert.equal(((await answer.json()) as { type: string }).type, 'error');
+  assert.equal((await post(none.address.replace('/s/abc', '/s/guess'))).status, 403);
+  await Promise.all([none.close(), lost.close()]);
+});

@@ -1,0 +1,182 @@
+/**
+ * The way of a sandbox's model calls: HTTP on a Unix socket, forwarded to the configured upstream with the key added
+ * here, outside (I7). Only model calls pass, the caller's own credentials are dropped, and the key's literal is
+ * scrubbed from what comes back. Everything else of a sandbox's network is closed.
+ */
+import { chmod, chown, open } from 'node:fs/promises';
+import http from 'node:http';
+import https from 'node:https';
+import { basename, dirname } from 'node:path';
+import { pipeline } from 'node:stream';
+import type { SandboxOwner } from '../driver.ts';
+import type { Logger } from '../logger.ts';
+import { createScrubber } from './scrubber.ts';
+
+export type Upstream = { baseUrl: string; apiKey: string };
+export type Upstreams = { anthropic?: Upstream };
+
+export type Forwarder = {
+  /** Where it listens: a Unix socket (chowned to `owner`), or a loopback port for drivers without a sandbox. */
+  readonly address: string;
+  close(): Promise<void>;
+};
+
+const ROUTES: readonly { method: string; path: RegExp }[] = [
+  { method: 'POST', path: /^\/v1\/messages(\/count_tokens)?$/ },
+  { method: 'GET', path: /^\/v1\/models(\/[\w.-]+)?$/ },
+];
+
+/** Hop-by-hop (RFC 9110, 7.6.1), the caller's credentials and origin, and what is set anew. */
+const DROPPED = new Set([
+  'connection',
+  'keep-alive',
+  'proxy-authenticate',
+  'proxy-authorization',
+  'proxy-connection',
+  'te',
+  'trailer',
+  'transfer-encoding',
+  'upgrade',
+  'host',
+  'authorization',
+  'cookie',
+  'x-api-key',
+  'forwarded',
+  'accept-encoding',
+  'x-forwarded-for',
+  'x-forwarded-host',
+  'x-forwarded-proto',
+  'expect',
+]); // prettier-ignore
+
+type Where = { socketPath: string; owner: SandboxOwner } | { loopback: true; secretPath: string };
+
+export async function createForwarder(options: {
+  upstreams: Upstreams;
+  where: Where;
+  logger: Logger;
+}): Promise<Forwarder> {
+  const { upstreams, where, logger } = options;
+  const prefix = 'secretPath' in where ? `${where.secretPath}/anthropic` : '/anthropic';
+  const agents = { http: new http.Agent({ keepAlive: true }), https: new https.Agent({ keepAlive: true }) };
+
+  const server = http.createServer((request, response) => {
+    const url = request.url ?? '';
+    const { anthropic } = upstreams;
+    const path = url.startsWith(`${prefix}/`) ? url.slice(prefix.length) : undefined;
+    const plain = path?.split('?')[0] ?? '';
+    if (
+      path === undefined ||
+      !ROUTES.some((route) => route.method === request.method && route.path.test(plain))
+    )
+      return refuse(response, 403, 'permission_error', 'Atoll forwards model calls only.');
+    if (!anthropic)
+      return refuse(
+        response,
+        503,
+        'api_error',
+        'Atoll has no model credential: start it with ANTHROPIC_API_KEY set.',
+      );
+    forward(request, response, {
+      target: new URL(anthropic.baseUrl.replace(/\/$/, '') + path),
+      key: anthropic.apiKey,
+    });
+  });
+  // A model may think for long before it says anything; nothing here gives up on it.
+  server.requestTimeout = 0;
+  server.on('clientError', (_error, socket) => socket.destroy());
+
+  function forward(
+    request: http.IncomingMessage,
+    response: http.ServerResponse,
+    { target, key }: { target: URL; key: string },
+  ): void {
+    const secure = target.protocol === 'https:';
+    const headers = {
+      ...passed(request.headers),
+      host: target.host,
+      'x-api-key': key,
+      'accept-encoding': 'identity',
+    };
+    const send = secure ? https.request : http.request;
+    const upstream = send(
+      target,
+      { method: request.method, headers, agent: secure ? agents.https : agents.http },
+      (reply) => {
+        const scrubber = createScrubber(key);
+        const { 'content-length': _, ...rest } = passed(reply.headers);
+        response.writeHead(reply.statusCode ?? 502, scrubber.headers(rest));
+        pipeline(reply, scrubber.stream, response, () => undefined);
+      },
+    );
+    upstream.on('error', (error) => {
+      logger.warn({ host: target.host, reason: error.message }, 'the model upstream could not be reached');
+      if (response.headersSent) response.destroy();
+      else
+        refuse(
+          response,
+          502,
+          'api_error',
+          `Atoll cannot reach the model upstream (${'code' in error ? error.code : 'no reason'}).`,
+        );
+    });
+    response.on('close', () => upstream.destroy());
+    request.pipe(upstream);
+  }
+
+  const address = await listen(server, where);
+  return {
+    address,
+    close: () =>
+      new Promise((resolve) => {
+        agents.http.destroy();
+        agents.https.destroy();
+        server.close(() => resolve());
+        server.closeAllConnections();
+      }),
+  };
+}
+
+function passed(headers: http.IncomingHttpHeaders): Record<string, string | string[]> {
+  const kept: Record<string, string | string[]> = {};
+  for (const [name, value] of Object.entries(headers))
+    if (value !== undefined && !DROPPED.has(name)) kept[name] = value;
+  return kept;
+}
+
+/** In the shape of the API's own errors, so that the executor understands it. */
+function refuse(response: http.ServerResponse, status: number, type: string, message: string): void {
+  response.writeHead(status, { 'content-type': 'application/json' });
+  response.end(JSON.stringify({ type: 'error', error: { type, message } }));
+}
+
+async function listen(server: http.Server, where: Where): Promise<string> {
+  if ('loopback' in where) {
+    await listening(server, { host: '127.0.0.1', port: 0 });
+    const bound = server.address();
+    return `http://127.0.0.1:${typeof bound === 'object' && bound ? bound.port : 0}${where.secretPath}`;
+  }
+  const { socketPath, owner } = where;
+  // A socket's address has room for 107 bytes; through a descriptor of its directory any path is short.
+  const directory = await open(dirname(socketPath));
+  try {
+    await listening(server, {
+      path: socketPath.length > 100 ? `/proc/self/fd/${directory.fd}/${basename(socketPath)}` : socketPath,
+    });
+    await chmod(socketPath, 0o600);
+    if (owner) await chown(socketPath, owner.uid, owner.gid);
+  } finally {
+    await directory.close();
+  }
+  return socketPath;
+}
+
+function listening(
+  server: http.Server,
+  options: { path: string } | { host: string; port: number },
+): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(options, () => resolve());
+  });
+}

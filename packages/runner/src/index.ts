@@ -1,0 +1,7 @@
+/** The sandbox host: pool, drivers, gateway, workspaces. */
+export type { Driver, DriverProblem, Mount } from './driver.ts';
+export { createBubblewrapDriver } from './drivers/bubblewrap.ts';
+export { createProcessDriver } from './drivers/process.ts';
+export type { Upstreams } from './gateway/forwarder.ts';
+export type { Logger } from './logger.ts';
+export { type BridgeInstall, createRunner, type Runner, type RunnerOptions } from './runner.ts';

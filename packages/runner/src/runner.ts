@@ -1,0 +1,254 @@
+/**
+ * A runner: makes sandboxes with a driver, runs commands in them, keeps their files. It answers the calls of a
+ * RunnerLink and knows neither sessions nor logs. In one process with the coordinator, its link is handed over as it is.
+ */
+
+import { randomBytes } from 'node:crypto';
+import { chmod, mkdir, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { AtollError } from '@atoll/protocol/errors';
+import type {
+  AgentSource,
+  CreateSandbox,
+  DeleteSandbox,
+  ResourceLimits,
+  RunnerLink,
+  SandboxEnded,
+} from '@atoll/protocol/runner-link';
+import { fillWorkspace } from './agent-folder.ts';
+import type { Driver, Mount, SandboxEndCause, SandboxLimits, SandboxOwner } from './driver.ts';
+import { createForwarder, type Forwarder, type Upstreams } from './gateway/forwarder.ts';
+import type { Logger } from './logger.ts';
+import { createPool } from './pool.ts';
+import { createSandbox, type Sandbox } from './sandbox.ts';
+import { createWorkspaces } from './workspaces.ts';
+
+export type RunnerOptions = {
+  /** Kept 0700; holds workspaces and sockets. */
+  dataDir: string;
+  runnerId: string;
+  driver: Driver;
+  capacity: number;
+  /** How to start a bridge; asked for at the first sandbox, and answered the same every time. */
+  bridge: () => Promise<BridgeInstall>;
+  agents: AgentSource;
+  upstreams: Upstreams;
+  /** What a sandbox may use where its agent does not say. */
+  limits?: Partial<ResourceLimits>;
+  log: Logger;
+};
+
+export type BridgeInstall = {
+  /** Inside a sandbox with the mounts below. */
+  command: readonly string[];
+  /** On the host, for drivers without an inside. */
+  hostCommand: readonly string[];
+  mounts: readonly Mount[];
+  env: Readonly<Record<string, string>>;
+};
+
+export type Runner = { readonly link: RunnerLink; stop(): Promise<void> };
+
+const INITIALIZE_MS = 60_000;
+const GATEWAY_SOCKET = '/run/atoll/gateway.sock';
+/** Inside a sandbox's own network namespace, so every sandbox can have the same. */
+const GATEWAY_PORT = 4180;
+const MiB = 1024 * 1024;
+
+const DEFAULT_LIMITS: ResourceLimits = {
+  memoryMb: 2048,
+  cpu: 0,
+  processes: 512,
+  diskMb: 4096,
+  openFiles: 65_536,
+  wallTimeMs: 0,
+};
+
+export async function createRunner(options: RunnerOptions): Promise<Runner> {
+  const { dataDir, driver, log: logger } = options;
+  const pool = createPool(options.capacity);
+  const directories = { workspaces: join(dataDir, 'workspaces'), sockets: join(dataDir, 'run') };
+  await prepareDirectories(dataDir, directories);
+  await driver.sweep();
+  const workspaces = createWorkspaces({ root: directories.workspaces, driver });
+  const jobs = new Map<string, Promise<void>>();
+  const ending = new Set<string>();
+  const listeners: ((ended: SandboxEnded) => void)[] = [];
+  const enclosed = driver.name !== 'process';
+
+  /** Idempotent by job: the same jobId is the same promise. */
+  function createSandboxOnce(request: CreateSandbox): Promise<void> {
+    const known = jobs.get(request.jobId);
+    if (known) return known;
+    const job = makeSandbox(request);
+    jobs.set(request.jobId, job);
+    // Kept while it could be asked for again; a sandbox's end makes the answer worthless.
+    job.catch(() => jobs.delete(request.jobId));
+    return job;
+  }
+
+  async function makeSandbox({ jobId, epoch, sandbox: request }: CreateSandbox): Promise<void> {
+    const { id, workspaceId, fresh } = request;
+    const release = pool.take();
+    let gateway: Forwarder | undefined;
+    try {
+      const owner = fresh ? await workspaces.create(workspaceId) : await workspaces.existing(workspaceId);
+      const directory = workspaces.directory(workspaceId);
+      if (fresh && request.agentHash !== undefined)
+        await fillWorkspace({
+          source: options.agents,
+          tenant: request.tenant,
+          hash: request.agentHash,
+          directory: join(directory, 'workspace'),
+          owner,
+        });
+      gateway = await openGateway(id, owner);
+      const sandbox = await startSandbox(request, epoch, directory, gateway);
+      void sandbox.exited.then(async (exit) => {
+        pool.remove(id);
+        jobs.delete(jobId);
+        release();
+        await gateway?.close();
+        if (!ending.delete(id))
+          for (const tell of listeners)
+            tell({ sandboxId: id, epoch, cause: exit.cause, detail: exit.detail });
+      });
+      const resume =
+        request.executorSessionId === undefined ? {} : { executorSessionId: request.executorSessionId };
+      ending.add(id);
+      await sandbox.initialize(request.executor, { ...resume, timeoutMs: INITIALIZE_MS });
+      ending.delete(id);
+    } catch (error) {
+      release();
+      await gateway?.close();
+      if (fresh) await workspaces.remove(workspaceId);
+      if (error instanceof AtollError) throw error;
+      logger.error({ sandboxId: id, err: error }, 'a sandbox could not be made');
+      throw new AtollError('sandbox_failed', error instanceof Error ? error.message : undefined, {
+        cause: error,
+      });
+    }
+  }
+
+  function openGateway(id: string, owner: SandboxOwner): Promise<Forwarder> {
+    const where = enclosed
+      ? { socketPath: join(directories.sockets, `${id}.sock`), owner }
+      : { loopback: true as const, secretPath: `/s/${randomBytes(24).toString('base64url')}` };
+    return createForwarder({ upstreams: options.upstreams, where, logger });
+  }
+
+  async function startSandbox(
+    request: CreateSandbox['sandbox'],
+    epoch: number,
+    directory: string,
+    gateway: Forwarder,
+  ): Promise<Sandbox> {
+    const bridge = await options.bridge();
+    const process = await driver.start({
+      id: request.id,
+      directory,
+      command: enclosed ? bridge.command : bridge.hostCommand,
+      env: { ...request.env, ...gatewayEnv(gateway), ...(enclosed ? bridge.env : {}) },
+      readOnly: enclosed ? bridge.mounts : [],
+      sockets: enclosed ? [{ source: gateway.address, target: GATEWAY_SOCKET }] : [],
+      limits: toLimits({ ...DEFAULT_LIMITS, ...options.limits, ...request.limits }),
+    });
+    const sandbox = createSandbox({
+      id: request.id,
+      workspaceId: request.workspaceId,
+      epoch,
+      process,
+      logger,
+    });
+    pool.add(sandbox);
+    return sandbox;
+  }
+
+  function gatewayEnv(gateway: Forwarder): Record<string, string> {
+    const base = enclosed ? `http://127.0.0.1:${GATEWAY_PORT}` : gateway.address;
+    const forward = enclosed
+      ? { ATOLL_GATEWAY_SOCKET: GATEWAY_SOCKET, ATOLL_GATEWAY_PORT: String(GATEWAY_PORT) }
+      : {};
+    // The SDK wants some key to be set; the real one is added outside.
+    return {
+      ...forward,
+      ANTHROPIC_BASE_URL: `${base}/anthropic`,
+      ANTHROPIC_API_KEY: 'added-by-the-atoll-gateway',
+    };
+  }
+
+  /** The live sandbox of that assignment; an older epoch is refused (I6). */
+  function sandboxAt(sandboxId: string, epoch: number): Sandbox {
+    const sandbox = pool.get(sandboxId);
+    if (!sandbox) throw new AtollError('sandbox_failed', `sandbox ${sandboxId} is not running`);
+    if (epoch < sandbox.epoch)
+      throw new AtollError('stale_epoch', `sandbox ${sandboxId} is at epoch ${sandbox.epoch}`);
+    return sandbox;
+  }
+
+  async function deleteSandbox({ sandboxId, workspaceId, epoch, cause, keep }: DeleteSandbox): Promise<void> {
+    const sandbox = pool.get(sandboxId);
+    if (sandbox) {
+      sandboxAt(sandboxId, epoch);
+      ending.add(sandboxId);
+      await sandbox.end(endCause(cause));
+    }
+    if (!keep && !pool.usesWorkspace(workspaceId)) await workspaces.remove(workspaceId);
+  }
+
+  const link: RunnerLink = {
+    runnerId: options.runnerId,
+    createSandbox: createSandboxOnce,
+    deleteSandbox,
+    async sweep({ keep }) {
+      const kept = new Set(keep);
+      for (const id of await workspaces.ids())
+        if (!kept.has(id) && !pool.usesWorkspace(id)) await workspaces.remove(id);
+    },
+    command: (request) => sandboxAt(request.sandboxId, request.epoch).command(request),
+    async cancel({ sandboxId, epoch, commandId }) {
+      if (pool.get(sandboxId)) sandboxAt(sandboxId, epoch).cancel(commandId);
+    },
+    onSandboxEnded: (listener) => void listeners.push(listener),
+    files: workspaces.files,
+  };
+
+  return {
+    link,
+    async stop() {
+      for (const { id } of pool.all()) ending.add(id);
+      await Promise.all(pool.all().map((sandbox) => sandbox.end('server_stopped')));
+      await driver.stop();
+    },
+  };
+}
+
+async function prepareDirectories(
+  dataDir: string,
+  { workspaces, sockets }: { workspaces: string; sockets: string },
+): Promise<void> {
+  await mkdir(dataDir, { recursive: true, mode: 0o700 });
+  await chmod(dataDir, 0o700);
+  // Sockets of an earlier incarnation have nobody behind them.
+  await rm(sockets, { recursive: true, force: true });
+  for (const directory of [workspaces, sockets]) {
+    await mkdir(directory, { recursive: true });
+    // Sandboxes with a uid of their own pass through here; nobody else gets past the data directory.
+    await chmod(directory, 0o711);
+  }
+}
+
+function toLimits(limits: ResourceLimits): SandboxLimits {
+  return {
+    memoryBytes: limits.memoryMb * MiB,
+    processes: limits.processes,
+    cpu: limits.cpu,
+    openFiles: limits.openFiles,
+    diskBytes: limits.diskMb * MiB,
+    wallTimeMs: limits.wallTimeMs,
+  };
+}
+
+function endCause(cause: string): SandboxEndCause {
+  return cause === 'evicted' || cause === 'server_stopped' ? cause : 'ended';
+}

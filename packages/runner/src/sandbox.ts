@@ -1,0 +1,273 @@
+/**
+ * One sandbox from its start to its end: the driver's process, the bridge in it, and the commands that run through it.
+ *
+ * Stages: `starting` (process up, bridge answers `initialize` and `resume`) → `ready` (commands) → `ended` (nothing
+ * runs; every command got its end). The end comes once, from whoever is first: asked for, the process, the wire.
+ */
+import { AtollError } from '@atoll/protocol/errors';
+import { parse } from '@atoll/protocol/parse';
+import type { CommandEnd, CommandEvent, ExecutorSettings, SandboxCommand } from '@atoll/protocol/runner-link';
+import { PROTOCOL_VERSION } from '@atoll/protocol/wire';
+import type * as v from 'valibot';
+import { type Bridge, createBridge } from './bridge.ts';
+import {
+  execReply,
+  initializeReply,
+  logNotification,
+  outputNotification,
+  queryReply,
+} from './bridge-replies.ts';
+import { type CommandStream, createCommandStream } from './command-stream.ts';
+import type { SandboxEndCause, SandboxExit, SandboxProcess } from './driver.ts';
+import type { Logger } from './logger.ts';
+
+/** An exec whose output nobody takes must not hold up the turn beside it: it is ended instead. */
+const MAX_UNREAD_OUTPUT_BYTES = 16 * 1024 * 1024;
+/** What an executor may write to its stderr in one turn. */
+const MAX_LOG_CHARS = 128 * 1024;
+/** After an interrupt; the bridge itself gives its executor 5 s. */
+const INTERRUPT_MS = 10_000;
+/** Messages between turns wait for the next one; more than this stops the reading. */
+const MAX_HELD_BYTES = 4 * 1024 * 1024;
+
+/** A bridge that closed its channel is ending, and its exit says why; one that lives on is of no use to anybody. */
+const CLOSED_MS = 1000;
+const MAX_SAID_CHARS = 2000;
+
+export type Sandbox = {
+  readonly id: string;
+  readonly workspaceId: string;
+  readonly epoch: number;
+  readonly pid: number;
+  /** Resolves when the bridge is ready; rejects with `executor_failed` or `sandbox_failed`. */
+  initialize(
+    settings: ExecutorSettings,
+    options: { executorSessionId?: string; timeoutMs: number },
+  ): Promise<void>;
+  command(request: SandboxCommand): AsyncIterable<CommandEvent>;
+  cancel(commandId: string): void;
+  /** Ends it; resolves when nothing of it runs. */
+  end(cause: SandboxEndCause): Promise<SandboxExit>;
+  readonly exited: Promise<SandboxExit>;
+};
+
+export type SandboxOptions = {
+  id: string;
+  workspaceId: string;
+  epoch: number;
+  process: SandboxProcess;
+  logger: Logger;
+};
+
+type Running = { method: 'query' | 'exec'; turnId: string; stream: CommandStream; logChars: number };
+
+export function createSandbox({ id, workspaceId, epoch, process, logger }: SandboxOptions): Sandbox {
+  const commands = new Map<string, Running>();
+  const held: { firstLine: number; count: number; bytes: Uint8Array }[] = [];
+  let heldBytes = 0;
+  let line = 0;
+  let violation: string | undefined;
+  let closing: NodeJS.Timeout | undefined;
+
+  const bridge: Bridge = createBridge({
+    channel: process.channel,
+    onMessages,
+    onNotification,
+    onClose(refused) {
+      violation ??= refused?.message;
+      if (refused) process.kill('protocol_violation');
+      else closing = setTimeout(() => process.kill('exited'), CLOSED_MS);
+    },
+  });
+  // What the bridge says beside its protocol is read so that it never blocks, and kept for the error of a failed start.
+  let said = '';
+  process.output.on('data', (chunk: Uint8Array) => {
+    said = (said + Buffer.from(chunk).toString()).slice(-MAX_SAID_CHARS);
+    logger.debug({ sandboxId: id, text: said }, 'the bridge wrote');
+  });
+  const exited = process.exited.then((exit) => {
+    const told = violation === undefined ? exit : { ...exit, detail: violation };
+    clearTimeout(closing);
+    bridge.close(new Error(told.detail));
+    for (const running of commands.values()) running.stream.end(sandboxEnd(told));
+    return told;
+  });
+
+  function query(): Running | undefined {
+    return [...commands.values()].find((running) => running.method === 'query');
+  }
+
+  function onMessages(count: number, bytes: Uint8Array): void {
+    const batch = { firstLine: line + 1, count, bytes };
+    line += count;
+    const running = query();
+    if (running) running.stream.push({ kind: 'messages', ...batch });
+    else {
+      held.push(batch);
+      heldBytes += bytes.length;
+    }
+    pace();
+  }
+
+  /** Reads on only while there is room for what comes (I9). */
+  function pace(): void {
+    if (query()?.stream.full || heldBytes > MAX_HELD_BYTES) bridge.pause();
+    else bridge.resume();
+  }
+
+  function onNotification(method: string, params: Record<string, unknown>): void {
+    if (method === 'log') {
+      const running = query();
+      const { text } = parse(logNotification, params);
+      if (!running || running.logChars >= MAX_LOG_CHARS) return;
+      running.logChars += text.length;
+      running.stream.push({ kind: 'log', text: text.slice(0, MAX_LOG_CHARS) });
+    } else if (method === 'exec.output') {
+      const { execId, stream, text } = parse(outputNotification, params);
+      const running = commands.get(execId);
+      if (running?.method !== 'exec') return;
+      running.stream.push({ kind: 'output', stream, text });
+      if (running.stream.waitingBytes > MAX_UNREAD_OUTPUT_BYTES) dropExec(execId, running);
+    }
+  }
+
+  function dropExec(execId: string, running: Running): void {
+    bridge.notify('exec.cancel', { execId });
+    running.stream.end({
+      kind: 'end',
+      status: 'failed',
+      cause: 'output_not_read',
+      detail: 'nobody took its output',
+    });
+  }
+
+  function command({ commandId, command: { method, params } }: SandboxCommand): AsyncIterable<CommandEvent> {
+    const turnId = method === 'query' ? params.turnId : commandId;
+    if (commands.has(commandId)) throw new AtollError('invalid_request', `command ${commandId} runs already`);
+    if (method === 'query' && query()) throw new AtollError('illegal_transition', 'a turn runs already');
+    const stream = createCommandStream(pace);
+    commands.set(commandId, { method, turnId, stream, logChars: 0 });
+    if (method === 'query') for (const batch of held.splice(0)) stream.push({ kind: 'messages', ...batch });
+    heldBytes = method === 'query' ? 0 : heldBytes;
+    pace();
+    const asked = method === 'exec' ? { ...params, execId: commandId } : params;
+    void run(commandId, method, asked, stream);
+    return stream;
+  }
+
+  async function run(
+    commandId: string,
+    method: 'query' | 'exec',
+    params: object,
+    stream: CommandStream,
+  ): Promise<void> {
+    try {
+      const reply = await bridge.call(method, params as Record<string, unknown>);
+      stream.end(method === 'query' ? queryEnd(parse(queryReply, reply)) : execEnd(parse(execReply, reply)));
+    } catch (error) {
+      // When the sandbox ended, `exited` knows why; wait for it rather than guess.
+      const gone = await Promise.race([exited, settled()]);
+      if (gone) stream.end(sandboxEnd(gone));
+      else stream.end(refusal(error));
+    } finally {
+      commands.delete(commandId);
+      pace();
+    }
+  }
+
+  /** undefined, once it is clear that the bridge still lives. */
+  async function settled(): Promise<undefined> {
+    if (violation !== undefined || process.channel.destroyed || process.channel.readableEnded) await exited;
+    return undefined;
+  }
+
+  function cancel(commandId: string): void {
+    const running = commands.get(commandId);
+    if (!running) return;
+    if (running.method === 'exec') {
+      bridge.notify('exec.cancel', { execId: commandId });
+      return;
+    }
+    bridge.call('interrupt', { turnId: running.turnId }).catch(() => undefined); // its end tells
+    const timer = setTimeout(() => {
+      if (commands.has(commandId)) process.kill('killed');
+    }, INTERRUPT_MS);
+    timer.unref();
+  }
+
+  async function initialize(
+    settings: ExecutorSettings,
+    { executorSessionId, timeoutMs }: { executorSessionId?: string; timeoutMs: number },
+  ): Promise<void> {
+    const started = (async () => {
+      const params = { protocolVersion: PROTOCOL_VERSION, executor: settings, workspace: '/workspace' };
+      parse(initializeReply, await bridge.call('initialize', params));
+      if (executorSessionId !== undefined) await bridge.call('resume', { executorSessionId });
+    })();
+    const timer = setTimeout(() => process.kill('killed'), timeoutMs);
+    try {
+      await started;
+    } catch (error) {
+      process.kill('exited');
+      const exit = await exited;
+      throw new AtollError('executor_failed', `the bridge did not come up: ${reasonOf(error, exit, said)}`, {
+        cause: error,
+      });
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  return {
+    id,
+    workspaceId,
+    epoch,
+    pid: process.pid,
+    initialize,
+    command,
+    cancel,
+    end(cause) {
+      process.kill(cause);
+      return exited;
+    },
+    exited,
+  };
+}
+
+function reasonOf(error: unknown, exit: SandboxExit, said: string): string {
+  const known = error instanceof AtollError ? error.detail : exit.detail;
+  const lines = said.trim();
+  return lines === '' ? known : `${known}\n${lines}`;
+}
+
+function queryEnd(reply: v.InferOutput<typeof queryReply>): CommandEnd {
+  const { status, cause, detail, executorSessionId, usage } = reply;
+  return {
+    kind: 'end',
+    status,
+    ...(cause === undefined ? {} : { cause }),
+    ...(detail === undefined ? {} : { detail }),
+    ...(executorSessionId === undefined ? {} : { executorSessionId }),
+    ...(usage === undefined ? {} : { usage }),
+  };
+}
+
+function execEnd({ exitCode, timedOut, signal }: v.InferOutput<typeof execReply>): CommandEnd {
+  const detail = signal ? { cause: 'signal', detail: `ended by ${signal}` } : {};
+  return {
+    kind: 'end',
+    status: 'completed',
+    exitCode,
+    timedOut,
+    ...(timedOut ? { cause: 'timed_out' } : detail),
+  };
+}
+
+function sandboxEnd({ cause, detail }: SandboxExit): CommandEnd {
+  return { kind: 'end', status: 'failed', cause, detail, sandboxEnded: true };
+}
+
+function refusal(error: unknown): CommandEnd {
+  const detail = error instanceof Error ? error.message.slice(0, 2000) : 'the bridge refused the command';
+  return { kind: 'end', status: 'failed', cause: 'executor_failed', detail };
+}

@@ -1,0 +1,68 @@
+/** The workspaces on this runner: a directory each, made and removed by the driver, with its files served to outside. */
+import { readdir, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { AtollError } from '@atoll/protocol/errors';
+import type { SandboxFiles } from '@atoll/protocol/runner-link';
+import type { Driver, SandboxOwner } from './driver.ts';
+import { createWorkspaceFiles, type WorkspaceFiles } from './workspace.ts';
+
+export type Workspaces = {
+  directory(id: string): string;
+  ids(): Promise<string[]>;
+  /** A new, empty one; what an earlier attempt left under this id is removed. */
+  create(id: string): Promise<SandboxOwner>;
+  /** Rejects with `sandbox_failed` when it is not here. */
+  existing(id: string): Promise<SandboxOwner>;
+  remove(id: string): Promise<void>;
+  readonly files: SandboxFiles;
+};
+
+const ID = /^[a-z]+_[0-9a-z]+$/;
+
+export function createWorkspaces({ root, driver }: { root: string; driver: Driver }): Workspaces {
+  function directory(id: string): string {
+    if (!ID.test(id)) throw new AtollError('invalid_request', 'not a workspace id');
+    return join(root, id);
+  }
+
+  async function create(id: string): Promise<SandboxOwner> {
+    await driver.remove(directory(id));
+    return driver.prepare(directory(id));
+  }
+
+  async function existing(id: string): Promise<SandboxOwner> {
+    const there = await stat(join(directory(id), 'workspace')).then(
+      () => true,
+      () => false,
+    );
+    if (!there) throw new AtollError('sandbox_failed', 'the workspace is no longer on this runner');
+    return driver.prepare(directory(id));
+  }
+
+  async function open(id: string): Promise<WorkspaceFiles> {
+    const owner = await existing(id);
+    return createWorkspaceFiles({ root: join(directory(id), 'workspace'), owner, insideRoot: '/workspace' });
+  }
+
+  const files: SandboxFiles = {
+    async read({ workspaceId, path }) {
+      const { sizeBytes, mtime, stream } = await (await open(workspaceId)).openRead(path);
+      return { sizeBytes, modifiedAt: mtime.toISOString(), content: stream };
+    },
+    write: async ({ workspaceId, path, content }) => (await open(workspaceId)).write(path, content),
+    remove: async ({ workspaceId, path }) => (await open(workspaceId)).remove(path),
+    async list({ workspaceId, prefix, ...page }) {
+      const { files: entries, nextCursor = null } = await (await open(workspaceId)).list(prefix, page);
+      return { files: entries, nextCursor };
+    },
+  };
+
+  return {
+    directory,
+    ids: async () => (await readdir(root)).filter((name) => ID.test(name)),
+    create,
+    existing,
+    remove: (id) => driver.remove(directory(id)),
+    files,
+  };
+}
