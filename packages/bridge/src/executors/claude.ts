@@ -1,0 +1,159 @@
+/**
+ * Executor `claude`: the real Claude Agent SDK, one long-lived query per session. This file decides which process
+ * serves a turn: the living one, or a new one that resumes the session (after a crash, or when an option of the
+ * turn needs a new process).
+ */
+import type { Executor, ExecutorContext, Turn, TurnEnd } from '../executor.ts';
+import { type LaunchOptions, launchOptions, type SessionChoice } from './claude-options.ts';
+import { ClaudeProcess } from './claude-process.ts';
+import { trustWorkspace } from './claude-trust.ts';
+
+type Sdk = typeof import('@anthropic-ai/claude-agent-sdk');
+type Failed = { failed: TurnEnd };
+type Started = { process: ClaudeProcess; key: string };
+
+const NOTHING_TO_RESUME = /no conversation found/i;
+
+export function createClaudeExecutor(context: ExecutorContext): Executor {
+  return new ClaudeExecutor(context);
+}
+
+class ClaudeExecutor implements Executor {
+  readonly #context: ExecutorContext;
+  #sdk: Promise<Sdk> | undefined;
+  #current: Promise<Started | Failed> | undefined;
+  /** The process of `#current`, also while it starts: what `kill` ends. */
+  #process: ClaudeProcess | undefined;
+  #sessionId: string | undefined;
+  /** Whether the runner asked for this session; then its absence is an error, and no reason to begin anew. */
+  #mustResume = false;
+  #interrupted = false;
+
+  constructor(context: ExecutorContext) {
+    this.#context = context;
+  }
+
+  warm(): void {
+    this.#sdk ??= import('@anthropic-ai/claude-agent-sdk');
+    this.#sdk.then(
+      // Only now, so that a `resume` that comes right after `initialize` finds no process started in vain.
+      () => {
+        if (!this.#interrupted) this.#current ??= this.#start({});
+      },
+      // Told at the first query.
+      () => undefined,
+    );
+  }
+
+  resume(executorSessionId: string): void {
+    this.#sessionId = executorSessionId;
+    this.#mustResume = true;
+    if (this.#process) this.kill();
+  }
+
+  async query(turn: Turn): Promise<TurnEnd> {
+    this.#interrupted = false;
+    const served = await this.#serving(launchOptions(turn.options));
+    if ('failed' in served) return this.#named(served.failed);
+    // Interrupted while the process started: the message never reaches it.
+    if (this.#interrupted) return { status: 'interrupted', cause: 'interrupted' };
+    const end = await served.process.run(turn, turn.options.model ?? this.#context.settings.model);
+    if (!served.process.alive) this.#current = undefined;
+    if (end.executorSessionId !== undefined) {
+      this.#sessionId = end.executorSessionId;
+      this.#mustResume = false;
+    }
+    return this.#named(end);
+  }
+
+  interrupt(): void {
+    this.#interrupted = true;
+    this.#process?.interrupt();
+  }
+
+  kill(): void {
+    this.#process?.kill();
+    this.#current = undefined;
+  }
+
+  async stop(): Promise<void> {
+    this.#interrupted = true;
+    await this.#process?.stop();
+  }
+
+  /** The process for a turn with these options; at any time one is serving or being started. */
+  #serving(launch: LaunchOptions): Promise<Started | Failed> {
+    this.#current = this.#replace(this.#current, launch);
+    return this.#current;
+  }
+
+  async #replace(
+    before: Promise<Started | Failed> | undefined,
+    launch: LaunchOptions,
+  ): Promise<Started | Failed> {
+    const current = await before;
+    if (current && 'process' in current && current.process.alive) {
+      // A budget counts what its process spent, so a turn's own budget needs a process of its own.
+      const overspent = launch.maxBudgetUsd !== undefined && current.process.spent;
+      if (current.key === keyOf(launch) && !overspent) return current;
+      await current.process.stop();
+    }
+    return this.#start(launch);
+  }
+
+  async #start(launch: LaunchOptions): Promise<Started | Failed> {
+    let sdk: Sdk;
+    try {
+      this.#sdk ??= import('@anthropic-ai/claude-agent-sdk');
+      sdk = await this.#sdk;
+    } catch (error) {
+      this.#sdk = undefined;
+      return unavailable(error);
+    }
+    const { env, workspace } = this.#context;
+    if (env.HOME !== undefined) await trustWorkspace(env.HOME, workspace);
+    // Looked at only now, with no wait until the process is there: a `resume` that came meanwhile counts.
+    const known = this.#sessionId;
+    if (known === undefined) return this.#launch(sdk, launch, this.#newSession());
+    const resumed = await this.#launch(sdk, launch, { resume: known });
+    const lost = 'failed' in resumed && NOTHING_TO_RESUME.test(resumed.failed.detail ?? '');
+    if (!lost) return resumed;
+    // A process that crashed before it saved anything leaves nothing to go on with.
+    if (!this.#mustResume) return this.#launch(sdk, launch, this.#newSession());
+    return { failed: { ...resumed.failed, cause: 'resume_failed' } };
+  }
+
+  async #launch(sdk: Sdk, launch: LaunchOptions, session: SessionChoice): Promise<Started | Failed> {
+    const { model } = this.#context.settings;
+    try {
+      const process = new ClaudeProcess(sdk, this.#context, { launch, model, session });
+      this.#process = process;
+      await process.ready();
+      return { process, key: keyOf(launch) };
+    } catch (error) {
+      const detail = error instanceof Error ? error.message : String(error);
+      const cause = /native (cli )?binary/i.test(detail) ? 'executor_unavailable' : 'executor_crashed';
+      return { failed: { status: 'failed', cause, detail: `Claude could not be started: ${detail}` } };
+    }
+  }
+
+  /** A crashed turn has no result that names the session; it is the same one still. */
+  #named(end: TurnEnd): TurnEnd {
+    return this.#sessionId === undefined ? end : { executorSessionId: this.#sessionId, ...end };
+  }
+
+  #newSession(): SessionChoice {
+    this.#sessionId = crypto.randomUUID();
+    return { sessionId: this.#sessionId };
+  }
+}
+
+function keyOf(launch: LaunchOptions): string {
+  return JSON.stringify(launch);
+}
+
+function unavailable(error: unknown): Failed {
+  const why = error instanceof Error ? error.message : String(error);
+  const detail = `The Claude Agent SDK cannot be loaded (${why}). Install it: npm install @anthropic-ai/claude-agent-sdk`;
+  return { failed: { status: 'failed', cause: 'executor_unavailable', detail } };
+}

@@ -1,0 +1,98 @@
+/**
+ * Parameters of the runner's requests, checked where they enter. Written by hand, since a schema library would
+ * cost a third of the bridge's start time.
+ */
+import { AtollError } from '@atoll/protocol/errors';
+import type { ExecutorSettings, QueryOptions } from '@atoll/protocol/runner-link';
+import type { Turn } from './executor.ts';
+
+type Params = Record<string, unknown>;
+
+export type InitializeParams = { executor: ExecutorSettings; workspace: string };
+export type ExecParams = { execId: string; command: string; cwd?: string; timeoutMs?: number };
+
+export const PROTOCOL_VERSION = 1;
+
+export function initializeParams(params: Params): InitializeParams {
+  if (params.protocolVersion !== PROTOCOL_VERSION)
+    throw invalid(
+      `protocolVersion ${String(params.protocolVersion)} is unknown here; this bridge speaks ${PROTOCOL_VERSION}`,
+    );
+  return { executor: executorSettings(params.executor), workspace: string(params, 'workspace') };
+}
+
+export function queryParams(params: Params): Turn {
+  const { content, options = {} } = params;
+  if (typeof content !== 'string' && !Array.isArray(content))
+    throw invalid('content must be a string or an array of content blocks');
+  if (!isRecord(options)) throw invalid('options must be an object');
+  return { turnId: string(params, 'turnId'), content, options: queryOptions(options) };
+}
+
+export function execParams(params: Params): ExecParams {
+  const { cwd, timeoutMs } = params;
+  if (cwd !== undefined && typeof cwd !== 'string') throw invalid('cwd must be a string');
+  if (timeoutMs !== undefined && !(typeof timeoutMs === 'number' && timeoutMs > 0))
+    throw invalid('timeoutMs must be a positive number');
+  return {
+    execId: string(params, 'execId'),
+    command: string(params, 'command'),
+    ...(cwd !== undefined && { cwd }),
+    ...(timeoutMs !== undefined && { timeoutMs }),
+  };
+}
+
+/** An executor's own session id ends up in argv and in file names, so it must look like one. */
+export function executorSessionId(params: Params): string {
+  const id = string(params, 'executorSessionId');
+  if (!/^[A-Za-z0-9][A-Za-z0-9._-]{0,199}$/.test(id)) throw invalid('executorSessionId is not a session id');
+  return id;
+}
+
+export function string(params: Params, name: string): string {
+  const value = params[name];
+  if (typeof value !== 'string' || value === '') throw invalid(`${name} must be a string`);
+  return value;
+}
+
+export function isRecord(value: unknown): value is Params {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+function executorSettings(value: unknown): ExecutorSettings {
+  if (!isRecord(value)) throw invalid('executor must be an object');
+  const { kind, command, mcpServers } = value;
+  if (kind !== 'claude' && kind !== 'program') throw invalid(`this bridge has no executor ${String(kind)}`);
+  if (kind === 'program' && !(isStrings(command) && command.length > 0))
+    throw invalid('executor.command must name the program to start');
+  for (const name of ['model', 'systemPrompt', 'permissionMode'])
+    if (value[name] !== undefined && typeof value[name] !== 'string')
+      throw invalid(`executor.${name} must be a string`);
+  for (const name of ['allowedTools', 'disallowedTools'])
+    if (value[name] !== undefined && !isStrings(value[name]))
+      throw invalid(`executor.${name} must be strings`);
+  if (mcpServers !== undefined && !isRecord(mcpServers))
+    throw invalid('executor.mcpServers must be an object');
+  return value as ExecutorSettings;
+}
+
+function queryOptions(options: Params): QueryOptions {
+  const { model, maxTurns, maxBudgetUsd, outputFormat, includePartialMessages } = options;
+  if (model !== undefined && typeof model !== 'string') throw invalid('options.model must be a string');
+  for (const [name, value] of Object.entries({ maxTurns, maxBudgetUsd }))
+    if (value !== undefined && !(typeof value === 'number' && value > 0))
+      throw invalid(`options.${name} must be a positive number`);
+  if (includePartialMessages !== undefined && typeof includePartialMessages !== 'boolean')
+    throw invalid('options.includePartialMessages must be true or false');
+  if (outputFormat !== undefined && !isRecord(outputFormat))
+    throw invalid('options.outputFormat must be an object');
+  return options as QueryOptions;
+}
+
+function isStrings(value: unknown): value is string[] {
+  return Array.isArray(value) && value.every((item) => typeof item === 'string');
+}
+
+function invalid(detail: string): AtollError {
+  return new AtollError('invalid_request', detail);
+}
