@@ -1,0 +1,174 @@
+/** Every command against a real server with a real sandbox, as a person would type it. */
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { type Atoll, startAtoll, until } from '../../../testing/atoll.ts';
+
+const main = join(import.meta.dirname, 'main.ts');
+const notes = join(import.meta.dirname, '../../../examples/02-program');
+const scratch = mkdtempSync(join(tmpdir(), 'atoll-cli-test-'));
+let server: Atoll;
+
+before(async () => {
+  server = await startAtoll({ args: ['--capacity', '2'] });
+});
+after(async () => {
+  await server[Symbol.asyncDispose]();
+  rmSync(scratch, { recursive: true, force: true });
+});
+
+type Running = {
+  stdout: string;
+  stderr: string;
+  kill(signal: NodeJS.Signals): void;
+  ended: Promise<Outcome>;
+};
+type Outcome = { code: number | null; stdout: string; stderr: string };
+
+function start(words: readonly string[], stdin = ''): Running {
+  const env = {
+    PATH: process.env.PATH,
+    HOME: scratch,
+    ATOLL_SERVER: server.url,
+    ATOLL_DATA_DIR: server.dataDir,
+  };
+  const child = spawn(process.execPath, [main, ...words], { cwd: scratch, env });
+  const ended = new Promise<Outcome>((resolve) =>
+    child.on('close', (code) => resolve({ code, stdout: running.stdout, stderr: running.stderr })),
+  );
+  const running: Running = { stdout: '', stderr: '', ended, kill: (signal) => void child.kill(signal) };
+  child.stdout.setEncoding('utf8').on('data', (chunk: string) => {
+    running.stdout += chunk;
+  });
+  child.stderr.setEncoding('utf8').on('data', (chunk: string) => {
+    running.stderr += chunk;
+  });
+  child.stdin.end(stdin);
+  return running;
+}
+
+const atoll = (...words: string[]) => start(words).ended;
+
+/** What a command that must work printed. */
+async function output(...words: string[]): Promise<string> {
+  const { code, stdout, stderr } = await atoll(...words);
+  assert.equal(code, 0, `atoll ${words.join(' ')}\n${stdout}${stderr}`);
+  return stdout;
+}
+
+const json = async (...words: string[]) =>
+  JSON.parse(await output(...words, '--json')) as Record<string, unknown>;
+
+test('deploy and agents', async () => {
+  assert.equal(await output('deploy', notes, '--name', 'notes'), 'Deployed notes, version 1 (3 files).\n');
+  assert.match(await output('agents'), /^NAME +VERSION +DEPLOYED\nnotes +1 /);
+  assert.match(await output('agents', 'show', 'notes'), /^notes {2}version 1\n {2}1 +3 files/);
+  await output('deploy', notes, '--name', 'gone');
+  assert.equal(await output('agents', 'delete', 'gone'), 'Removed gone and its versions.\n');
+  const { agents } = (await json('agents')) as { agents: { name: string }[] };
+  assert.deepEqual(
+    agents.map((agent) => agent.name),
+    ['notes'],
+  );
+});
+
+test('run: the answer, and no session left', async () => {
+  assert.equal(await output('run', 'notes', 'buy bread'), 'Noted: buy bread\n✓ done\n');
+  const fromStdin = await start(['run', 'notes'], 'from a pipe').ended;
+  assert.match(fromStdin.stdout, /Noted: from a pipe/);
+  const failed = await atoll('run', 'notes', 'list');
+  assert.equal(failed.code, 1);
+  assert.match(failed.stdout, /✗ .*ENOENT/);
+  assert.equal(failed.stderr, '');
+  const { sessions } = (await json('session', 'list')) as { sessions: { status: string }[] };
+  assert.deepEqual([...new Set(sessions.map((session) => session.status))], ['ended']);
+});
+
+test('a session: send, files, exec, attach, end', async () => {
+  const id = (await output('session', 'create', 'notes')).trim();
+  assert.match(await output('session', 'send', id, 'one'), /Noted: one/);
+  const lines = (await output('session', 'send', id, 'two', '--json')).trim().split('\n');
+  const events = lines.map((line) => JSON.parse(line) as { event: string });
+  assert.deepEqual([events[0]?.event, events.at(-1)?.event], ['ready', 'done']);
+  assert.match(await output('session', 'show', id), /status +idle\n +agent +notes, version 1/);
+
+  assert.equal(await output('session', 'files', 'read', id, 'notes.txt'), 'one\ntwo\n');
+  writeFileSync(join(scratch, 'up.txt'), 'up');
+  assert.equal(
+    await output('session', 'files', 'write', id, 'a/up.txt', 'up.txt'),
+    'Created a/up.txt (2 bytes).\n',
+  );
+  await output('session', 'files', 'read', id, 'a/up.txt', '--output', 'down.txt');
+  assert.equal(readFileSync(join(scratch, 'down.txt'), 'utf8'), 'up');
+  assert.match(await output('session', 'files', 'list', id), /^SIZE .*\n[\s\S]*a\/up\.txt\n/);
+  assert.equal(await output('session', 'files', 'delete', id, 'a/up.txt'), 'Removed a/up.txt.\n');
+  const none = await atoll('session', 'files', 'read', id, 'a/up.txt');
+  assert.deepEqual([none.code, none.stdout], [1, '']);
+
+  assert.equal(await output('session', 'exec', id, '--', 'echo', "it's", '$HOME'), "it's $HOME\n");
+  assert.equal(await output('session', 'exec', id, 'cat notes.txt | wc -l'), '2\n');
+  const exec = await atoll('session', 'exec', id, 'echo out; echo err >&2; exit 3');
+  assert.deepEqual(exec, { code: 1, stdout: 'out\n', stderr: 'err\nThe command exited with 3.\n' });
+
+  const attached = start(['session', 'attach', id]);
+  await until(async () => attached.stdout.includes('> two'));
+  assert.match(await output('session', 'end', id), /is ended\.\n$/);
+  const seen = await attached.ended;
+  assert.equal(seen.code, 0, 'the end of the session is the end of the stream');
+  assert.match(seen.stdout, /> one\nNoted: one\n[\s\S]*> two\nNoted: two\n[\s\S]*· session ended/);
+});
+
+test('Ctrl-C: send leaves the turn, run ends its session, and the code is 130', async () => {
+  writeFileSync(
+    join(scratch, 'atoll.json'),
+    '{"executor":{"kind":"program","command":["node","agent.mjs"]}}',
+  );
+  const source =
+    'process.stdin.on("data", () => console.log(\'{"type":"hello"}\')); process.on("SIGINT", () => process.exit(0));';
+  writeFileSync(join(scratch, 'agent.mjs'), source);
+  await output('deploy', scratch, '--name', 'waits');
+  const id = (await output('session', 'create', 'waits')).trim();
+  const sending = start(['session', 'send', id, 'go']);
+  await until(async () => sending.stdout.includes('hello'));
+  sending.kill('SIGINT');
+  const left = await sending.ended;
+  assert.equal(left.code, 130);
+  assert.match(left.stderr, /The turn goes on\. To stop it: atoll session interrupt/);
+  assert.match(await output('session', 'show', id), /status +running/);
+  assert.match(await output('session', 'interrupt', id), /^Interrupted/);
+  await output('session', 'end', id);
+
+  const running = start(['run', 'waits', 'go', '--json']);
+  await until(async () => running.stdout.includes('hello'));
+  running.kill('SIGINT');
+  const ended = await running.ended;
+  assert.equal(ended.code, 130);
+  const { session } = JSON.parse(ended.stdout.split('\n')[0] ?? '') as { session: { id: string } };
+  assert.match(await output('session', 'show', session.id), /status +ended/);
+});
+
+test('keys', async () => {
+  const { key, secret } = (await json('keys', 'create', '--name', 'ci')) as {
+    key: { id: string };
+    secret: string;
+  };
+  assert.match(await output('agents', '--key', secret), /notes/);
+  assert.match(await output('keys'), new RegExp(`${key.id} +client +\\S+ +never +ci`));
+  assert.equal(await output('keys', 'delete', key.id), `Revoked ${key.id}.\n`);
+  assert.equal((await atoll('agents', '--key', secret)).code, 1);
+});
+
+test('doctor, and a second server on the same port or data directory', async () => {
+  const { findings } = (await json('doctor')) as { findings: { what: string; status: string }[] };
+  assert.deepEqual(findings.find((finding) => finding.what === 'Server')?.status, 'ok');
+  const { port } = new URL(server.url);
+  const taken = await atoll('start', '--port', port, '--data-dir', join(scratch, 'other'));
+  assert.deepEqual([taken.code, taken.stdout], [1, '']);
+  assert.match(taken.stderr, /^Port \d+ on 127\.0\.0\.1 is taken; choose another with --port\.\n$/);
+  const second = await atoll('start', '--port', '0');
+  assert.equal(second.code, 1);
+  assert.match(second.stderr, /already uses this data directory/);
+});

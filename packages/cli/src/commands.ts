@@ -1,0 +1,240 @@
+/** All commands of `atoll`. Their code is loaded when one of them runs; this table is what help and parsing need. */
+import type { CommandModule } from './invocation.ts';
+import type { SettingName } from './settings.ts';
+
+export type Command = {
+  summary: string;
+  /** Positional: `NAME` is needed, `[NAME]` may be left out, a last `NAME…` takes all that follow. */
+  args: readonly string[];
+  /** Flags of this command alone; with `value` they take one. */
+  flags: Readonly<Record<string, { value?: string; summary: string }>>;
+  settings: readonly SettingName[];
+  examples: readonly string[];
+  /** Runs until a signal stops it; being stopped is then its proper end. */
+  untilStopped?: true;
+  load(): Promise<CommandModule>;
+};
+
+const client = ['server', 'key', 'dataDir'] as const;
+
+const model = { model: { value: 'MODEL', summary: 'Model to use instead of the agent’s' } };
+const permissionMode = {
+  'permission-mode': {
+    value: 'MODE',
+    summary: 'default, acceptEdits, bypassPermissions, plan or dontAsk',
+  },
+};
+const page = {
+  limit: { value: 'COUNT', summary: 'How many at most, 1 to 1000 (default 100)' },
+  cursor: { value: 'CURSOR', summary: 'Where the last page ended' },
+};
+
+export const commands: Readonly<Record<string, Command>> = {
+  start: {
+    summary: 'Start a server that runs sandboxes on this machine',
+    args: [],
+    flags: {},
+    settings: [
+      'host',
+      'port',
+      'dataDir',
+      'driver',
+      'capacity',
+      'memoryMb',
+      'processes',
+      'diskMb',
+      'hostname',
+      'logLevel',
+      'allowRemote',
+    ],
+    examples: ['atoll start', 'atoll start --port 0 --data-dir ./data --json'],
+    untilStopped: true,
+    load: () => import('./commands/start.ts'),
+  },
+  deploy: {
+    summary: 'Store an agent folder on the server, as a new version when it changed',
+    args: ['DIR'],
+    flags: { name: { value: 'NAME', summary: 'Name of the agent (default: the folder’s)' } },
+    settings: client,
+    examples: ['atoll deploy ./my-agent', 'atoll deploy . --name reviewer'],
+    load: () => import('./commands/deploy.ts'),
+  },
+  run: {
+    summary: 'Open a session, send one message, show the answer, end the session',
+    args: ['AGENT', '[PROMPT]'],
+    flags: { ...model, ...permissionMode, keep: { summary: 'Leave the session open' } },
+    settings: client,
+    examples: ['atoll run hello "What can you do?"', 'git diff | atoll run reviewer'],
+    load: () => import('./commands/run.ts'),
+  },
+  'agents list': {
+    summary: 'List agents',
+    args: [],
+    flags: page,
+    settings: client,
+    examples: ['atoll agents list'],
+    load: () => import('./commands/agents-list.ts'),
+  },
+  'agents show': {
+    summary: 'Show one agent and its versions',
+    args: ['NAME'],
+    flags: {},
+    settings: client,
+    examples: ['atoll agents show hello'],
+    load: () => import('./commands/agents-show.ts'),
+  },
+  'agents delete': {
+    summary: 'Remove an agent that has no live sessions',
+    args: ['NAME'],
+    flags: {},
+    settings: client,
+    examples: ['atoll agents delete hello'],
+    load: () => import('./commands/agents-delete.ts'),
+  },
+  'session create': {
+    summary: 'Open a session with an agent',
+    args: ['AGENT'],
+    flags: { ...model, ...permissionMode },
+    settings: client,
+    examples: ['atoll session create hello', 'atoll session create hello --model claude-sonnet-4-5'],
+    load: () => import('./commands/session-create.ts'),
+  },
+  'session list': {
+    summary: 'List sessions, newest first',
+    args: [],
+    flags: {
+      agent: { value: 'NAME', summary: 'Only those with this agent' },
+      status: { value: 'STATUS', summary: 'Only those with this status' },
+      ...page,
+    },
+    settings: client,
+    examples: ['atoll session list --status running'],
+    load: () => import('./commands/session-list.ts'),
+  },
+  'session show': {
+    summary: 'Show one session',
+    args: ['SESSION'],
+    flags: {},
+    settings: client,
+    examples: ['atoll session show ses_…'],
+    load: () => import('./commands/session-show.ts'),
+  },
+  'session send': {
+    summary: 'Send a message and show its turn; Ctrl-C leaves the turn running',
+    args: ['SESSION', '[PROMPT]'],
+    flags: { ...model, 'max-turns': { value: 'COUNT', summary: 'Steps of the agent at most' } },
+    settings: client,
+    examples: ['atoll session send ses_… "Now write the tests"', 'atoll session send ses_… < task.md'],
+    load: () => import('./commands/session-send.ts'),
+  },
+  'session attach': {
+    summary: 'Show a session’s log and go on with it live',
+    args: ['SESSION'],
+    flags: { after: { value: 'SEQ', summary: 'Only what comes after this event (default: from the start)' } },
+    settings: client,
+    examples: ['atoll session attach ses_…', 'atoll session attach ses_… --after 120 --json'],
+    load: () => import('./commands/session-attach.ts'),
+  },
+  'session interrupt': {
+    summary: 'Stop the running turn; the session stays',
+    args: ['SESSION'],
+    flags: { queued: { summary: 'Drop the turns that wait, too' } },
+    settings: client,
+    examples: ['atoll session interrupt ses_…'],
+    load: () => import('./commands/session-interrupt.ts'),
+  },
+  'session end': {
+    summary: 'End a session; its log stays readable',
+    args: ['SESSION'],
+    flags: { purge: { summary: 'Erase its log and files, too' } },
+    settings: client,
+    examples: ['atoll session end ses_…'],
+    load: () => import('./commands/session-end.ts'),
+  },
+  'session exec': {
+    summary: 'Run a shell command in a session’s sandbox',
+    args: ['SESSION', 'COMMAND…'],
+    flags: {
+      cwd: { value: 'DIR', summary: 'Where to run it (default: the workspace)' },
+      'timeout-ms': { value: 'MS', summary: 'Kill it after so many milliseconds' },
+    },
+    settings: client,
+    examples: ['atoll session exec ses_… -- ls -la', 'atoll session exec ses_… "npm test | tail -20"'],
+    load: () => import('./commands/session-exec.ts'),
+  },
+  'session files list': {
+    summary: 'List the files of a session’s workspace',
+    args: ['SESSION', '[PREFIX]'],
+    flags: page,
+    settings: client,
+    examples: ['atoll session files list ses_… src/'],
+    load: () => import('./commands/session-files-list.ts'),
+  },
+  'session files read': {
+    summary: 'Write a workspace file to stdout, or to a file',
+    args: ['SESSION', 'PATH'],
+    flags: { output: { value: 'FILE', summary: 'Write here instead of stdout' } },
+    settings: client,
+    examples: [
+      'atoll session files read ses_… report.md',
+      'atoll session files read ses_… a.zip --output a.zip',
+    ],
+    load: () => import('./commands/session-files-read.ts'),
+  },
+  'session files write': {
+    summary: 'Write a workspace file from stdin, or from a file',
+    args: ['SESSION', 'PATH', '[FILE]'],
+    flags: {},
+    settings: client,
+    examples: [
+      'atoll session files write ses_… data.csv ./data.csv',
+      'date | atoll session files write ses_… now.txt',
+    ],
+    load: () => import('./commands/session-files-write.ts'),
+  },
+  'session files delete': {
+    summary: 'Remove a workspace file or folder',
+    args: ['SESSION', 'PATH'],
+    flags: {},
+    settings: client,
+    examples: ['atoll session files delete ses_… tmp'],
+    load: () => import('./commands/session-files-delete.ts'),
+  },
+  'keys create': {
+    summary: 'Make an API key; its secret is shown this once',
+    args: [],
+    flags: {
+      role: { value: 'ROLE', summary: 'admin, client (default) or runner' },
+      tenant: { value: 'TENANT', summary: 'Tenant it belongs to' },
+      name: { value: 'NAME', summary: 'What it is for' },
+      'expires-at': { value: 'TIME', summary: 'ISO 8601 time after which it is refused' },
+    },
+    settings: client,
+    examples: ['atoll keys create --name ci --role client'],
+    load: () => import('./commands/keys-create.ts'),
+  },
+  'keys list': {
+    summary: 'List API keys, never their secrets',
+    args: [],
+    flags: page,
+    settings: client,
+    examples: ['atoll keys list'],
+    load: () => import('./commands/keys-list.ts'),
+  },
+  'keys delete': {
+    summary: 'Revoke an API key at once',
+    args: ['KEY-ID'],
+    flags: {},
+    settings: client,
+    examples: ['atoll keys delete key_…'],
+    load: () => import('./commands/keys-delete.ts'),
+  },
+  doctor: {
+    summary: 'Tell what is missing on this machine, and the command that mends it',
+    args: [],
+    flags: {},
+    settings: [...client, 'driver'],
+    examples: ['atoll doctor'],
+    load: () => import('./commands/doctor.ts'),
+  },
+};

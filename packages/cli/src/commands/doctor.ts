@@ -1,0 +1,90 @@
+/** What this machine lacks for Atoll, and the command that mends it. Mends nothing itself. */
+import { describeBridge } from '@atoll/bridge/install';
+import { chooseDriver } from '../driver.ts';
+import { Failed } from '../failure.ts';
+import type { Invocation } from '../invocation.ts';
+
+type Finding = {
+  what: string;
+  /** `off`: fine to be without. */
+  status: 'ok' | 'off' | 'missing';
+  detail: string;
+  mend?: string;
+};
+
+export async function run(invocation: Invocation): Promise<void> {
+  const { terminal } = invocation;
+  const findings = [
+    node(),
+    await sandboxes(invocation),
+    claude(),
+    model(invocation),
+    await server(invocation),
+  ];
+  const missing = findings.filter((finding) => finding.status === 'missing');
+  if (terminal.json) terminal.value({ ok: missing.length === 0, findings });
+  else for (const finding of findings) show(invocation, finding);
+  if (missing.length > 0) throw new Failed(`${missing.length} things are missing`);
+}
+
+function show({ terminal: { line, style } }: Invocation, { what, status, detail, mend }: Finding): void {
+  const mark = { ok: style.green('✓'), off: style.dim('–'), missing: style.red('✗') }[status];
+  line(`${mark} ${style.bold(what)}  ${detail}`);
+  if (mend !== undefined && status !== 'ok') line(`    ${mend}`);
+}
+
+function node(): Finding {
+  const [major = 0, minor = 0] = process.versions.node.split('.').map(Number);
+  const fits = major > 22 || (major === 22 && minor >= 18);
+  const detail = `${process.version}${fits ? '' : ', and 22.18 or newer is needed'}`;
+  return { what: 'Node', status: fits ? 'ok' : 'missing', detail, mend: 'See https://nodejs.org' };
+}
+
+async function sandboxes({ config }: Invocation): Promise<Finding> {
+  const driver = chooseDriver(config);
+  const problems = await driver.check();
+  await driver.stop();
+  const what = 'Sandboxes';
+  if (problems.length === 0) return { what, status: 'ok', detail: driver.name };
+  return {
+    what,
+    status: 'missing',
+    detail: `${driver.name}: ${problems.map(({ problem }) => problem).join(' ')}`,
+    mend: problems.map((problem) => problem.mend).join('\n    '),
+  };
+}
+
+function claude(): Finding {
+  const { claude: sdk } = describeBridge();
+  const what = 'Claude Agent SDK';
+  return sdk.available
+    ? { what, status: 'ok', detail: 'installed' }
+    : { what, status: 'missing', detail: sdk.reason, mend: sdk.mend };
+}
+
+function model({ config }: Invocation): Finding {
+  const what = 'Model';
+  return config.anthropicApiKey === undefined
+    ? {
+        what,
+        status: 'off',
+        detail: 'ANTHROPIC_API_KEY is not set here',
+        mend: 'Set it where `atoll start` runs',
+      }
+    : { what, status: 'ok', detail: `a key for ${config.anthropicBaseUrl}` };
+}
+
+async function server({ client, config, signal }: Invocation): Promise<Finding> {
+  const what = 'Server';
+  try {
+    const health = await (await client()).call('health.show', {}, { signal });
+    return {
+      what,
+      status: 'ok',
+      detail: `${config.server}, version ${health.version}, ${health.sessions} live sessions`,
+    };
+  } catch (error) {
+    const detail = error instanceof Error ? error.message : String(error);
+    return { what, status: 'off', detail, mend: 'atoll start' };
+  }
+}

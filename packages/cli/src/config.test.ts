@@ -1,0 +1,53 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { type ConfigSources, readConfig } from './config.ts';
+import { settings } from './settings.ts';
+
+const read = (sources: Partial<ConfigSources>) =>
+  readConfig({ flags: {}, environment: {}, file: undefined, ...sources });
+
+test('a flag wins over a variable, that over the file, that over the default', () => {
+  const file = '{"port": 1, "capacity": 2}';
+  const environment = { ATOLL_PORT: '3' };
+  assert.equal(read({}).port, 4100);
+  assert.equal(read({ file }).port, 1);
+  assert.equal(read({ file, environment }).port, 3);
+  assert.equal(read({ file, environment, flags: { port: '4' } }).port, 4);
+  assert.equal(read({ file, environment }).capacity, 2);
+  assert.equal(read({ environment: { ATOLL_PORT: '' } }).port, 4100, 'an empty variable is none');
+});
+
+test('the data directory follows XDG', () => {
+  assert.equal(read({ environment: { XDG_DATA_HOME: '/x' } }).dataDir, '/x/atoll');
+  assert.match(read({}).dataDir, /\.local\/share\/atoll$/);
+});
+
+const wrong: [what: string, sources: Partial<ConfigSources>, says: RegExp][] = [
+  ['a flag out of range', { flags: { port: '65536' } }, /^--port must be a whole number from 0 to 65535$/],
+  ['a flag that is no number', { flags: { capacity: '3x' } }, /^--capacity must be/],
+  [
+    'a variable of another set',
+    { environment: { ATOLL_DRIVER: 'vm' } },
+    /^ATOLL_DRIVER must be one of bubblewrap/,
+  ],
+  ['a broken file', { file: '{' }, /^atoll\.config\.json is not JSON/],
+  ['a file that is a list', { file: '[]' }, /must hold one JSON object/],
+  ['an unknown name in the file', { file: '{"prot": 1}' }, /there is no setting "prot"/],
+  ['an inherited name in the file', { file: '{"toString": 1}' }, /there is no setting "toString"/],
+  ['a secret in the file', { file: '{"key": "k"}' }, /is a secret; set ATOLL_API_KEY instead/],
+  ['a list in the file', { file: '{"port": [1]}' }, /"port" must be a string, a number or a boolean/],
+];
+for (const [what, sources, says] of wrong)
+  test(`${what} is bad usage`, () =>
+    assert.throws(() => read(sources), { name: 'UsageError', message: says }));
+
+test('secrets have no flag that would show in the list of processes, but for --key', () => {
+  const secret = Object.entries(settings).filter(([, setting]) => !setting.inFile);
+  assert.deepEqual(
+    secret.map(([name, { flag }]) => [name, flag]),
+    [
+      ['key', 'key'],
+      ['anthropicApiKey', undefined],
+    ],
+  );
+});

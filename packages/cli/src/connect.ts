@@ -1,0 +1,37 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { type Client, createClient } from '@atoll/client';
+import { SetupError, UsageError } from './failure.ts';
+import type { Config } from './settings.ts';
+
+export const ADMIN_KEY_FILE = 'admin.key';
+
+/** The client for the server and key that the settings name. */
+export function connect(config: Config): Client {
+  if (!URL.canParse(config.server)) throw new UsageError(`--server ${config.server} is not a URL`);
+  const key = config.key ?? (isLoopback(config.server) ? readAdminKey(config.dataDir) : undefined);
+  return createClient({ url: config.server, key });
+}
+
+/** The admin key of a server on this machine is offered to no other machine. */
+export function isLoopback(url: string): boolean {
+  return isLoopbackHost(new URL(url).hostname.replace(/^\[|\]$/g, ''));
+}
+
+export function isLoopbackHost(host: string): boolean {
+  return host === 'localhost' || host === '::1' || /^127\.\d+\.\d+\.\d+$/.test(host);
+}
+
+function readAdminKey(dataDir: string): string | undefined {
+  const path = join(dataDir, ADMIN_KEY_FILE);
+  try {
+    return readFileSync(path, 'utf8').trim();
+  } catch (error) {
+    const code = error instanceof Error && 'code' in error ? error.code : undefined;
+    // No key is for the server to judge: it may be up with another data directory, or not at all.
+    if (code === 'ENOENT' || code === 'ENOTDIR') return undefined;
+    if (code === 'EACCES')
+      throw new SetupError(`cannot read ${path}: it belongs to another user. Give a key with --key.`);
+    throw error;
+  }
+}

@@ -1,0 +1,64 @@
+import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { newId } from '@atoll/protocol/ids';
+import { SetupError } from './failure.ts';
+
+export const RUNNER_DIRECTORY = 'runner';
+
+export type DataDirectory = {
+  dataDir: string;
+  runnerDir: string;
+  /** The same at every start, so that sessions find their workspaces again. */
+  runnerId: string;
+  release(): void;
+};
+
+/** Takes the data directory for this process: two servers on one log would each believe that it is theirs. */
+export async function dataDirectory(dataDir: string): Promise<DataDirectory> {
+  try {
+    await mkdir(dataDir, { recursive: true, mode: 0o700 });
+    const release = lock(join(dataDir, 'server.pid'));
+    const runnerDir = join(dataDir, RUNNER_DIRECTORY);
+    return { dataDir, runnerDir, runnerId: keptId(join(dataDir, 'runner.id')), release };
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && typeof error.code === 'string')
+      throw new SetupError(`cannot use the data directory ${dataDir}: ${error.message}`);
+    throw error;
+  }
+}
+
+/** A pid file: what a killed server left behind names a process that is gone, or another program. */
+function lock(file: string): () => void {
+  for (;;) {
+    try {
+      writeFileSync(file, `${process.pid}\n`, { flag: 'wx', mode: 0o600 });
+      return () => rmSync(file, { force: true });
+    } catch (error) {
+      if (!(error instanceof Error && 'code' in error && error.code === 'EEXIST')) throw error;
+    }
+    const holder = Number(readFileSync(file, 'utf8'));
+    if (holder !== process.pid && isServer(holder))
+      throw new SetupError(
+        `A server (pid ${holder}) already uses this data directory; choose another with --data-dir.`,
+      );
+    rmSync(file, { force: true });
+  }
+}
+
+function isServer(pid: number): boolean {
+  if (!Number.isInteger(pid) || pid <= 0) return false;
+  try {
+    process.kill(pid, 0);
+  } catch (error) {
+    // EPERM: somebody else's, but alive.
+    if (!(error instanceof Error && 'code' in error && error.code === 'EPERM')) return false;
+  }
+  const commandLine = `/proc/${pid}/cmdline`;
+  return !existsSync(commandLine) || /\0start(\0|$)/.test(readFileSync(commandLine, 'utf8'));
+}
+
+function keptId(file: string): string {
+  if (!existsSync(file)) writeFileSync(file, `${newId('runner')}\n`, { mode: 0o600 });
+  return readFileSync(file, 'utf8').trim();
+}

@@ -1,0 +1,102 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { createStyle, harmless, oneLine, table } from '../terminal.ts';
+import { createMessageRenderer } from './message.ts';
+import { jsonLine } from './stream.ts';
+
+const plain = createStyle(false);
+const renderAll = (...messages: unknown[]) => {
+  const renderer = createMessageRenderer(plain);
+  return messages.map((message) => renderer.render(message)).join('');
+};
+const assistant = (...content: unknown[]) => ({ type: 'assistant', message: { content } });
+const delta = (text: string) => ({ type: 'stream_event', event: { delta: { type: 'text_delta', text } } });
+
+test('a turn as a person reads it', () => {
+  const shown = renderAll(
+    { type: 'system', subtype: 'init', model: 'claude-x', tools: ['A', 'B'] },
+    assistant(
+      { type: 'text', text: 'I will.' },
+      { type: 'tool_use', name: 'Write', input: { file_path: 'a.md', content: 'x' } },
+    ),
+    {
+      type: 'user',
+      message: { content: [{ type: 'tool_result', content: [{ type: 'text', text: 'ok\nmore' }] }] },
+    },
+    { type: 'user', message: { content: [{ type: 'tool_result', content: 'no', is_error: true }] } },
+    { type: 'result', num_turns: 2, duration_ms: 1234, total_cost_usd: 0.0012 },
+  );
+  assert.equal(
+    shown,
+    [
+      '· claude-x, 2 tools',
+      'I will.',
+      '● Write a.md',
+      '  ⎿ ok (+1 lines)',
+      '  ⎿ no',
+      '✓ done · 2 steps · 1.2 s · $0.0012',
+      '',
+    ].join('\n'),
+  );
+});
+
+test('text that was streamed is not said twice', () => {
+  const shown = renderAll(delta('Hel'), delta('lo'), assistant({ type: 'text', text: 'Hello' }), {
+    type: 'result',
+  });
+  assert.equal(shown, 'Hello\n✓ done\n');
+});
+
+test('odd messages are shown shortly and never throw', () => {
+  const odd: unknown[] = [
+    null,
+    7,
+    'text',
+    [],
+    {},
+    { type: 'assistant' },
+    { type: 'assistant', message: { content: [null, 3, { type: 'tool_use', input: 'x' }] } },
+    { type: 'user', message: { content: 'plain' } },
+    { type: 'result', is_error: true, total_cost_usd: 'much', num_turns: Number.NaN },
+    { type: 'system' },
+    { type: 'stream_event', event: null },
+    { type: 'brand_new', text: 'hello' },
+    { type: 'x'.repeat(500) },
+  ];
+  for (const message of odd) assert.equal(typeof renderAll(message), 'string');
+  assert.equal(renderAll({ type: 'brand_new', text: 'hello' }), 'hello\n');
+  assert.match(renderAll({ type: 'result', is_error: true, result: 'limit' }), /✗ limit/);
+});
+
+test('nothing an agent writes can act on the terminal', () => {
+  const evil = '\x1b]0;owned\x07\x1b[2J\u009b31m\u202e\rfine\n\tend\x7f';
+  const shown = renderAll(
+    assistant({ type: 'text', text: evil }, { type: 'tool_use', name: evil, input: { command: evil } }),
+  );
+  assert.doesNotMatch(shown.replace(/[\n\t]/g, ''), /[\p{Cc}\u202e]/u);
+  assert.match(harmless(evil), /^␛\]0;owned␇␛\[2J.31m.␍fine\n\tend.$/u);
+});
+
+test('lines, tables and clipping', () => {
+  assert.equal(oneLine('a\n b\t c', 10), 'a b c');
+  assert.equal(oneLine('abcdef', 4), 'abc…');
+  assert.deepEqual(
+    table([
+      ['a', 'b'],
+      ['long', 'c'],
+    ]),
+    ['a     b', 'long  c'],
+  );
+  assert.deepEqual(table([]), []);
+});
+
+test('a JSON line keeps the data as it came', () => {
+  assert.equal(
+    jsonLine({ seq: 3, event: 'message', text: '{"b":1.0,  "a":"é"}' }),
+    '{"seq":3,"event":"message","data":{"b":1.0,  "a":"é"}}\n',
+  );
+  assert.equal(
+    jsonLine({ seq: undefined, event: 'x', text: 'not json' }),
+    '{"event":"x","data":"not json"}\n',
+  );
+});

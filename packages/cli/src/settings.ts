@@ -1,0 +1,217 @@
+/**
+ * Every setting of `atoll`, once: flag, variable, name in the file, default and meaning. `npm run docs` writes
+ * docs/configuration.md from this table.
+ */
+import { homedir, hostname } from 'node:os';
+import { join, resolve } from 'node:path';
+import { UsageError } from './failure.ts';
+
+export type Setting<T = unknown> = {
+  /** Without a flag: secrets, which would show in the list of processes. */
+  flag: string | undefined;
+  variable: string;
+  /** Whether the file may hold it. Secrets may not stand there. */
+  inFile: boolean;
+  /** Where the value is wanted: by the server, or by what talks to one. */
+  of: 'server' | 'client' | 'both';
+  /** What `--help` calls the value; absent for switches. */
+  value: string | undefined;
+  summary: string;
+  /** The default as people read it. */
+  shownDefault: string;
+  fallback: (environment: NodeJS.ProcessEnv) => T;
+  /** Takes the text of a flag or variable; throws UsageError. */
+  read(text: string): T;
+};
+
+export const settings = {
+  host: text({
+    flag: 'host',
+    of: 'server',
+    value: 'ADDRESS',
+    summary: 'Address to listen on',
+    fallback: '127.0.0.1',
+  }),
+  port: whole({
+    flag: 'port',
+    of: 'server',
+    value: 'PORT',
+    summary: 'Port to listen on; 0 takes a free one',
+    fallback: 4100,
+    min: 0,
+    max: 65_535,
+  }),
+  allowRemote: toggle({
+    flag: 'allow-remote',
+    of: 'server',
+    summary: 'Allow an address other than loopback, for a server that stands behind TLS',
+  }),
+  dataDir: {
+    flag: 'data-dir',
+    variable: 'ATOLL_DATA_DIR',
+    inFile: true,
+    of: 'both',
+    value: 'DIR',
+    summary: 'Where sessions, agents and the admin key are kept',
+    shownDefault: '`$XDG_DATA_HOME/atoll` or `~/.local/share/atoll`',
+    fallback: (environment) => join(environment.XDG_DATA_HOME || join(homedir(), '.local', 'share'), 'atoll'),
+    read: (value) => resolve(value),
+  } satisfies Setting<string>,
+  driver: oneOf(['bubblewrap', 'process'], {
+    flag: 'driver',
+    of: 'server',
+    value: 'NAME',
+    summary: 'How sandboxes are made: `bubblewrap`, or `process` (no isolation at all)',
+    fallback: 'bubblewrap',
+  }),
+  capacity: whole({
+    flag: 'capacity',
+    of: 'server',
+    value: 'COUNT',
+    summary: 'How many sandboxes may live at once',
+    fallback: 16,
+    min: 1,
+    max: 10_000,
+  }),
+  hostname: {
+    flag: 'hostname',
+    variable: 'ATOLL_HOSTNAME',
+    inFile: true,
+    of: 'server',
+    value: 'NAME',
+    summary: 'The name this machine’s runner goes by',
+    shownDefault: 'the machine’s host name',
+    fallback: () => hostname(),
+    read: (value) => value,
+  } satisfies Setting<string>,
+  logLevel: oneOf(['trace', 'debug', 'info', 'warn', 'error', 'silent'], {
+    flag: 'log-level',
+    of: 'server',
+    value: 'LEVEL',
+    summary: 'How much the server writes to stderr: `trace`, `debug`, `info`, `warn`, `error`, `silent`',
+    fallback: 'warn',
+  }),
+  memoryMb: whole({
+    flag: 'memory-mb',
+    of: 'server',
+    value: 'MIB',
+    summary: 'Memory of a sandbox, unless its agent sets another',
+    fallback: 2048,
+    min: 64,
+    max: 1_048_576,
+  }),
+  processes: whole({
+    flag: 'processes',
+    of: 'server',
+    value: 'COUNT',
+    summary: 'Processes and threads of a sandbox, unless its agent sets another',
+    fallback: 512,
+    min: 16,
+    max: 100_000,
+  }),
+  diskMb: whole({
+    flag: 'disk-mb',
+    of: 'server',
+    value: 'MIB',
+    summary: 'Files of a sandbox together, unless its agent sets another',
+    fallback: 4096,
+    min: 1,
+    max: 16_777_216,
+  }),
+  server: text({
+    flag: 'server',
+    of: 'client',
+    value: 'URL',
+    summary: 'The server to talk to',
+    fallback: 'http://127.0.0.1:4100',
+  }),
+  key: {
+    flag: 'key',
+    variable: 'ATOLL_API_KEY',
+    inFile: false,
+    of: 'client',
+    value: 'KEY',
+    summary: 'API key',
+    shownDefault: '`admin.key` in the data directory, for a server on this machine',
+    fallback: () => undefined,
+    read: (value) => value,
+  } satisfies Setting<string | undefined>,
+  anthropicApiKey: {
+    flag: undefined,
+    variable: 'ANTHROPIC_API_KEY',
+    inFile: false,
+    of: 'server',
+    value: 'KEY',
+    summary: 'Key for the model. It stays outside of every sandbox',
+    shownDefault: 'none',
+    fallback: () => undefined,
+    read: (value) => value || undefined,
+  } satisfies Setting<string | undefined>,
+  anthropicBaseUrl: {
+    flag: undefined,
+    variable: 'ANTHROPIC_BASE_URL',
+    inFile: true,
+    of: 'server',
+    value: 'URL',
+    summary: 'Where the Anthropic Messages API is',
+    shownDefault: '`https://api.anthropic.com`',
+    fallback: () => 'https://api.anthropic.com',
+    read: readUrl,
+  } satisfies Setting<string>,
+} as const;
+
+export type SettingName = keyof typeof settings;
+export type Config = { readonly [N in SettingName]: ReturnType<(typeof settings)[N]['read']> };
+
+type Described<T> = { flag: string; of: Setting['of']; value?: string; summary: string; fallback: T };
+
+function describe<T>(about: Described<T>, read: (text: string) => T): Setting<T> {
+  return {
+    flag: about.flag,
+    variable: `ATOLL_${about.flag.replaceAll('-', '_').toUpperCase()}`,
+    inFile: true,
+    of: about.of,
+    value: about.value,
+    summary: about.summary,
+    shownDefault: `\`${about.fallback}\``,
+    fallback: () => about.fallback,
+    read,
+  };
+}
+
+function text(about: Described<string>): Setting<string> {
+  return describe(about, (value) => {
+    if (value === '') throw new UsageError('must not be empty');
+    return value;
+  });
+}
+
+function toggle(about: Omit<Described<boolean>, 'fallback' | 'value'>): Setting<boolean> {
+  return describe<boolean>({ ...about, fallback: false }, (value) => {
+    if (['true', '1', 'yes', 'on'].includes(value)) return true;
+    if (['false', '0', 'no', 'off'].includes(value)) return false;
+    throw new UsageError('must be true or false');
+  });
+}
+
+function whole(about: Described<number> & { min: number; max: number }): Setting<number> {
+  return describe(about, (value) => {
+    const number = Number(value);
+    if (!/^\d+$/.test(value) || number < about.min || number > about.max)
+      throw new UsageError(`must be a whole number from ${about.min} to ${about.max}`);
+    return number;
+  });
+}
+
+function oneOf<const T extends string>(allowed: readonly T[], about: Described<NoInfer<T>>): Setting<T> {
+  return describe<T>(about, (value) => {
+    const found = allowed.find((name) => name === value);
+    if (found === undefined) throw new UsageError(`must be one of ${allowed.join(', ')}`);
+    return found;
+  });
+}
+
+function readUrl(value: string): string {
+  if (!URL.canParse(value)) throw new UsageError('must be a URL');
+  return value;
+}
