@@ -1,0 +1,44 @@
+/** `program` agents that tests deploy: small, real, each showing one behaviour. */
+
+/** Understands: `emit N [BYTES]`, `fail`, `wait`, `crash`, `remember X`, `recall`, `stderr TEXT`; else echoes. */
+export const versatile = `
+import { createInterface } from 'node:readline';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+const memory = process.env.HOME + '/memory.txt';
+const send = (message) => process.stdout.write(JSON.stringify(message) + '\\n');
+const write = (text) => new Promise((resolve) => process.stdout.write(text, resolve));
+let interrupted = false;
+process.on('SIGINT', () => { interrupted = true; finish?.(); });
+let finish;
+const commands = {
+  async emit([count, bytes = '100']) {
+    const pad = 'x'.repeat(Math.max(0, Number(bytes) - 40));
+    for (let i = 0; i < Number(count); ) {
+      let block = '';
+      for (const end = Math.min(Number(count), i + 200); i < end; i++) block += JSON.stringify({ type: 'item', n: i, pad }) + '\\n';
+      await write(block);
+    }
+  },
+  async wait() {
+    send({ type: 'waiting' });
+    await new Promise((resolve) => { finish = resolve; if (interrupted) resolve(); });
+    const hold = setInterval(() => {}, 1000); clearInterval(hold);
+  },
+  async crash() { send({ type: 'about-to-crash' }); await write(''); process.exit(7); },
+  async stderr(words) { process.stderr.write(words.join(' ') + '\\n'); },
+  async remember(words) { writeFileSync(memory, words.join(' ')); },
+  async recall() { send({ type: 'recalled', text: existsSync(memory) ? readFileSync(memory, 'utf8') : null }); },
+  async echo(words) { send({ type: 'echo', text: words.join(' ') }); },
+};
+setInterval(() => {}, 60000);
+for await (const line of createInterface({ input: process.stdin })) {
+  const { turnId, content } = JSON.parse(line);
+  interrupted = false;
+  const words = String(content).split(' ');
+  const known = commands[words[0]];
+  if (words[0] === 'fail') { send({ type: 'result', is_error: true, result: 'asked to fail' }); continue; }
+  await (known ? known(words.slice(1)) : commands.echo(words));
+  send({ type: 'result', turnId, interrupted });
+}
+process.exit(0);
+`;
