@@ -28,6 +28,11 @@ export type ConnectionOptions = {
 export function openConnection({ socket, handlers, onNotification, onEnd }: ConnectionOptions): Connection {
   let drained: PromiseWithResolvers<void> | undefined;
   const write = (text: string, encoding: 'utf8' | 'latin1') => {
+    // What is written in one tick leaves in one piece: a turn's last messages together with its answer.
+    if (socket.writableCorked === 0) {
+      socket.cork();
+      setImmediate(() => socket.uncork());
+    }
     socket.write(text, encoding);
     if (socket.writableLength < MAX_WAITING_BYTES) return undefined;
     drained ??= Promise.withResolvers<void>();

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { mkdtemp, readdir, rm } from 'node:fs/promises';
+import { mkdtemp, readdir, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { it } from 'node:test';
@@ -32,6 +32,12 @@ it('stages a folder that runs by itself, with a filled compile cache', async () 
     assert.deepEqual(mounts[0], { source: directory, target: SANDBOX_ROOT });
     assert.equal(env.NODE_COMPILE_CACHE, `${SANDBOX_ROOT}/cache`);
     assert.ok((await readdir(join(directory, 'cache'), { recursive: true })).length > 20);
+    // Sandboxes read it as another user, under the uid that the cache's name ends with.
+    for (const entry of await readdir(directory, { recursive: true, withFileTypes: true })) {
+      if (entry.isFile())
+        assert.ok((await stat(join(entry.parentPath, entry.name))).mode & 0o004, entry.name);
+    }
+    assert.ok((await readdir(join(directory, 'cache'))).some((name) => name.endsWith('-1000')));
     const files = await readdir(join(directory, 'bridge'), { recursive: true });
     assert.ok(!files.some((file) => /test|contract|fixture/.test(file)));
     // Without fd 3 it says what it misses: all its imports resolved.

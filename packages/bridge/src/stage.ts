@@ -8,12 +8,14 @@
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { cp, mkdir, readdir, rm } from 'node:fs/promises';
+import { chmod, cp, mkdir, readdir, rm, symlink } from 'node:fs/promises';
 import type { Socket } from 'node:net';
 import { join, relative } from 'node:path';
 import { type BridgeInstall, type BridgeMount, describeBridge, SANDBOX_ROOT } from './install.ts';
 
 const CACHE = 'cache';
+/** The uid inside a sandbox, on every driver. */
+const SANDBOX_UID = 1000;
 const SDK_TARGET = `${SANDBOX_ROOT}/node_modules/@anthropic-ai/claude-agent-sdk`;
 /** What the SDK's import needs, copied to be compiled under the path it has in a sandbox. */
 const SDK_FILES = ['package.json', 'sdk.mjs'];
@@ -38,6 +40,7 @@ export async function stageBridge({
   for (const { source, target } of own) await cp(source, staged(directory, target), copyOptions(source));
   for (const { source, target } of sdk) await stageSdk(source, staged(directory, target), target);
   await warm(directory, node, install);
+  await share(directory);
   return {
     ...install,
     // The root first: the SDK's folders are mounted into it.
@@ -70,6 +73,21 @@ async function warm(directory: string, node: string, { command }: BridgeInstall)
   const script = `await Promise.allSettled(${JSON.stringify([...files, staged(directory, `${SDK_TARGET}/sdk.mjs`)])}.map((file) => import(file)))`;
   const rest = spawn(node, ['--input-type=module', '--eval', script], { env, stdio: 'ignore' });
   await once(rest, 'exit');
+}
+
+/**
+ * Makes the folder readable for the sandboxes' users, whatever umask and sources say. Node keeps a compile cache for
+ * each user, 0600 and with the uid at the end of its name, so that one is given a second name.
+ */
+async function share(directory: string): Promise<void> {
+  const entries = await readdir(directory, { recursive: true, withFileTypes: true });
+  await chmod(directory, 0o755);
+  for (const entry of entries)
+    await chmod(join(entry.parentPath, entry.name), entry.isDirectory() ? 0o755 : 0o644);
+  for (const name of await readdir(join(directory, CACHE))) {
+    const shared = name.replace(/-\d+$/, `-${SANDBOX_UID}`);
+    if (shared !== name) await symlink(name, join(directory, CACHE, shared));
+  }
 }
 
 function cacheEnv(root: string): Record<string, string> {

@@ -5,10 +5,13 @@ import * as v from 'valibot';
 export class Unreachable extends Error {
   override readonly name = 'Unreachable';
   readonly url: string;
+  /** What a stranger answered with, if anybody answered. */
+  readonly status: number | undefined;
 
-  constructor(url: string, reason: string, options?: { cause?: unknown }) {
+  constructor(url: string, reason: string, options?: { cause?: unknown; status?: number }) {
     super(`cannot reach ${url}: ${reason}`, options);
     this.url = url;
+    this.status = options?.status;
   }
 }
 
@@ -18,7 +21,10 @@ const problem = v.object({ status: v.number(), detail: v.string(), code: v.strin
 export async function errorOf(response: Response, url: string): Promise<AtollError | Unreachable> {
   const text = await response.text().catch(() => '');
   const parsed = v.safeParse(problem, parseJson(text));
-  if (!parsed.success) return new Unreachable(url, `it answers ${response.status}, but not as Atoll does`);
+  if (!parsed.success)
+    return new Unreachable(url, `it answers ${response.status}, but not as Atoll does`, {
+      status: response.status,
+    });
   const { code, detail, status } = parsed.output;
   if (isErrorCode(code)) return new AtollError(code, detail);
   // A newer server may know codes that this client does not; what it says is still what counts.
@@ -33,7 +39,8 @@ export function unreachable(url: string, error: unknown): Unreachable {
 
 /** Whether the same request may well work a little later. */
 export function isTransient(error: unknown): boolean {
-  return error instanceof Unreachable || (error instanceof AtollError && error.status >= 500);
+  if (!(error instanceof Unreachable || error instanceof AtollError)) return false;
+  return error.status === undefined || error.status >= 500;
 }
 
 function reasonOf(error: unknown): string {

@@ -111,6 +111,12 @@ test('events: server errors are waited out, client errors are thrown', async (t)
   });
 });
 
+test('events: a stranger who refuses is thrown, too', async (t) => {
+  const { server, client } = await start(t, endedLog, () => ({ status: 404, problem: '<h1>404</h1>' }));
+  await assert.rejects(collect(client.events(SESSION)), { name: 'Unreachable', status: 404 });
+  assert.equal(server.requests.length, 1);
+});
+
 test('events: gives up after maxAttempts, and at once when the signal aborts', async (t) => {
   const { server, client } = await start(t, endedLog, () => ({ status: 502, problem: '<html>' }));
   await assert.rejects(collect(client.events(SESSION, { maxAttempts: 3 })), Unreachable);

@@ -1,6 +1,7 @@
 /** The sandbox host: pool, drivers, gateway, workspaces. */
 export type { Driver, DriverProblem, Mount } from './driver.ts';
 export { createBubblewrapDriver } from './drivers/bubblewrap.ts';
+export { describeLimits } from './drivers/limits.ts';
 export { createProcessDriver } from './drivers/process.ts';
 export type { Upstreams } from './gateway/forwarder.ts';
 export type { Logger } from './logger.ts';

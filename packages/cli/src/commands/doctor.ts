@@ -1,5 +1,6 @@
 /** What this machine lacks for Atoll, and the command that mends it. Mends nothing itself. */
 import { describeBridge } from '@atoll/bridge/install';
+import { describeLimits } from '@atoll/runner';
 import { chooseDriver } from '../driver.ts';
 import { Failed } from '../failure.ts';
 import type { Invocation } from '../invocation.ts';
@@ -17,6 +18,7 @@ export async function run(invocation: Invocation): Promise<void> {
   const findings = [
     node(),
     await sandboxes(invocation),
+    await limits(),
     claude(),
     model(invocation),
     await server(invocation),
@@ -54,12 +56,23 @@ async function sandboxes({ config }: Invocation): Promise<Finding> {
   };
 }
 
+async function limits(): Promise<Finding> {
+  const { memory, processes, cpu, disk } = await describeLimits();
+  const detail = `memory by ${memory}, processes by ${processes}, CPU by ${cpu}, disk by ${disk}`;
+  return { what: 'Limits', status: 'ok', detail };
+}
+
 function claude(): Finding {
   const { claude: sdk } = describeBridge();
   const what = 'Claude Agent SDK';
   return sdk.available
     ? { what, status: 'ok', detail: 'installed' }
-    : { what, status: 'missing', detail: sdk.reason, mend: sdk.mend };
+    : {
+        what,
+        status: 'off',
+        detail: `${sdk.reason} Only agents with the executor claude need it.`,
+        mend: sdk.mend,
+      };
 }
 
 function model({ config }: Invocation): Finding {

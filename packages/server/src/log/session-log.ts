@@ -98,7 +98,7 @@ export function createSessionLog(options: {
     if (!committing) {
       committing = true;
       // Not at once: what else is appended in this tick belongs to the same commit.
-      queueMicrotask(() => void commit());
+      setImmediate(() => void commit());
     }
     return promise;
   }

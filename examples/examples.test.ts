@@ -1,0 +1,41 @@
+import assert from 'node:assert/strict';
+import { readdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { eventData } from '@atoll/client';
+import { type Atoll, deploy, startAtoll } from '../testing/atoll.ts';
+
+// 01-hello needs the Claude Agent SDK and a model; scripts/quickstart.test.ts runs it.
+
+let atoll: Atoll;
+before(async () => {
+  atoll = await startAtoll();
+});
+after(() => atoll[Symbol.asyncDispose]());
+
+async function deployExample(name: string): Promise<void> {
+  const directory = join(import.meta.dirname, name);
+  const paths = await readdir(directory);
+  const files = paths.map(async (path) => [path, await readFile(join(directory, path), 'utf8')] as const);
+  await deploy(atoll.client, name, Object.fromEntries(await Promise.all(files)));
+}
+
+test('02-program keeps notes, and a turn that cannot be done fails', async () => {
+  const { client } = atoll;
+  await deployExample('02-program');
+  const { session } = await client.call('session.create', { agent: '02-program' });
+  const ask = async (content: string) => {
+    const events = await Array.fromAsync(client.send(session.id, { content }));
+    const said = events.filter((event) => event.event === 'message').map((event) => event.text);
+    const last = events.at(-1);
+    return { said: said.join('\n'), status: last && eventData(last, 'done')?.status };
+  };
+
+  assert.equal((await ask('list')).status, 'failed', 'there are no notes yet');
+  assert.match((await ask('buy bread')).said, /Noted: buy bread/);
+  assert.equal((await ask('water the plants')).status, 'completed');
+  assert.match((await ask('list')).said, /buy bread\\nwater the plants/);
+  const notes = await client.readFile(session.id, 'notes.txt');
+  assert.equal(await new Response(notes).text(), 'buy bread\nwater the plants\n');
+  await client.call('session.end', { sessionId: session.id });
+});
