@@ -1,0 +1,88 @@
+/** Parses, prepares what a command needs, runs it, and turns how it ended into an exit code. */
+import type { Client } from '@atoll/client';
+import { processSources, readConfig } from './config.ts';
+import { describeFailure, exitCodes, Failed, Interrupted, UsageError } from './failure.ts';
+import type { Invocation } from './invocation.ts';
+import { commandNamed, type Parsed, parseCommandLine } from './parse.ts';
+import { createTerminal, type Terminal } from './terminal.ts';
+
+const words = process.argv.slice(2);
+const terminal = createTerminal({
+  json: words.slice(0, words.includes('--') ? words.indexOf('--') : words.length).includes('--json'),
+  stdout: process.stdout,
+  stderr: process.stderr,
+});
+// A reader that went away (`atoll … | head`) is no failure.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  process.exit(error.code === 'EPIPE' ? exitCodes.done : exitCodes.failed);
+});
+
+try {
+  await perform(parseCommandLine(words));
+} catch (error) {
+  process.exitCode = report(error);
+}
+
+async function perform(parsed: Parsed): Promise<void> {
+  if (parsed.kind === 'version') {
+    const { version } = await import('./version.ts');
+    return parsed.json ? terminal.value({ version }) : terminal.line(`atoll ${version}`);
+  }
+  if (parsed.kind === 'help') {
+    const { helpText } = await import('./help.ts');
+    return terminal.write(helpText(parsed.name));
+  }
+  const signal = interruptSignal();
+  const invocation = prepare(parsed, signal);
+  const module = await parsed.command.load();
+  await module.run(invocation);
+  if (signal.aborted && parsed.command.untilStopped !== true) throw new Interrupted();
+}
+
+function prepare(parsed: Parsed & { kind: 'command' }, signal: AbortSignal): Invocation {
+  const config = readConfig(processSources(parsed.settings));
+  let client: Promise<Client> | undefined;
+  return {
+    arg(name) {
+      const value = parsed.args[name];
+      if (value === undefined || value === '') throw new UsageError(`${name} is missing`);
+      return value;
+    },
+    optionalArg: (name) => parsed.args[name],
+    rest: parsed.rest,
+    options: parsed.options,
+    switches: parsed.switches,
+    config,
+    terminal,
+    signal,
+    client() {
+      client ??= import('./connect.ts').then(({ connect }) => connect(config));
+      return client;
+    },
+  };
+}
+
+/** The first signal asks, the second one insists. */
+function interruptSignal(): AbortSignal {
+  const abort = new AbortController();
+  const onSignal = () => {
+    if (abort.signal.aborted) process.exit(exitCodes.interrupted);
+    abort.abort(new Interrupted());
+  };
+  process.on('SIGINT', onSignal);
+  process.on('SIGTERM', onSignal);
+  return abort.signal;
+}
+
+function report(error: unknown): number {
+  const failure = describeFailure(error, commandNamed(words));
+  const said = error instanceof Failed || error instanceof Interrupted;
+  if (!said) reportTo(terminal, failure);
+  return failure.exitCode;
+}
+
+function reportTo({ json, note, errorStyle }: Terminal, failure: ReturnType<typeof describeFailure>): void {
+  if (json) return note(JSON.stringify({ error: { code: failure.code, detail: failure.detail } }));
+  note(failure.code === 'bug' ? failure.detail : errorStyle.red(failure.detail));
+  if (failure.hint !== undefined) note(failure.hint);
+}
