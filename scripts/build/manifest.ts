@@ -28,7 +28,10 @@ function emitted(path: string, extension: string): string {
   return path.replace(/\.ts$/, extension);
 }
 
-function mapValues(record: Record<string, unknown>, map: (value: unknown) => unknown): Record<string, unknown> {
+function mapValues(
+  record: Record<string, unknown>,
+  map: (value: unknown) => unknown,
+): Record<string, unknown> {
   return Object.fromEntries(Object.entries(record).map(([key, value]) => [key, map(value)]));
 }
 
