@@ -6,7 +6,7 @@ import type { DriverProblem } from '../driver.ts';
 /** What keeps bubblewrap from making sandboxes here, found by making one. `uid`: whom root would start it as. */
 export async function checkBubblewrap(uid: number | undefined): Promise<DriverProblem[]> {
   if (process.platform !== 'linux') {
-    return [{ problem: 'bubblewrap runs on Linux only.', mend: 'atoll serve --driver docker' }];
+    return [{ problem: 'bubblewrap runs on Linux only.', mend: 'atoll start --driver process' }];
   }
   const missing = [];
   if (!(await succeeds('bwrap', ['--version']))) {

@@ -371,9 +371,17 @@ describe('bubblewrap isolation', { concurrency: false }, () => {
   it('uses no more CPU than it may', { skip: means.cpu === 'none' }, async () => {
     const spin =
       'const end = Date.now() + 600; while (Date.now() < end); console.log(process.cpuUsage().user + process.cpuUsage().system)';
+    const quarter = 600_000 * 0.25 * 1.7;
     const limited = Number((await bench.run(spin, { limits: { cpu: 0.25 } })).output);
-    const free = Number((await bench.run(spin)).output);
-    assert.ok(limited < free * 0.7, `${limited} of ${free}`);
+    assert.ok(limited < quarter, `${limited} µs`);
+    // On a busy machine a free one may get little, too, but not every time.
+    const free: number[] = [];
+    for (let tries = 0; tries < 5 && !free.some((used) => used > quarter); tries++)
+      free.push(Number((await bench.run(spin)).output));
+    assert.ok(
+      free.some((used) => used > quarter),
+      `${free} µs`,
+    );
   });
 
   it('ends within its namespace whatever the moment of the kill', async () => {

@@ -12,6 +12,9 @@ import { initialState, type SessionState } from './fold.ts';
 import { LiveSession } from './live-session.ts';
 import { holdsSandbox } from './status.ts';
 
+/** Whoever was handed a session may hold it for a moment before it does something that shows: longer than that. */
+const HELD_MS = 60_000;
+
 export type LiveSessions = {
   /** Rejects with `not_found`; another tenant's session is not there either (I12). */
   get(access: Access, id: string): Promise<LiveSession>;
@@ -21,7 +24,7 @@ export type LiveSessions = {
   add(row: SessionRow): LiveSession;
   delete(id: string): void;
   all(): LiveSession[];
-  /** Forgets those that have no sandbox, no reader and nothing under way. */
+  /** Forgets those that have no sandbox, no reader, nothing under way, and were not asked for lately. */
   forgetQuiet(): void;
 };
 
@@ -35,6 +38,7 @@ export function createLiveSessions(options: {
   const { store, log, now, recover } = options;
   const live = new Map<string, LiveSession>();
   const loading = new Map<string, Promise<LiveSession>>();
+  const askedForMs = new WeakMap<LiveSession, number>();
 
   function add(row: SessionRow, state: SessionState, head: LogHead): LiveSession {
     const epoch = () => session.epoch;
@@ -54,12 +58,14 @@ export function createLiveSessions(options: {
     return session;
   }
 
-  /** Whoever asks while it is being loaded gets the same one, recovered. */
-  function load(id: string): Promise<LiveSession> {
-    const under = loading.get(id);
-    if (under) return under;
-    const known = live.get(id);
-    if (known) return Promise.resolve(known);
+  /** Whoever asks while it is being loaded gets the same one, recovered. Two of one session must never be. */
+  async function load(id: string): Promise<LiveSession> {
+    const session = await (loading.get(id) ?? live.get(id) ?? startLoading(id));
+    askedForMs.set(session, now());
+    return session;
+  }
+
+  function startLoading(id: string): Promise<LiveSession> {
     const loaded = loadRow(id).finally(() => loading.delete(id));
     loading.set(id, loaded);
     return loaded;
@@ -80,7 +86,8 @@ export function createLiveSessions(options: {
       for (const session of live.values()) {
         const { log: own, turns } = session;
         const settled = turns.size === 0 && own.readers === 0 && own.durableSeq === own.lastSeq;
-        if (settled && !holdsSandbox(session.status)) live.delete(session.id);
+        const held = (askedForMs.get(session) ?? 0) > now() - HELD_MS;
+        if (settled && !held && !holdsSandbox(session.status)) live.delete(session.id);
       }
     },
   };
