@@ -1,6 +1,7 @@
 /** The coordinator: API, store, session log, scheduler, runner registry. */
 export type { Logger } from './logger.ts';
 export type { RunnerInfo } from './runners/registry.ts';
-export { createServer, type Server, type ServerOptions } from './server.ts';
+export { createServer, type Server } from './server.ts';
+export type { EmbeddedRunner, ServerOptions } from './server-options.ts';
 export { fold, initialState, type SessionState, type StateEvent } from './sessions/fold.ts';
 export { sessionTable } from './sessions/status.ts';

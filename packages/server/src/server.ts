@@ -1,119 +1,91 @@
 /**
- * The coordinator's composition root: store and log, then what stands on them, then HTTP. Long-lived things are
- * started here in this order and stopped in the reverse one.
+ * The coordinator as one long-lived thing: it opens its database, listens, and has the platform behind the API loaded.
+ *
+ * Stages: database opening (on its own thread, while the HTTP framework loads) → recovery, if a crash left turns behind
+ * → listening: health is answered, every other request waits → platform ready.
  */
 import { chmod, mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { AgentSource, RunnerLink } from '@atoll/protocol/runner-link';
-import { createAgents } from './agents/agents.ts';
-import { createDirectoryBlobStore } from './blob-store/directory.ts';
-import { createKeys, newSecret } from './keys/keys.ts';
-import { createSqliteLog } from './log/sqlite.ts';
-import type { Logger } from './logger.ts';
-import { renderMetrics } from './metrics.ts';
-import { createApp } from './routes/app.ts';
-import { createHandlers } from './routes/handlers.ts';
-import { createRunnerRegistry, type RunnerInfo } from './runners/registry.ts';
-import { createScheduler } from './scheduler/scheduler.ts';
-import { createSessions } from './sessions/sessions.ts';
-import { loadKysely } from './store/kysely.ts';
-import { createSqliteStore } from './store/sqlite.ts';
-import { openSqlite } from './store/sqlite-database.ts';
-
-export type ServerOptions = {
-  /** Kept 0700; holds the database, blobs and the admin key. */
-  dataDir: string;
-  host: string;
-  /** 0: any free one. */
-  port: number;
-  version: string;
-  log: Logger;
-  /** An idle session's sandbox is freed after this; 0: never. */
-  idlePauseMs?: number;
-  now?: () => number;
-};
+import { newSecret } from './keys/secret.ts';
+import type { Platform } from './platform.ts';
+import type { Health, ServerOptions } from './server-options.ts';
+import { openSqlite, type SqliteDatabase } from './store/sqlite-database.ts';
 
 export type Server = {
-  /** What runners read agent folders from. */
-  readonly agents: AgentSource;
-  attach(link: RunnerLink, info: RunnerInfo): Promise<void>;
   /** Recovers what a crash left behind, then serves. Rejects with a plain Error when the port is taken. */
   listen(): Promise<{ url: string; adminKeyFile: string }>;
+  /** After `listen`: resolves when every request can be answered, rejects when that will never be. */
+  ready(): Promise<void>;
   /** Takes no more requests, ends what runs with cause `server_stopped`, closes the store. */
   stop(): Promise<void>;
 };
 
-const SWEEP_MS = 15_000;
+const EMPTY = { sessions: 0, pool: { capacity: 0, reserved: 0, running: 0, idle: 0, warm: 0 } };
+
+/** Sessions that still count as at work: their turns are ended before anything is served. */
+const LEFT_BEHIND = `SELECT 1 FROM sessions WHERE status NOT IN ('paused', 'ended', 'failed') LIMIT 1`;
 
 export async function createServer(options: ServerOptions): Promise<Server> {
-  const { dataDir, version, log: logger, now = Date.now, idlePauseMs = 30 * 60_000 } = options;
+  const { dataDir, version, log: logger, now = Date.now } = options;
   const startedAt = now();
   await mkdir(dataDir, { recursive: true, mode: 0o700 });
   await chmod(dataDir, 0o700);
-  // The writer thread opens the file while this one loads the query builder.
   const opening = openSqlite({ path: join(dataDir, 'atoll.db') });
-  const kysely = await loadKysely();
-  const database = await opening;
-  const store = createSqliteStore(database, kysely);
-  const log = createSqliteLog(database);
-  const blobs = createDirectoryBlobStore(join(dataDir, 'blobs'));
-
-  const keys = createKeys({ store, now });
-  const agents = createAgents({ store, blobs, now });
-  const runners = createRunnerRegistry({ store, now });
-  const scheduler = createScheduler({ runners });
-  const sessions = createSessions({ store, log, runners, scheduler, agents, logger, now });
+  const { createApp } = await import('./routes/app.ts');
+  const adminKeyFile = join(dataDir, 'admin.key');
+  let loading: Promise<Platform> | undefined;
+  let loaded: Platform | undefined;
   let stopping = false;
 
-  async function health() {
-    const { sessions: live, running, idle } = sessions.counts();
-    const { capacity, reserved } = await runners.usage();
-    const status = stopping ? ('stopping' as const) : ('ok' as const);
-    return {
-      status,
-      version,
-      uptimeMs: now() - startedAt,
-      sessions: live,
-      pool: { capacity, reserved, running, idle, warm: 0 },
-    };
+  function platform(): Promise<Platform> {
+    loading ??= load();
+    return loading;
   }
 
-  const metrics = async () => renderMetrics(await health());
-  const handlers = createHandlers({ agents, keys, sessions, health, metrics });
-  const app = createApp({ handlers, version, logger, recognise: (secret) => keys.recognise(secret) });
-
-  const sweep = setInterval(() => {
-    sessions.forgetQuiet();
-    if (idlePauseMs > 0) void sessions.pauseIdle(idlePauseMs);
-  }, SWEEP_MS);
-  sweep.unref();
-
-  async function stop(): Promise<void> {
-    if (stopping) return;
-    stopping = true;
-    clearInterval(sweep);
-    await sessions.stop();
-    await app.close();
-    await database.close();
+  async function load(): Promise<Platform> {
+    const [{ createPlatform }, database, secret] = await Promise.all([
+      import('./platform.ts'),
+      opening,
+      adminSecret(adminKeyFile),
+    ]);
+    loaded = await createPlatform({ server: options, database, adminSecret: secret, logger, now, health });
+    return loaded;
   }
+
+  async function health(): Promise<Health> {
+    const load = (await loaded?.load()) ?? EMPTY;
+    return { status: stopping ? 'stopping' : 'ok', version, uptimeMs: now() - startedAt, ...load };
+  }
+
+  const app = createApp({ platform, health, version, logger });
 
   return {
-    agents: agents.source,
-    async attach(link, info) {
-      await runners.attach(link, info);
-      link.onSandboxEnded((ended) => sessions.onSandboxEnded(ended));
-    },
     async listen() {
-      const adminKeyFile = join(dataDir, 'admin.key');
-      await keys.ensureAdmin(await adminSecret(adminKeyFile));
-      await sessions.recoverAll();
+      await adminSecret(adminKeyFile);
+      if (hasLeftBehind(await opening)) await platform();
       const url = await app.listen({ host: options.host, port: options.port });
+      // Only now: until the port is ours, nothing on this machine is touched. `ready` tells of a failure.
+      platform().catch(() => undefined);
       return { url, adminKeyFile };
     },
-    stop,
+    ready: async () => void (await platform()),
+    async stop() {
+      if (stopping) return;
+      stopping = true;
+      // What is half made is made whole, so that it can be taken down.
+      await loading?.catch(() => undefined);
+      await loaded?.stop();
+      await app.close();
+      await (await opening).close();
+    },
   };
 }
 
+function hasLeftBehind(database: SqliteDatabase): boolean {
+  return database.first({ sql: LEFT_BEHIND, parameters: [] }) !== undefined;
+}
+
+/** The admin key of this data directory, made at the first start. */
 async function adminSecret(file: string): Promise<string> {
   try {
     return (await readFile(file, 'utf8')).trim();

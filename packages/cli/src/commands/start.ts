@@ -1,19 +1,18 @@
 /**
- * The composition root of `atoll start`: driver → server → runner (in this process, by the local link) → listening.
- * Stopped in the reverse order. The model's key goes to the runner alone, and never into a sandbox (I7).
+ * The composition root of `atoll start`. What can fail for a reason of the user's is looked at before anything is made:
+ * the host, the driver, the data directory, the port. The runner is loaded once the server listens. The model's key goes
+ * to the runner alone, and never into a sandbox (I7).
  */
 
 import { join } from 'node:path';
-import { describeBridge } from '@atoll/bridge/install';
-import { stageBridge } from '@atoll/bridge/stage';
-import { type BridgeInstall, createRunner, type Driver } from '@atoll/runner';
-import { createServer } from '@atoll/server';
-import { type Logger, pino } from 'pino';
+import type { AgentSource } from '@atoll/protocol/runner-link';
+import { checkDriver, type DriverName } from '@atoll/runner/preflight';
+import type { Server } from '@atoll/server';
 import { isLoopbackHost } from '../connect.ts';
-import { dataDirectory } from '../data-directory.ts';
-import { chooseDriver } from '../driver.ts';
+import { dataDirectory, RUNNER_DIRECTORY } from '../data-directory.ts';
 import { SetupError, UsageError } from '../failure.ts';
 import type { Invocation } from '../invocation.ts';
+import { createLog } from '../log.ts';
 import type { Config } from '../settings.ts';
 import type { Terminal } from '../terminal.ts';
 import { version } from '../version.ts';
@@ -23,98 +22,38 @@ export async function run({ config, terminal, signal }: Invocation): Promise<voi
     throw new UsageError(
       `--host ${config.host} can be reached from other machines; add --allow-remote if it may`,
     );
-  const driver = chooseDriver(config);
-  await requireUsable(driver);
-  // In the order they are stopped in; the server first, since it ends its sessions by the runner.
-  const stops: Stop[] = [];
+  // Runs beside the loading of the server.
+  const checking = checkDriver(config.driver, join(config.dataDir, RUNNER_DIRECTORY));
+  const [{ createServer }, problems] = await Promise.all([import('@atoll/server'), checking]);
+  refuseUnusable(config.driver, problems);
+  const directory = await dataDirectory(config.dataDir);
+  const log = createLog(config.logLevel);
+  const { host, port } = config;
+  const { dataDir } = directory;
+  const runner = async (agents: AgentSource) =>
+    (await import('../embedded-runner.ts')).startRunner({ config, directory, agents, log });
+  const server = await createServer({ dataDir, host, port, version, log, runner });
   try {
-    const platform = await startPlatform(config, driver, stops);
-    announce(terminal, config, await listen(platform, config));
+    announce(terminal, config, await listen(server, config));
+    await server.ready();
     await aborted(signal);
   } finally {
-    for (const stop of stops) await stop();
+    await server.stop();
+    directory.release();
   }
 }
 
-type Platform = { listen(): Promise<Listening> };
-type Stop = () => Promise<void> | void;
 type Listening = { url: string; adminKeyFile: string };
 
-async function startPlatform(config: Config, driver: Driver, stops: Stop[]): Promise<Platform> {
-  const { host, port, hostname, capacity } = config;
-  const log = pino({ level: config.logLevel }, pino.destination(2));
-  const { dataDir, runnerDir, runnerId, release } = await dataDirectory(config.dataDir);
-  stops.push(release);
-  const server = await createServer({ dataDir, host, port, version, log });
-  stops.unshift(() => server.stop());
-  const bridge = once(() => prepareBridge(driver, join(runnerDir, 'bridge'), log));
-  const runner = await createRunner({
-    dataDir: runnerDir,
-    runnerId,
-    driver,
-    capacity,
-    bridge,
-    agents: server.agents,
-    upstreams: modelUpstream(config),
-    limits: { memoryMb: config.memoryMb, processes: config.processes, diskMb: config.diskMb },
-    log,
-  });
-  stops.splice(1, 0, () => runner.stop());
-  await server.attach(runner.link, {
-    hostname,
-    address: 'local',
-    link: 'local',
-    capacity,
-    labels: {},
-    executorProfiles: ['claude', 'program'],
-    drivers: [driver.name],
-    version,
-  });
-  return {
-    async listen() {
-      const listening = await server.listen();
-      // Not before: the first sandbox is rarely asked for in the first half second, health is.
-      void bridge();
-      return listening;
-    },
-  };
-}
-
-/** A staged bridge starts in half the time; the plain one does where it cannot be staged. */
-async function prepareBridge(driver: Driver, directory: string, log: Logger): Promise<BridgeInstall> {
-  if (driver.name === 'process') return describeBridge();
-  try {
-    return await stageBridge({ directory });
-  } catch (err) {
-    log.warn({ err }, 'the bridge could not be staged; sandboxes start more slowly');
-    return describeBridge();
-  }
-}
-
-function once<T>(make: () => Promise<T>): () => Promise<T> {
-  let made: Promise<T> | undefined;
-  return () => {
-    made ??= make();
-    return made;
-  };
-}
-
-function modelUpstream({ anthropicApiKey, anthropicBaseUrl }: Config) {
-  return anthropicApiKey === undefined
-    ? {}
-    : { anthropic: { baseUrl: anthropicBaseUrl, apiKey: anthropicApiKey } };
-}
-
-async function requireUsable(driver: Driver): Promise<void> {
-  const problems = await driver.check();
+function refuseUnusable(driver: DriverName, problems: readonly { problem: string; mend: string }[]): void {
   if (problems.length === 0) return;
   const lines = problems.map(({ problem, mend }) => `${problem}\n  ${mend}`);
-  throw new SetupError(`The ${driver.name} driver cannot run here.\n${lines.join('\n')}`);
+  throw new SetupError(`The ${driver} driver cannot run here.\n${lines.join('\n')}`);
 }
 
-async function listen(platform: Platform, { host, port }: Config): Promise<Listening> {
+async function listen(server: Pick<Server, 'listen'>, { host, port }: Config): Promise<Listening> {
   try {
-    return await platform.listen();
+    return await server.listen();
   } catch (error) {
     const code = error instanceof Error && 'code' in error ? error.code : undefined;
     if (code === 'EADDRINUSE')

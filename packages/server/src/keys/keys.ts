@@ -1,5 +1,5 @@
 /** API keys: made, listed, revoked, recognised. Only their hashes are stored. */
-import { createHash, randomBytes } from 'node:crypto';
+import { createHash } from 'node:crypto';
 import { AtollError } from '@atoll/protocol/errors';
 import { newId } from '@atoll/protocol/ids';
 import type { OperationParams } from '@atoll/protocol/operations';
@@ -7,6 +7,7 @@ import type { Key } from '@atoll/protocol/schemas/platform';
 import type { Store } from '../store/store.ts';
 import type { KeyRow } from '../store/tables.ts';
 import { type Access, access } from './access.ts';
+import { newSecret } from './secret.ts';
 
 /** Recognised keys are remembered; revoking one forgets it. */
 const MAX_REMEMBERED = 10_000;
@@ -20,10 +21,6 @@ export type Keys = {
   /** Makes sure that this secret is an admin key (the one in the data directory). */
   ensureAdmin(secret: string): Promise<void>;
 };
-
-export function newSecret(): string {
-  return `atoll_${randomBytes(32).toString('base64url')}`;
-}
 
 export function createKeys({ store, now }: { store: Store; now: () => number }): Keys {
   const { sql } = store;

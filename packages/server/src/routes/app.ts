@@ -6,7 +6,7 @@ import { isUtf8 } from 'node:buffer';
 import { Readable } from 'node:stream';
 import { AtollError } from '@atoll/protocol/errors';
 import type { Operation } from '@atoll/protocol/operation';
-import { type OperationName, operations } from '@atoll/protocol/operations';
+import { type OperationName, type OperationResult, operations } from '@atoll/protocol/operations';
 import { parse } from '@atoll/protocol/parse';
 import type { FileContent } from '@atoll/protocol/runner-link';
 import { sseFrame } from '@atoll/protocol/sse';
@@ -20,16 +20,18 @@ import { createParamReader } from './read-params.ts';
 import { createSseWriters } from './sse.ts';
 
 export type AppOptions = {
-  handlers: Handlers;
+  /** What answers everything but health and documents; requests wait for it. */
+  platform: () => Promise<{ handlers: Handlers; recognise: (secret: string) => Promise<Access> }>;
+  health: () => Promise<Health>;
   version: string;
   logger: Logger;
-  /** Rejects with `unauthorized`. */
-  recognise: (secret: string) => Promise<Access>;
 };
+
+type Health = OperationResult<'health.show'>;
 
 const DEFAULT_BODY_BYTES = 1024 * 1024;
 
-export function createApp({ handlers, version, logger, recognise }: AppOptions): FastifyInstance {
+export function createApp({ platform, health, version, logger }: AppOptions): FastifyInstance {
   const app = fastify({
     // Above a client's idle time, so that no reused connection dies under a request.
     keepAliveTimeout: 75_000,
@@ -89,7 +91,7 @@ export function createApp({ handlers, version, logger, recognise }: AppOptions):
     const secret = /^Bearer (\S+)$/i.exec(request.headers.authorization ?? '')?.[1];
     if (secret === undefined)
       throw new AtollError('unauthorized', 'send an API key as "Authorization: Bearer …"');
-    const access = await recognise(secret);
+    const access = await (await platform()).recognise(secret);
     if (access.role !== role && access.role !== 'admin')
       throw new AtollError('forbidden', `this needs a key with the role ${role}, yours has ${access.role}`);
     accesses.set(request, access);
@@ -105,6 +107,8 @@ export function createApp({ handlers, version, logger, recognise }: AppOptions):
     const abort = new AbortController();
     reply.raw.once('close', () => abort.abort());
     const context: Context = { access: accesses.get(request) ?? nobody, signal: abort.signal };
+    if (name === 'health.show') return health();
+    const { handlers } = await platform();
     // The table pairs every name with its handler and params; here only the kind matters.
     const handler = handlers[name] as unknown as AnyHandler;
     reply.code(operation.rest.status ?? 200);

@@ -1,0 +1,63 @@
+/** The runner of `atoll start`, in the server's own process: its link is handed over as it is. */
+import { join } from 'node:path';
+import { describeBridge } from '@atoll/bridge/install';
+import { stageBridge } from '@atoll/bridge/stage';
+import type { AgentSource } from '@atoll/protocol/runner-link';
+import { type BridgeInstall, createRunner, type Driver, type Logger } from '@atoll/runner';
+import type { EmbeddedRunner } from '@atoll/server';
+import type { DataDirectory } from './data-directory.ts';
+import { chooseDriver } from './driver.ts';
+import type { Config } from './settings.ts';
+import { version } from './version.ts';
+
+export async function startRunner(options: {
+  config: Config;
+  directory: DataDirectory;
+  agents: AgentSource;
+  log: Logger;
+}): Promise<EmbeddedRunner> {
+  const { config, directory, agents, log } = options;
+  const { hostname, capacity, memoryMb, processes, diskMb } = config;
+  const driver = chooseDriver(config);
+  // Begun at once: the first sandbox is rarely asked for in the first half second.
+  const staged = prepareBridge(driver, join(directory.runnerDir, 'bridge'), log);
+  const runner = await createRunner({
+    dataDir: directory.runnerDir,
+    runnerId: directory.runnerId,
+    driver,
+    capacity,
+    bridge: () => staged,
+    agents,
+    upstreams: modelUpstream(config),
+    limits: { memoryMb, processes, diskMb },
+    log,
+  });
+  const info = {
+    hostname,
+    address: 'local',
+    link: 'local' as const,
+    capacity,
+    labels: {},
+    executorProfiles: ['claude', 'program'],
+    drivers: [driver.name],
+    version,
+  };
+  return { link: runner.link, info, stop: () => runner.stop() };
+}
+
+/** A staged bridge starts in half the time; the plain one does where it cannot be staged. Never rejects. */
+async function prepareBridge(driver: Driver, directory: string, log: Logger): Promise<BridgeInstall> {
+  if (driver.name === 'process') return describeBridge();
+  try {
+    return await stageBridge({ directory });
+  } catch (err) {
+    log.warn({ err }, 'the bridge could not be staged; sandboxes start more slowly');
+    return describeBridge();
+  }
+}
+
+function modelUpstream({ anthropicApiKey, anthropicBaseUrl }: Config) {
+  return anthropicApiKey === undefined
+    ? {}
+    : { anthropic: { baseUrl: anthropicBaseUrl, apiKey: anthropicApiKey } };
+}

@@ -1,0 +1,91 @@
+/**
+ * What stands behind the API: the store, the log, and all that is built on them. Loaded apart from `server.ts`, so that
+ * a server answers its first health check before all of it is there.
+ */
+import { join } from 'node:path';
+import { createAgents } from './agents/agents.ts';
+import { createDirectoryBlobStore } from './blob-store/directory.ts';
+import type { Access } from './keys/access.ts';
+import { createKeys } from './keys/keys.ts';
+import { createSqliteLog } from './log/sqlite.ts';
+import type { Logger } from './logger.ts';
+import { renderMetrics } from './metrics.ts';
+import { createHandlers, type Handlers } from './routes/handlers.ts';
+import { createRunnerRegistry } from './runners/registry.ts';
+import { createScheduler } from './scheduler/scheduler.ts';
+import type { EmbeddedRunner, Health, ServerOptions } from './server-options.ts';
+import { createSessions } from './sessions/sessions.ts';
+import { loadKysely } from './store/kysely.ts';
+import { createSqliteStore } from './store/sqlite.ts';
+import type { SqliteDatabase } from './store/sqlite-database.ts';
+
+export type Platform = {
+  readonly handlers: Handlers;
+  /** Rejects with `unauthorized`. */
+  recognise(secret: string): Promise<Access>;
+  load(): Promise<Pick<Health, 'sessions' | 'pool'>>;
+  /** Ends what runs with cause `server_stopped`. */
+  stop(): Promise<void>;
+};
+
+const SWEEP_MS = 15_000;
+
+export async function createPlatform(options: {
+  server: ServerOptions;
+  database: SqliteDatabase;
+  adminSecret: string;
+  logger: Logger;
+  now: () => number;
+  health: () => Promise<Health>;
+}): Promise<Platform> {
+  const { server, database, logger, now, health } = options;
+  const store = createSqliteStore(database, await loadKysely());
+  const log = createSqliteLog(database);
+  const blobs = createDirectoryBlobStore(join(server.dataDir, 'blobs'));
+  const keys = createKeys({ store, now });
+  const agents = createAgents({ store, blobs, now });
+  const runners = createRunnerRegistry({ store, now });
+  const scheduler = createScheduler({ runners });
+  const sessions = createSessions({ store, log, runners, scheduler, agents, logger, now });
+
+  await keys.ensureAdmin(options.adminSecret);
+  const embedded = await server.runner?.(agents.source);
+  if (embedded) await attach(embedded);
+  await sessions.recoverAll();
+  const stopSweeping = sweepEvery(SWEEP_MS, () => {
+    sessions.forgetQuiet();
+    const { idlePauseMs = 30 * 60_000 } = server;
+    if (idlePauseMs > 0) void sessions.pauseIdle(idlePauseMs);
+  });
+
+  async function attach({ link, info }: EmbeddedRunner): Promise<void> {
+    await runners.attach(link, info);
+    link.onSandboxEnded((ended) => sessions.onSandboxEnded(ended));
+  }
+
+  return {
+    handlers: createHandlers({
+      agents,
+      keys,
+      sessions,
+      health,
+      metrics: async () => renderMetrics(await health()),
+    }),
+    recognise: (secret) => keys.recognise(secret),
+    async load() {
+      const { sessions: live, running, idle } = sessions.counts();
+      return { sessions: live, pool: { ...(await runners.usage()), running, idle, warm: 0 } };
+    },
+    async stop() {
+      stopSweeping();
+      await sessions.stop();
+      await embedded?.stop();
+    },
+  };
+}
+
+function sweepEvery(ms: number, sweep: () => void): () => void {
+  const timer = setInterval(sweep, ms);
+  timer.unref();
+  return () => clearInterval(timer);
+}

@@ -1,0 +1,23 @@
+import type { OperationResult } from '@atoll/protocol/operations';
+import type { AgentSource, RunnerLink } from '@atoll/protocol/runner-link';
+import type { Logger } from './logger.ts';
+import type { RunnerInfo } from './runners/registry.ts';
+
+export type ServerOptions = {
+  /** Kept 0700; holds the database, blobs and the admin key. */
+  dataDir: string;
+  host: string;
+  /** 0: any free one. */
+  port: number;
+  version: string;
+  log: Logger;
+  /** Makes the runner in this process. Called once; it lives as long as the server. */
+  runner?: (agents: AgentSource) => Promise<EmbeddedRunner>;
+  /** An idle session's sandbox is freed after this; 0: never. Default 30 minutes. */
+  idlePauseMs?: number;
+  now?: () => number;
+};
+
+export type EmbeddedRunner = { link: RunnerLink; info: RunnerInfo; stop(): Promise<void> };
+
+export type Health = OperationResult<'health.show'>;

@@ -1,0 +1,44 @@
+import { readFileSync } from 'node:fs';
+import { deploy, startAtoll } from '../atoll.ts';
+import { type Target, wantedTurn } from './target.ts';
+
+export type AtollTarget = Target & {
+  readonly client: Awaited<ReturnType<typeof startAtoll>>['client'];
+  readonly sessionIds: readonly string[];
+  /** Opens another session of the benchmarks' agent; returns its id. */
+  open(): Promise<string>;
+};
+
+export const AGENT = 'bench';
+
+const files = {
+  'agent.mjs': readFileSync(new URL('program.mjs', import.meta.url), 'utf8'),
+  'atoll.json': JSON.stringify({ executor: { kind: 'program', command: ['node', 'agent.mjs'] } }),
+};
+
+/** A fresh server with its own data directory and this many open sessions, each of which has had a turn. */
+export async function startAtollTarget({ sessions }: { sessions: number }): Promise<AtollTarget> {
+  const atoll = await startAtoll();
+  const { url, key, client, pid } = atoll;
+  const headers = { authorization: `Bearer ${key}` };
+  const sessionIds: string[] = [];
+  await deploy(client, AGENT, files);
+
+  async function open(): Promise<string> {
+    const { session } = await client.call('session.create', { agent: AGENT });
+    sessionIds.push(session.id);
+    return session.id;
+  }
+
+  for (let i = 0; i < sessions; i++) await open();
+  return {
+    client,
+    pid,
+    sessionIds,
+    open,
+    health: { url: `${url}/health`, method: 'GET', headers },
+    turn: (session, content) =>
+      wantedTurn(`${url}/api/sessions/${sessionIds[session]}/messages`, headers, content),
+    [Symbol.asyncDispose]: () => atoll[Symbol.asyncDispose](),
+  };
+}
