@@ -137,6 +137,36 @@ test('when every sandbox is busy, a new session is refused with the reason', asy
   assert.equal((await atoll.client.call('health.show', {})).pool.reserved, 0);
 });
 
+test('a place is free again when the end of a session is answered', async () => {
+  const ids = [await open(), await open(), await open()];
+  for (let round = 0; round < 5; round++) {
+    await atoll.client.call('session.end', { sessionId: ids.shift() ?? '' });
+    ids.push(await open());
+  }
+  for (const id of ids) await atoll.client.call('session.end', { sessionId: id });
+});
+
+test('a session in which a command runs is not evicted under it', async () => {
+  const ids = [await open(), await open(), await open()];
+  const running = ids.map((sessionId) =>
+    atoll.client.call('session.exec', { sessionId, command: 'sleep 1; echo finished' }),
+  );
+  await until(async () => (await atoll.client.call('health.show', {})).pool.idle === 3);
+  await assert.rejects(open(), refused('no_capacity'));
+  for (const { stdout } of await Promise.all(running)) assert.equal(stdout, 'finished\n');
+  for (const id of ids) await atoll.client.call('session.end', { sessionId: id });
+});
+
+test('a command ends when its client leaves', async () => {
+  const id = await open();
+  const leaving = new AbortController();
+  const gone = atoll.client.exec(id, { command: 'echo here; exec sleep 987654' }, { signal: leaving.signal });
+  for await (const _ of gone) break;
+  leaving.abort();
+  await until(async () => (await processesWith('987654')).length === 0);
+  await atoll.client.call('session.end', { sessionId: id });
+});
+
 test('exec streams output, tells the exit code, and stops at its time', async () => {
   const id = await open();
   const events = await Array.fromAsync(
@@ -187,6 +217,17 @@ test('stop ends everything: sessions are paused with a cause, no process is left
   await own.restart();
   const { session: back } = await own.client.call('session.show', { sessionId: session.id });
   assert.deepEqual([back.status, back.cause], ['paused', 'server_stopped']);
-  const events = await Array.fromAsync(own.client.send(session.id, { content: 'still there?' }));
-  assert.equal(JSON.parse(events.at(-1)?.text ?? '').status, 'completed');
+  // Two messages while it comes back: each stream shows its own turn.
+  const [first, second] = await Promise.all(
+    ['first', 'second'].map((content) => Array.fromAsync(own.client.send(session.id, { content }))),
+  );
+  for (const [events, word] of [
+    [first, 'first'],
+    [second, 'second'],
+  ] as const) {
+    const texts = events?.flatMap((event) => (event.event === 'message' ? [event.text] : [])) ?? [];
+    assert.deepEqual(texts.length, 2);
+    assert.ok(texts[0]?.includes(word), texts[0]);
+    assert.equal(JSON.parse(events?.at(-1)?.text ?? '').status, 'completed');
+  }
 });

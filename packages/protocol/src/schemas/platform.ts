@@ -21,6 +21,9 @@ export const execResult = v.object({
   stderr: v.string(),
   /** Output beyond 8 MiB a stream is left out of the JSON answer; the SSE answer has all of it. */
   truncated: v.boolean(),
+  /** Why it did not end by itself (I10). */
+  cause: v.optional(v.string()),
+  detail: v.optional(v.string()),
 });
 
 export const tenant = v.pipe(v.string(), v.regex(/^[a-z0-9][a-z0-9._-]{0,63}$/, 'must be a tenant name'));

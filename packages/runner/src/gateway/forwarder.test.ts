@@ -97,6 +97,8 @@ test('what is no model call is refused and reaches nobody', async () => {
     ['POST', '/anthropic//v1/messages'],
     ['POST', 'http://elsewhere/anthropic/v1/messages'],
     ['DELETE', '/anthropic/v1/models/x'],
+    ['GET', '/anthropic/v1/models/..'],
+    ['GET', '/anthropic/v1/models/.'],
   ];
   for (const [method, path] of asked) {
     const response = await ask(method, path);
@@ -104,6 +106,47 @@ test('what is no model call is refused and reaches nobody', async () => {
     assert.equal(JSON.parse(await text(response)).error.type, 'permission_error');
   }
   assert.equal(seen.length, before);
+});
+
+test('a body on a GET is refused, and nothing of it is a request upstream', async () => {
+  const before = seen.length;
+  const smuggled = 'POST /v1/files HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n';
+  for (const headers of [{ 'transfer-encoding': 'chunked' }, { 'content-length': `${smuggled.length}` }]) {
+    const refused = await ask('GET', '/anthropic/v1/models', smuggled, headers);
+    assert.equal(refused.statusCode, 400);
+    await text(refused);
+    await text(await ask('POST', '/anthropic/v1/messages', '{"mine":1}'));
+  }
+  await text(await ask('GET', '/anthropic/v1/models/claude-x', '', { 'content-length': '0' }));
+  assert.deepEqual(
+    seen.slice(before).map(({ url, body }) => [url, body]),
+    [
+      ['/v1/messages', '{"mine":1}'],
+      ['/v1/messages', '{"mine":1}'],
+      ['/v1/models/claude-x', ''],
+    ],
+  );
+});
+
+test('a body is framed as it came, and only known headers go on', async () => {
+  await text(
+    await ask('POST', '/anthropic/v1/messages', 'whole', {
+      'content-length': '5',
+      connection: 'close, anthropic-beta',
+      'anthropic-beta': 'hop',
+      'x-stainless-lang': 'js',
+      'x-forwarded-host': 'elsewhere',
+      'proxy-authorization': 'mine',
+    }),
+  );
+  const whole = seen.at(-1)?.headers ?? {};
+  assert.deepEqual([whole['content-length'], whole['transfer-encoding']], ['5', undefined]);
+  assert.equal(whole['x-stainless-lang'], 'js');
+  for (const name of ['anthropic-beta', 'x-forwarded-host', 'proxy-authorization'])
+    assert.equal(whole[name], undefined, name);
+  await text(await ask('POST', '/anthropic/v1/messages', 'pieces', { 'transfer-encoding': 'chunked' }));
+  const pieces = seen.at(-1) ?? assert.fail('nothing arrived');
+  assert.deepEqual([pieces.headers['transfer-encoding'], pieces.body], ['chunked', 'pieces']);
 });
 
 test('the socket is its owner’s alone, however long its path', async () => {

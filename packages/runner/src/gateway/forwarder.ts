@@ -4,8 +4,7 @@
  * scrubbed from what comes back. Everything else of a sandbox's network is closed.
  */
 import { chmod, chown, open } from 'node:fs/promises';
-import http from 'node:http';
-import https from 'node:https';
+import type { IncomingHttpHeaders, IncomingMessage, Server, ServerResponse } from 'node:http';
 import { basename, dirname } from 'node:path';
 import { pipeline } from 'node:stream';
 import type { SandboxOwner } from '../driver.ts';
@@ -23,31 +22,15 @@ export type Forwarder = {
 
 const ROUTES: readonly { method: string; path: RegExp }[] = [
   { method: 'POST', path: /^\/v1\/messages(\/count_tokens)?$/ },
-  { method: 'GET', path: /^\/v1\/models(\/[\w.-]+)?$/ },
+  { method: 'GET', path: /^\/v1\/models(\/\w[\w.-]*)?$/ },
 ];
 
-/** Hop-by-hop (RFC 9110, 7.6.1), the caller's credentials and origin, and what is set anew. */
-const DROPPED = new Set([
-  'connection',
-  'keep-alive',
-  'proxy-authenticate',
-  'proxy-authorization',
-  'proxy-connection',
-  'te',
-  'trailer',
-  'transfer-encoding',
-  'upgrade',
-  'host',
-  'authorization',
-  'cookie',
-  'x-api-key',
-  'forwarded',
-  'accept-encoding',
-  'x-forwarded-for',
-  'x-forwarded-host',
-  'x-forwarded-proto',
-  'expect',
-]); // prettier-ignore
+/** What a caller may say upstream; its credentials, its origin and the framing of its body are set anew here. */
+const ASKED =
+  /^(accept|accept-language|content-type|content-encoding|user-agent|x-app|traceparent|tracestate|(anthropic|x-anthropic|x-claude|x-stainless)-.+)$/;
+
+/** Of a reply only what belongs to this one connection stays behind (RFC 9110, 7.6.1), and the length, which scrubbing changes. */
+const HOP = /^(connection|keep-alive|proxy-.+|te|trailer|transfer-encoding|upgrade|content-length)$/;
 
 type Where = { socketPath: string; owner: SandboxOwner } | { loopback: true; secretPath: string };
 
@@ -58,7 +41,11 @@ export async function createForwarder(options: {
 }): Promise<Forwarder> {
   const { upstreams, where, logger } = options;
   const prefix = 'secretPath' in where ? `${where.secretPath}/anthropic` : '/anthropic';
-  const agents = { http: new http.Agent({ keepAlive: true }), https: new https.Agent({ keepAlive: true }) };
+  // Imported, either module would cost every start 16 ms and more; taken like this, the first sandbox pays.
+  const http = process.getBuiltinModule('node:http');
+  const secure = upstreams.anthropic?.baseUrl.startsWith('https:') ?? false;
+  const transport = secure ? process.getBuiltinModule('node:https') : http;
+  const agent = new transport.Agent({ keepAlive: true });
 
   const server = http.createServer((request, response) => {
     const url = request.url ?? '';
@@ -77,6 +64,8 @@ export async function createForwarder(options: {
         'api_error',
         'Atoll has no model credential: start it with ANTHROPIC_API_KEY set.',
       );
+    if (request.method === 'GET' && hasBody(request.headers))
+      return refuse(response, 400, 'invalid_request_error', 'A GET has no body here.');
     forward(request, response, {
       target: new URL(anthropic.baseUrl.replace(/\/$/, '') + path),
       key: anthropic.apiKey,
@@ -87,25 +76,24 @@ export async function createForwarder(options: {
   server.on('clientError', (_error, socket) => socket.destroy());
 
   function forward(
-    request: http.IncomingMessage,
-    response: http.ServerResponse,
+    request: IncomingMessage,
+    response: ServerResponse,
     { target, key }: { target: URL; key: string },
   ): void {
-    const secure = target.protocol === 'https:';
     const headers = {
-      ...passed(request.headers),
+      ...passed(request.headers, (name) => ASKED.test(name)),
+      ...framing(request),
       host: target.host,
       'x-api-key': key,
       'accept-encoding': 'identity',
     };
-    const send = secure ? https.request : http.request;
-    const upstream = send(
+    const upstream = transport.request(
       target,
-      { method: request.method, headers, agent: secure ? agents.https : agents.http },
-      (reply) => {
+      { method: request.method, headers, agent },
+      (reply: IncomingMessage) => {
         const scrubber = createScrubber(key);
-        const { 'content-length': _, ...rest } = passed(reply.headers);
-        response.writeHead(reply.statusCode ?? 502, scrubber.headers(rest));
+        const kept = passed(reply.headers, (name) => !HOP.test(name));
+        response.writeHead(reply.statusCode ?? 502, scrubber.headers(kept));
         pipeline(reply, scrubber.stream, response, () => undefined);
       },
     );
@@ -121,7 +109,9 @@ export async function createForwarder(options: {
         );
     });
     response.on('close', () => upstream.destroy());
-    request.pipe(upstream);
+    // Without a body nothing is piped: what came as one would be the next request on a connection others share.
+    if (request.method === 'GET') upstream.end();
+    else request.pipe(upstream);
   }
 
   const address = await listen(server, where);
@@ -129,28 +119,43 @@ export async function createForwarder(options: {
     address,
     close: () =>
       new Promise((resolve) => {
-        agents.http.destroy();
-        agents.https.destroy();
+        agent.destroy();
         server.close(() => resolve());
         server.closeAllConnections();
       }),
   };
 }
 
-function passed(headers: http.IncomingHttpHeaders): Record<string, string | string[]> {
+function hasBody(headers: IncomingHttpHeaders): boolean {
+  return headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) !== 0;
+}
+
+/** How the body upstream is delimited: said outright, never left to a default that depends on the method. */
+function framing({ method, headers }: IncomingMessage): Record<string, string> {
+  if (method === 'GET') return {};
+  const length = headers['content-length'];
+  return length === undefined ? { 'transfer-encoding': 'chunked' } : { 'content-length': length };
+}
+
+/** Never those that `Connection` names as meant for this hop alone. */
+function passed(
+  headers: IncomingHttpHeaders,
+  allowed: (name: string) => boolean,
+): Record<string, string | string[]> {
+  const hop = (headers.connection ?? '').toLowerCase().split(/\s*,\s*/);
   const kept: Record<string, string | string[]> = {};
   for (const [name, value] of Object.entries(headers))
-    if (value !== undefined && !DROPPED.has(name)) kept[name] = value;
+    if (value !== undefined && allowed(name) && !hop.includes(name)) kept[name] = value;
   return kept;
 }
 
 /** In the shape of the API's own errors, so that the executor understands it. */
-function refuse(response: http.ServerResponse, status: number, type: string, message: string): void {
+function refuse(response: ServerResponse, status: number, type: string, message: string): void {
   response.writeHead(status, { 'content-type': 'application/json' });
   response.end(JSON.stringify({ type: 'error', error: { type, message } }));
 }
 
-async function listen(server: http.Server, where: Where): Promise<string> {
+async function listen(server: Server, where: Where): Promise<string> {
   if ('loopback' in where) {
     await listening(server, { host: '127.0.0.1', port: 0 });
     const bound = server.address();
@@ -172,7 +177,7 @@ async function listen(server: http.Server, where: Where): Promise<string> {
 }
 
 function listening(
-  server: http.Server,
+  server: Server,
   options: { path: string } | { host: string; port: number },
 ): Promise<void> {
   return new Promise((resolve, reject) => {

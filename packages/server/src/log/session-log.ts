@@ -19,6 +19,8 @@ const CHUNK_BYTES = 512 * 1024;
 /** `ready` turns false when more than this waits for the disk. */
 const HIGH_WATER_BYTES = 2 * 1024 * 1024;
 const READ_BYTES = 256 * 1024;
+/** A chunk of this size may stay in memory with nobody there to read it. */
+const SMALL_BYTES = 16 * 1024;
 
 export type NewEvent = { event: string; data: unknown };
 
@@ -44,8 +46,10 @@ export type SessionLog = {
   follow(options: FollowOptions): AsyncGenerator<Uint8Array>;
   /** A piece of what is on disk: see Log.read. */
   read(after: number): Promise<LogChunk[]>;
-  /** Resolves at the next commit, when the log fails, or when some follower leaves: look again. */
-  readonly changed: Promise<void>;
+  /** Resolves when the condition holds or the signal aborts; looks again at every commit. Rejects when the log failed. */
+  until(condition: () => boolean, signal: AbortSignal): Promise<void>;
+  /** Takes no more; readers get `reason`. */
+  close(reason: Error): void;
   readonly readers: number;
 };
 
@@ -141,7 +145,10 @@ export function createSessionLog(options: {
       ...(groupLine === undefined ? {} : { line: groupLine }),
       also: [...group.flatMap((item) => item.rows.also ?? []), ...(latest ? [latest] : [])],
     });
-    if (readers > 0) tail.push({ firstSeq: durableSeq + 1, lastSeq: groupLast, frames });
+    if (readers === 0) tail.clear();
+    // Whoever sent a message reads from its input on, and comes a moment after the commit.
+    if (readers > 0 || frames.length < SMALL_BYTES)
+      tail.push({ firstSeq: durableSeq + 1, lastSeq: groupLast, frames });
     durableSeq = groupLast;
     waitingBytes -= frames.length;
     for (const item of group) item.settle.resolve();
@@ -153,7 +160,7 @@ export function createSessionLog(options: {
   }
 
   function fail(group: Pending[], error: unknown): void {
-    failed = error instanceof Error ? error : new AtollError('storage_failed', undefined, { cause: error });
+    failed ??= error instanceof Error ? error : new AtollError('storage_failed', undefined, { cause: error });
     for (const item of [...group, ...pending]) item.settle.reject(failed);
     pending = [];
     drained.resolve();
@@ -195,6 +202,18 @@ export function createSessionLog(options: {
     }
   }
 
+  async function until(condition: () => boolean, signal: AbortSignal): Promise<void> {
+    signal.addEventListener('abort', wake, { once: true });
+    try {
+      while (!condition() && !signal.aborted) {
+        if (failed) throw failed;
+        await changed.promise;
+      }
+    } finally {
+      signal.removeEventListener('abort', wake);
+    }
+  }
+
   return {
     get lastSeq() {
       return lastSeq;
@@ -223,8 +242,7 @@ export function createSessionLog(options: {
     ready: () => (waitingBytes < HIGH_WATER_BYTES ? Promise.resolve() : drained.promise),
     follow,
     read: (after) => log.read({ logId, after, maxBytes: READ_BYTES }),
-    get changed() {
-      return changed.promise;
-    },
+    until,
+    close: (reason) => fail([], reason),
   };
 }

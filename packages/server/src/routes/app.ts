@@ -2,7 +2,6 @@
  * HTTP: one route for each operation of the table, made from it. What is here is the wire's own: keys, bodies, content
  * types, errors as problem+json, streams as SSE.
  */
-import { isUtf8 } from 'node:buffer';
 import { Readable } from 'node:stream';
 import { AtollError } from '@atoll/protocol/errors';
 import type { Operation } from '@atoll/protocol/operation';
@@ -16,6 +15,7 @@ import type { Logger } from '../logger.ts';
 import { addDocs } from './docs.ts';
 import { setErrors, toAtollError } from './errors.ts';
 import type { Context, Handlers } from './handlers.ts';
+import { parseJsonBody } from './json-body.ts';
 import { createParamReader } from './read-params.ts';
 import { createSseWriters } from './sse.ts';
 
@@ -39,6 +39,8 @@ export function createApp({ platform, health, version, logger }: AppOptions): Fa
     routerOptions: { maxParamLength: 4096 },
     forceCloseConnections: true,
     exposeHeadRoutes: false,
+    // No route has a schema of the framework's: its validator and serializer would be loaded for nothing.
+    schemaController: { compilersFactory: { buildValidator: unused, buildSerializer: unused } },
   });
   const writers = createSseWriters();
   app.addHook('onClose', async () => writers.stop());
@@ -46,7 +48,7 @@ export function createApp({ platform, health, version, logger }: AppOptions): Fa
   app.removeAllContentTypeParsers();
   app.addContentTypeParser('application/json', { parseAs: 'buffer' }, (_request, body, done) => {
     try {
-      done(null, parseJson(body as Buffer));
+      done(null, parseJsonBody(body as Buffer));
     } catch (error) {
       done(error as Error);
     }
@@ -130,6 +132,10 @@ export function createApp({ platform, health, version, logger }: AppOptions): Fa
   }
 }
 
+const unused = () => () => {
+  throw new AtollError('internal', 'routes are validated by the operation table');
+};
+
 type AnyHandler =
   | ((params: unknown, context: Context, body: AsyncIterable<Uint8Array>) => Promise<unknown>)
   | {
@@ -149,34 +155,6 @@ function wantsStream(request: FastifyRequest, operation: Operation): boolean {
   if (!stream && !accept.includes('*/*'))
     throw new AtollError('not_acceptable', 'this gives text/event-stream or application/json');
   return operation.rest.jsonFirst !== true;
-}
-
-function parseJson(body: Buffer): unknown {
-  if (body.length === 0) return undefined;
-  if (!isUtf8(body)) throw new AtollError('invalid_json', 'the body is not valid UTF-8');
-  const value = parseText(body.toString());
-  refuseDepth(value);
-  return value;
-}
-
-function parseText(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch (error) {
-    throw new AtollError('invalid_json', error instanceof Error ? error.message : undefined);
-  }
-}
-
-const MAX_DEPTH = 100;
-
-/** What is nested without end would overflow the stack of whoever walks it later, `JSON.stringify` among them. */
-function refuseDepth(value: unknown): void {
-  let level: unknown[] = [value];
-  for (let depth = 0; level.length > 0; depth++) {
-    if (depth > MAX_DEPTH)
-      throw new AtollError('invalid_json', `the body is nested more than ${MAX_DEPTH} deep`);
-    level = level.flatMap((each) => (typeof each === 'object' && each !== null ? Object.values(each) : []));
-  }
 }
 
 function sendBytes(reply: FastifyReply, file: FileContent): FastifyReply {

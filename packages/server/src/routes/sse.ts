@@ -31,7 +31,6 @@ export function createSseWriters(): SseWriters {
     frames: AsyncIterable<Uint8Array>,
     onError: (error: unknown) => Uint8Array,
   ): Promise<void> {
-    const closed = new Promise<void>((resolve) => response.once('close', resolve));
     open.add(response);
     try {
       response.writeHead(200, {
@@ -42,7 +41,7 @@ export function createSseWriters(): SseWriters {
       response.write(SSE_RETRY);
       for await (const chunk of frames) {
         if (response.destroyed) return;
-        if (!response.write(chunk)) await Promise.race([drained(response), closed]);
+        if (!response.write(chunk)) await drained(response);
       }
     } catch (error) {
       if (!response.destroyed) response.write(onError(error));
@@ -64,6 +63,15 @@ export function createSseWriters(): SseWriters {
   };
 }
 
+/** Resolves when the socket took what was written, or is gone. */
 function drained(response: ServerResponse): Promise<void> {
-  return new Promise((resolve) => response.once('drain', resolve));
+  return new Promise((resolve) => {
+    const settle = () => {
+      response.off('drain', settle);
+      response.off('close', settle);
+      resolve();
+    };
+    response.on('drain', settle);
+    response.on('close', settle);
+  });
 }

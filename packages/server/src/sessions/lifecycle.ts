@@ -44,12 +44,18 @@ export function createLifecycle({ sandboxes, turns, settingsOf, onBroken }: Life
     return session
       .record([session.statusEvent('resume_requested')])
       .then(async () => {
-        const settings = await settingsOf(session);
-        const assignment = await sandboxes.reserve(session, settings.demands).catch(toAtollError);
-        if (assignment instanceof AtollError) await failResume(session, assignment);
-        else await bringUp(session, assignment, settings);
+        const prepared = await prepare(session).catch(toAtollError);
+        if (prepared instanceof AtollError) await failResume(session, prepared);
+        else await bringUp(session, prepared.assignment, prepared.settings);
       })
       .catch((error) => onBroken(session, error));
+  }
+
+  async function prepare(
+    session: LiveSession,
+  ): Promise<{ settings: SandboxSettings; assignment: Assignment }> {
+    const settings = await settingsOf(session);
+    return { settings, assignment: await sandboxes.reserve(session, settings.demands) };
   }
 
   /** Has the sandbox made and records how that went. Returns why it failed, if it did. */
@@ -66,7 +72,7 @@ export function createLifecycle({ sandboxes, turns, settingsOf, onBroken }: Life
       // The session ended, or the server is stopping; whoever did that could not know this sandbox yet.
       const end = { cause: 'session_ended', detail: 'The session did not wait for its sandbox to be ready.' };
       await session.record([], sandboxes.failed(assignment, end));
-      await sandboxes.remove(session, { sandboxId, cause: end.cause, keep: false });
+      await sandboxes.remove(session, { sandboxId, cause: end.cause, keep: !isOver(session.status) });
       return undefined;
     }
     if (failed) {
@@ -91,6 +97,8 @@ export function createLifecycle({ sandboxes, turns, settingsOf, onBroken }: Life
     error: AtollError,
     rows: readonly Step[] = [],
   ): Promise<void> {
+    // Ended, or stopped with the server, while it was being prepared.
+    if (session.status !== 'resuming') return session.record([], rows);
     const end = { cause: error.code, detail: error.detail };
     const [first] = session.state.queue;
     const turn = first === undefined ? undefined : session.turns.get(first);
@@ -127,12 +135,14 @@ export function createLifecycle({ sandboxes, turns, settingsOf, onBroken }: Life
 
   async function end(session: LiveSession, why: SandboxEnd): Promise<void> {
     if (isOver(session.status)) return;
+    // Its place is free when its sandbox is gone, and not before.
     const rows = hasReadySandbox(session.status) ? sandboxes.ended(session, why) : [];
     const done = [...session.turns.values()].map((turn) =>
       turns().recordDone(session, turn, { status: 'interrupted', ...why }),
     );
-    await Promise.all([...done, session.record([session.statusEvent('end_requested', why)], rows)]);
+    await Promise.all([...done, session.record([session.statusEvent('end_requested', why)])]);
     await sandboxes.remove(session, { cause: 'ended', keep: false });
+    if (rows.length > 0) await session.record([], rows);
   }
 
   return { open, resume, pause, lost, end };

@@ -54,6 +54,9 @@ export class LiveSession {
   #durableState: SessionState;
   readonly #store: Store;
   readonly #now: () => number;
+  readonly #onBroken: (error: unknown) => void;
+  /** Commands besides turns that run in its sandbox: it is not idle while there is one. */
+  running = 0;
 
   constructor(options: {
     row: SessionRow;
@@ -61,6 +64,8 @@ export class LiveSession {
     log: SessionLog;
     store: Store;
     now: () => number;
+    /** A record could not be written: this object is no longer the truth. */
+    onBroken: (session: LiveSession, error: unknown) => void;
   }) {
     this.row = options.row;
     this.epoch = options.row.epoch;
@@ -73,6 +78,7 @@ export class LiveSession {
     this.#durableState = options.state;
     this.#store = options.store;
     this.#now = options.now;
+    this.#onBroken = (error) => options.onBroken(this, error);
     this.lastUsedMs = options.now();
   }
 
@@ -112,9 +118,16 @@ export class LiveSession {
     }
     if (this.#state.status === 'ended' || this.#state.status === 'failed') this.endedAt ??= this.updatedAt;
     const state = this.#state;
-    return this.log.append(events, { also, latest: updateSession(this.#store, this) }).then(() => {
-      this.#durableState = state;
-    });
+    return this.log.append(events, { also, latest: updateSession(this.#store, this) }).then(
+      () => {
+        this.#durableState = state;
+      },
+      (error: unknown) => {
+        // State is ahead of what is on disk, and will stay so.
+        this.#onBroken(error);
+        throw error;
+      },
+    );
   }
 
   /** The seq that the n-th event of the next `record` will get. */

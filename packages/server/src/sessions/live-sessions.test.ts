@@ -62,6 +62,7 @@ const create = () =>
     log: createSqliteLog(database),
     now: () => nowMs,
     recover: async () => undefined,
+    onBroken: () => assert.fail('nothing breaks here'),
   });
 
 test('everybody who asks at once gets the same session, as its row says', async () => {
@@ -101,6 +102,7 @@ test('one that a crash left at work is recovered before anybody gets it', async 
     log: createSqliteLog(database),
     now: () => nowMs,
     recover: async (session) => void recovered.push(session.status),
+    onBroken: () => assert.fail('nothing breaks here'),
   });
   await Promise.all([live.load(id), live.load(id)]);
   assert.deepEqual(recovered, ['running']);

@@ -34,8 +34,9 @@ export function createLiveSessions(options: {
   now: () => number;
   /** Brings a session that was left at work to a status that is true. */
   recover: (session: LiveSession) => Promise<void>;
+  onBroken: (session: LiveSession, error: unknown) => void;
 }): LiveSessions {
-  const { store, log, now, recover } = options;
+  const { store, log, now, recover, onBroken } = options;
   const live = new Map<string, LiveSession>();
   const loading = new Map<string, Promise<LiveSession>>();
   const askedForMs = new WeakMap<LiveSession, number>();
@@ -43,7 +44,7 @@ export function createLiveSessions(options: {
   function add(row: SessionRow, state: SessionState, head: LogHead): LiveSession {
     const epoch = () => session.epoch;
     const sessionLog = createSessionLog({ log, logId: row.log_id, tenant: row.tenant, epoch, head });
-    const session: LiveSession = new LiveSession({ row, state, log: sessionLog, store, now });
+    const session: LiveSession = new LiveSession({ row, state, log: sessionLog, store, now, onBroken });
     live.set(row.id, session);
     return session;
   }

@@ -4,7 +4,7 @@
  * runner: its sandboxes died with it, or are told apart by their old epoch.
  */
 import { type SessionStatus, sandboxStatuses, sessionStatuses } from '@atoll/protocol/statuses';
-import type { Store } from '../store/store.ts';
+import type { Step, Store } from '../store/store.ts';
 import type { TurnRow } from '../store/tables.ts';
 import type { LiveSession, LiveTurn } from './live-session.ts';
 import type { SandboxEnd } from './sandboxes.ts';
@@ -81,6 +81,19 @@ function revive(session: LiveSession, row: TurnRow): LiveTurn {
   };
   session.turns.set(turn.id, turn);
   return turn;
+}
+
+/** At a start, nothing that a crash left runs any more, whoever it belonged to. */
+export function leftoverRows({ sql }: Store, end: SandboxEnd, endedAt: string): Step[] {
+  const sandboxes = sql
+    .updateTable('sandboxes')
+    .set({ status: 'ended', ...end, ended_at: endedAt })
+    .where('status', 'in', liveSandboxes);
+  const jobs = sql
+    .updateTable('jobs')
+    .set({ status: 'failed', ...end, updated_at: endedAt })
+    .where('status', 'in', ['pending', 'running']);
+  return [{ query: sandboxes }, { query: jobs }];
 }
 
 /** Sessions that a crash left at work. */

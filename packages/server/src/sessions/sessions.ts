@@ -16,7 +16,7 @@ import type { SessionRow } from '../store/tables.ts';
 import { createLifecycle } from './lifecycle.ts';
 import type { LiveSession } from './live-session.ts';
 import { createLiveSessions } from './live-sessions.ts';
-import { leftBehind, recoverSession } from './recovery.ts';
+import { leftBehind, leftoverRows, recoverSession } from './recovery.ts';
 import { show, showLive, showTurn } from './rows.ts';
 import { createSessionSandboxes, type SandboxSettings } from './sandboxes.ts';
 import { createSending } from './sending.ts';
@@ -37,6 +37,8 @@ export type SessionsOptions = {
 
 export type Sessions = ReturnType<typeof createSessions>;
 
+/** Then the wait for a place goes on with another one. */
+const MAX_PAUSING_MS = 10_000;
 const SERVER_LOST = { cause: 'server_lost', detail: 'The server lost this session while it was at work.' };
 const SERVER_STOPPED = { cause: 'server_stopped', detail: 'The server was stopped.' };
 const EVICTED = { cause: 'evicted', detail: 'Its sandbox made room for another session.' };
@@ -60,7 +62,7 @@ export function createSessions(options: SessionsOptions) {
   });
   const recovery = { store, turns, now };
   const recover = (session: LiveSession) => recoverSession(recovery, session, SERVER_LOST);
-  const live = createLiveSessions({ store, log, now, recover });
+  const live = createLiveSessions({ store, log, now, recover, onBroken: broken });
   const sending = createSending({ store, turns });
 
   function linkOf(session: LiveSession): RunnerLink {
@@ -77,10 +79,12 @@ export function createSessions(options: SessionsOptions) {
   /** The log or the store refused a write: memory is no longer the truth. Forget it; the next look recovers it. */
   function broken(session: LiveSession, err: unknown): void {
     // What comes too late for a stop is what the next start recovers.
-    if (stopping) return;
+    if (stopping || live.known(session.id) !== session) return;
     const { id: sessionId } = session;
     logger.error({ sessionId, err }, 'the session could not be written; it will be recovered from disk');
     live.delete(sessionId);
+    // Its readers come back, and then read what is on disk.
+    session.log.close(err instanceof Error ? err : new AtollError('storage_failed'));
     sandboxes
       .remove(session, { cause: 'server_lost', keep: true })
       .catch((error) => logger.warn({ sessionId, err: error }, 'its sandbox could not be ended'));
@@ -89,14 +93,14 @@ export function createSessions(options: SessionsOptions) {
   /** Pauses the least recently used idle session of a runner, or waits for one that is being paused. */
   async function makeRoom(runnerId: string): Promise<boolean> {
     const there = live.all().filter((session) => session.runnerId === runnerId);
-    const idle = there.filter((session) => session.status === 'idle');
+    const idle = there.filter((session) => session.status === 'idle' && session.running === 0);
     const oldest = idle.sort((a, b) => a.lastUsedMs - b.lastUsedMs)[0];
     if (oldest) {
-      await lifecycle.pause(oldest, EVICTED);
+      await lifecycle.pause(oldest, EVICTED).catch((error) => broken(oldest, error));
       return true;
     }
     const leaving = there.find((session) => session.status === 'pausing');
-    await leaving?.log.changed;
+    await leaving?.log.until(() => leaving.status !== 'pausing', AbortSignal.timeout(MAX_PAUSING_MS));
     return leaving !== undefined;
   }
 
@@ -188,7 +192,7 @@ export function createSessions(options: SessionsOptions) {
       detail: `Nothing happened here for ${Math.round(idleMs / 60_000)} minutes.`,
     };
     for (const session of live.all()) {
-      if (session.status !== 'idle' || session.lastUsedMs >= before) continue;
+      if (session.status !== 'idle' || session.running > 0 || session.lastUsedMs >= before) continue;
       await lifecycle.pause(session, end).catch((error) => broken(session, error));
     }
   }
@@ -221,14 +225,31 @@ export function createSessions(options: SessionsOptions) {
     const sandboxId = await wakeSandboxOf(session);
     const link = linkOf(session);
     const target = { sandboxId, epoch: session.epoch, commandId: newId('command') };
-    signal.addEventListener('abort', () => void link.cancel(target), { once: true });
-    session.lastUsedMs = now();
+    const cancel = () => void link.cancel(target);
     const params = {
       command,
       ...(cwd === undefined ? {} : { cwd }),
       ...(timeoutMs === undefined ? {} : { timeoutMs }),
     };
-    return link.command({ ...target, command: { method: 'exec', params } });
+    const events = link.command({ ...target, command: { method: 'exec', params } });
+    // The client may have left while the sandbox came up.
+    if (signal.aborted) cancel();
+    else signal.addEventListener('abort', cancel, { once: true });
+    return counted(session, events);
+  }
+
+  /** A session is in use while a command runs in its sandbox. */
+  async function* counted(
+    session: LiveSession,
+    events: AsyncIterable<CommandEvent>,
+  ): AsyncGenerator<CommandEvent> {
+    session.running++;
+    try {
+      yield* events;
+    } finally {
+      session.running--;
+      session.lastUsedMs = now();
+    }
   }
 
   /** Every session that has a sandbox is left paused, its turns ended. */
@@ -253,6 +274,7 @@ export function createSessions(options: SessionsOptions) {
    */
   async function recoverAll(): Promise<void> {
     for (const id of await leftBehind(store)) await live.load(id);
+    await store.commit(leftoverRows(store, SERVER_LOST, new Date(now()).toISOString()));
     const lasting = sql.selectFrom('sessions').select(['id', 'runner_id']);
     const rows = await store.all(lasting.where('status', 'not in', ['ended', 'failed']));
     for (const { id, link } of runners.all())

@@ -36,7 +36,7 @@ export async function* turnFrames(session: LiveSession, turn: StreamedTurn, sign
   let after = turn.inputSeq - 1;
   if (turn.waited) {
     yield* bounded(log.follow({ after, signal, until: () => turn.inputSeq }), () => turn.inputSeq);
-    while (turn.startSeq === undefined && turn.doneSeq === undefined && !signal.aborted) await log.changed;
+    await log.until(() => turn.startSeq !== undefined || turn.doneSeq !== undefined, signal);
     after = (turn.startSeq ?? turn.doneSeq ?? turn.inputSeq + 1) - 1;
   }
   const frames = bounded(log.follow({ after, signal, until: () => turn.doneSeq }), () => turn.doneSeq);

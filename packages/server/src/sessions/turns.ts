@@ -55,12 +55,12 @@ export function createTurns(options: TurnsOptions): Turns {
   function accept(session: LiveSession, request: NewTurn): Promise<LiveTurn> {
     checkAcceptable(session, request);
     const turn: LiveTurn = {
-      id: newId('turn', { now, random: (bytes) => crypto.getRandomValues(bytes as Uint8Array<ArrayBuffer>) }),
+      id: newId('turn'),
       inputSeq: session.seqOf(0),
       content: request.content,
       contentBytes: contentBytes(request.content),
       options: request.options,
-      waited: session.state.turn !== null,
+      waited: session.state.turn !== null || session.state.queue.length > 0,
       startSeq: undefined,
       doneSeq: undefined,
       interrupted: false,
@@ -137,7 +137,7 @@ export function createTurns(options: TurnsOptions): Turns {
 
   /** Sends the query and feeds the log with what comes back. */
   async function drive(session: LiveSession, turn: LiveTurn): Promise<CommandEnd> {
-    if (turn.interrupted) return { kind: 'end', status: 'interrupted', cause: 'interrupted' };
+    if (turn.interrupted) return interruptedEnd;
     const { sandboxId } = session.state;
     if (sandboxId === null) throw new AtollError('internal', 'a turn started without a sandbox');
     const epoch = session.epoch;
@@ -147,7 +147,8 @@ export function createTurns(options: TurnsOptions): Turns {
     try {
       for await (const event of linkOf(session).command({ sandboxId, epoch, commandId: turn.id, command })) {
         if (event.kind === 'end') return event;
-        if (session.epoch !== epoch || turn.doneSeq !== undefined) continue;
+        // The turn ended without its executor: whatever still comes belongs to nobody, and is not even read.
+        if (session.epoch !== epoch || turn.doneSeq !== undefined) return interruptedEnd;
         if (event.kind === 'messages')
           session.log.appendMessages(event).catch((error) => {
             broken ??= error;
@@ -234,6 +235,8 @@ function checkAcceptable(session: LiveSession, { content, when }: NewTurn): void
   if (session.turns.size > 0 && waiting > MAX_QUEUED_BYTES)
     throw new AtollError('queue_full', 'the waiting turns are too large together');
 }
+
+const interruptedEnd: CommandEnd = { kind: 'end', status: 'interrupted', cause: 'interrupted' };
 
 function contentBytes(content: unknown): number {
   return Buffer.byteLength(JSON.stringify(content));
