@@ -28,12 +28,12 @@ function removeOrphans(): void {
 function finish(name: string): void {
   const from = join(root, 'packages', name);
   const to = join(build, name);
-  for (const file of globSync('src/**/*.js', { cwd: to })) pointAtJavaScript(join(to, file));
   for (const asset of globSync('src/**/*', { cwd: from, withFileTypes: true })) {
     if (!asset.isFile() || asset.name.endsWith('.ts')) continue;
     const path = join(asset.parentPath, asset.name);
     cpSync(path, join(to, path.slice(from.length)));
   }
+  for (const file of globSync('src/**/*.{js,mjs}', { cwd: to })) pointAtJavaScript(join(to, file));
   const manifest: unknown = JSON.parse(readFileSync(join(from, 'package.json'), 'utf8'));
   const published = publishedManifest(manifest);
   for (const folder of published.files.filter((file) => file !== 'src' && existsSync(join(from, file))))

@@ -12,7 +12,7 @@ import { styleText } from 'node:util';
 import { startMessagesApi } from '../testing/stand-ins/messages-api.ts';
 
 const root = join(import.meta.dirname, '..');
-const atoll = join(root, 'packages/cli/src/main.ts');
+const atoll = join(root, 'packages/cli/src/main.mjs');
 const STAND_IN_KEY = 'stand-in-key';
 const PROMPT = 'write lagoon.md: An atoll is a ring of reef around a quiet lagoon.';
 

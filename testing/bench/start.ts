@@ -10,7 +10,7 @@ import { figureOf, type Pair, timed } from './pairs.ts';
 import { atMost, type Measure, row } from './row.ts';
 import { createTimedClient } from './stream-times.ts';
 
-const MAIN = fileURLToPath(new URL('../../packages/cli/src/main.ts', import.meta.url));
+const MAIN = fileURLToPath(new URL('../../packages/cli/src/main.mjs', import.meta.url));
 /** What the last server left to be written or ended must not weigh on the next. */
 const SETTLE_MS = 500;
 

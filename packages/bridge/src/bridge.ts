@@ -6,6 +6,7 @@ import type { Socket } from 'node:net';
 import { setImmediate } from 'node:timers/promises';
 import { AtollError } from '@atoll/protocol/errors';
 import type { Handler } from '@atoll/protocol/json-rpc';
+import { PROTOCOL_VERSION } from '@atoll/protocol/wire';
 import { createBoundedLog } from './bounded-log.ts';
 import type { Children } from './children.ts';
 import type { BridgeConfig } from './config.ts';
@@ -18,7 +19,6 @@ import {
   executorSessionId,
   type InitializeParams,
   initializeParams,
-  PROTOCOL_VERSION,
   queryParams,
   string,
 } from './params.ts';

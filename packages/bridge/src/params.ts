@@ -3,15 +3,15 @@
  * cost a third of the bridge's start time.
  */
 import { AtollError } from '@atoll/protocol/errors';
+import { isExecutorSessionId } from '@atoll/protocol/executor-session';
 import type { ExecutorSettings, QueryOptions } from '@atoll/protocol/runner-link';
+import { PROTOCOL_VERSION } from '@atoll/protocol/wire';
 import type { Turn } from './executor.ts';
 
 type Params = Record<string, unknown>;
 
 export type InitializeParams = { executor: ExecutorSettings; workspace: string };
 export type ExecParams = { execId: string; command: string; cwd?: string; timeoutMs?: number };
-
-export const PROTOCOL_VERSION = 1;
 
 export function initializeParams(params: Params): InitializeParams {
   if (params.protocolVersion !== PROTOCOL_VERSION)
@@ -42,10 +42,9 @@ export function execParams(params: Params): ExecParams {
   };
 }
 
-/** An executor's own session id ends up in argv and in file names, so it must look like one. */
 export function executorSessionId(params: Params): string {
   const id = string(params, 'executorSessionId');
-  if (!/^[A-Za-z0-9][A-Za-z0-9._-]{0,199}$/.test(id)) throw invalid('executorSessionId is not a session id');
+  if (!isExecutorSessionId(id)) throw invalid('executorSessionId is not a session id');
   return id;
 }
 

@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Client, createClient } from '@atoll/client';
 import { SetupError, UsageError } from './failure.ts';
+import { isLoopbackHost } from './loopback.ts';
 import type { Config } from './settings.ts';
 
 export const ADMIN_KEY_FILE = 'admin.key';
@@ -16,10 +17,6 @@ export function connect(config: Config): Client {
 /** The admin key of a server on this machine is offered to no other machine. */
 export function isLoopback(url: string): boolean {
   return isLoopbackHost(new URL(url).hostname.replace(/^\[|\]$/g, ''));
-}
-
-export function isLoopbackHost(host: string): boolean {
-  return host === 'localhost' || host === '::1' || /^127\.\d+\.\d+\.\d+$/.test(host);
 }
 
 function readAdminKey(dataDir: string): string | undefined {

@@ -78,7 +78,7 @@ test('what is not JSON-RPC is refused, and an answer to nothing is ignored', () 
   const peer = createPeer({ channel: { send: async () => undefined }, handlers: {} });
   for (const message of [null, 5, [], {}, { jsonrpc: '1.0', method: 'x' }])
     assert.throws(() => peer.receive(message), RpcError);
-  for (const id of [1.5, null, {}])
+  for (const id of [1.5, null, {}, 'x'.repeat(65)])
     assert.throws(() => peer.receive({ jsonrpc: '2.0', id, method: 'x' }), RpcError);
   peer.receive({ jsonrpc: '2.0', id: 99, result: 1 });
 });

@@ -52,6 +52,8 @@ export class RpcError extends Error {
   }
 }
 
+const MAX_ID_CHARS = 64;
+
 type Pending = { resolve: (result: unknown) => void; reject: (reason: Error) => void };
 
 export function createPeer({ channel, handlers, onNotification }: PeerOptions): Peer {
@@ -102,9 +104,12 @@ export function createPeer({ channel, handlers, onNotification }: PeerOptions): 
       const params = message.params ?? {};
       if (!isRecord(params)) throw new RpcError(rpcCodes.invalidParams, 'params must be an object');
       if (id === undefined) onNotification?.(method, params);
-      else if (typeof id === 'string' || Number.isInteger(id))
-        void answer(id as string | number, method, params);
-      else throw new RpcError(rpcCodes.invalidRequest, 'id must be a string or a whole number');
+      else if (isId(id)) void answer(id, method, params);
+      else
+        throw new RpcError(
+          rpcCodes.invalidRequest,
+          `id must be a string of at most ${MAX_ID_CHARS} characters or a whole number`,
+        );
     },
     close(reason) {
       if (closed) return;
@@ -151,6 +156,10 @@ function toError(error: unknown): Error {
   )
     return new AtollError(data.code, typeof data.detail === 'string' ? data.detail : message);
   return new RpcError(typeof error.code === 'number' ? error.code : rpcCodes.internal, message, data);
+}
+
+function isId(id: unknown): id is string | number {
+  return typeof id === 'string' ? id.length <= MAX_ID_CHARS : Number.isInteger(id);
 }
 
 function isRecord(value: unknown): value is Record<string, unknown> {

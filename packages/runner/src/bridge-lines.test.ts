@@ -62,3 +62,9 @@ test('a message that forges the end of its wrapper stays one message', () => {
   assert.ok(cut?.kind === 'messages' && cut.count === 1);
   assert.equal(Buffer.from(cut.bytes).toString(), '{"a":1}},"id":1,"x":{"b":2}\n');
 });
+
+test('only a message may be long', () => {
+  const long = 'x'.repeat(1024 * 1024);
+  assert.equal(cutBlock(block(messageLine(`{"a":"${long}"}`))).length, 1);
+  assert.throws(() => cutBlock(block(`{"jsonrpc":"2.0","id":1,"result":"${long}"}\n`)), ProtocolViolation);
+});

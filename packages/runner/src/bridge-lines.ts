@@ -14,6 +14,8 @@ export type Cut =
   /** `bytes`: the JSON of `count` messages, each ended by LF. */
   { kind: 'messages'; count: number; bytes: Uint8Array } | { kind: 'control'; text: string };
 
+/** Only messages may be as long as a line can be; everything else is parsed, and short. */
+const MAX_CONTROL_BYTES = 1024 * 1024;
 const OPEN = '{'.charCodeAt(0);
 const CLOSE = '}'.charCodeAt(0);
 
@@ -52,6 +54,8 @@ export function cutBlock(block: Uint8Array): Cut[] {
       count++;
     } else {
       endRun();
+      if (end - start > MAX_CONTROL_BYTES)
+        throw new ProtocolViolation('the bridge wrote a line of more than 1 MiB that is no message');
       cuts.push({ kind: 'control', text: buffer.toString('utf8', start, end) });
     }
   }

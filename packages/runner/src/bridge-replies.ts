@@ -1,4 +1,5 @@
 /** What a bridge answers, parsed: it is untrusted, so only what these schemas let through goes on (I11). */
+import { isExecutorSessionId } from '@atoll/protocol/executor-session';
 import * as v from 'valibot';
 
 const sentence = v.pipe(
@@ -6,25 +7,31 @@ const sentence = v.pipe(
   v.transform((text) => text.slice(0, 2000)),
 );
 const code = v.pipe(v.string(), v.regex(/^[a-z][a-z0-9_]{0,63}$/));
-const number = v.pipe(v.number(), v.finite());
+/** A count that is not one is dropped: no bookkeeping is worth the end of a turn. */
+const count = optional(v.pipe(v.number(), v.integer(), v.minValue(0), v.maxValue(1e12)));
+const costUsd = optional(v.pipe(v.number(), v.minValue(0), v.maxValue(1e6)));
+const usage = v.pipe(
+  v.object({
+    inputTokens: count,
+    outputTokens: count,
+    cacheReadTokens: count,
+    cacheCreationTokens: count,
+    costUsd,
+    turns: count,
+    durationMs: count,
+  }),
+  v.transform((given) =>
+    Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined)),
+  ),
+);
 
 export const queryReply = v.object({
   status: v.picklist(['completed', 'failed', 'interrupted']),
   stopReason: v.optional(v.nullable(sentence)),
   cause: v.optional(code),
   detail: v.optional(sentence),
-  executorSessionId: v.optional(v.pipe(v.string(), v.minLength(1), v.maxLength(256))),
-  usage: v.optional(
-    v.object({
-      inputTokens: v.optional(number),
-      outputTokens: v.optional(number),
-      cacheReadTokens: v.optional(number),
-      cacheCreationTokens: v.optional(number),
-      costUsd: v.optional(number),
-      turns: v.optional(number),
-      durationMs: v.optional(number),
-    }),
-  ),
+  executorSessionId: optional(v.custom<string>(isExecutorSessionId)),
+  usage: optional(usage),
 });
 
 export const execReply = v.object({
@@ -42,3 +49,8 @@ export const outputNotification = v.object({
   stream: v.picklist(['stdout', 'stderr']),
   text: v.string(),
 });
+
+/** What does not match is as if it were not there. */
+function optional<T>(schema: v.GenericSchema<unknown, T>) {
+  return v.fallback(v.optional(schema), undefined);
+}

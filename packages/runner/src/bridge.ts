@@ -10,7 +10,6 @@ import { type Cut, cutBlock, ProtocolViolation } from './bridge-lines.ts';
 
 export type Bridge = {
   call(method: string, params: Record<string, unknown>): Promise<unknown>;
-  notify(method: string, params: Record<string, unknown>): void;
   /** Stops and goes on reading, for backpressure. */
   pause(): void;
   resume(): void;
@@ -54,7 +53,7 @@ export function createBridge({ channel, onMessages, onNotification, onClose }: B
   function take(cut: Cut): void {
     if (closed) return;
     if (cut.kind === 'messages') onMessages(cut.count, cut.bytes);
-    else peer.receive(parseControl(cut.text));
+    else peer.receive(refuseRequest(parseControl(cut.text)));
   }
 
   channel.on('data', onData);
@@ -65,10 +64,6 @@ export function createBridge({ channel, onMessages, onNotification, onClose }: B
 
   return {
     call: (method, params) => peer.call(method, params),
-    notify(method, params) {
-      // Fails only when the channel is gone, which `close` tells.
-      peer.notify(method, params).catch(() => undefined);
-    },
     pause: () => channel.pause(),
     resume: () => channel.resume(),
     close(reason) {
@@ -92,6 +87,13 @@ function parseControl(text: string): unknown {
   } catch {
     throw new ProtocolViolation(`the bridge wrote a line that is not JSON: ${text.slice(0, 80)}`);
   }
+}
+
+/** The runner answers nothing, and a reply to each of a flood of requests would be work without a bound. */
+function refuseRequest(message: unknown): unknown {
+  if (typeof message === 'object' && message !== null && 'id' in message && 'method' in message)
+    throw new ProtocolViolation('the bridge sent a request, and the runner takes none');
+  return message;
 }
 
 function toViolation(error: unknown): ProtocolViolation {

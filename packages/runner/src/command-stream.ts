@@ -5,6 +5,8 @@
 import type { CommandEnd, CommandEvent } from '@atoll/protocol/runner-link';
 
 const HIGH_WATER_BYTES = 1024 * 1024;
+/** What an event costs beside its content: empty ones must not be for nothing. */
+export const EVENT_BYTES = 128;
 
 export type CommandStream = AsyncIterable<CommandEvent> & {
   push(event: Exclude<CommandEvent, CommandEnd>): void;
@@ -16,20 +18,23 @@ export type CommandStream = AsyncIterable<CommandEvent> & {
 
 /** `onSpace` is called when a full stream has room again. */
 export function createCommandStream(onSpace: () => void): CommandStream {
-  const waiting: CommandEvent[] = [];
+  let arrived: CommandEvent[] = [];
+  /** The earlier ones, the next at its end: taken without moving the others. */
+  let next: CommandEvent[] = [];
   let waitingBytes = 0;
   let ended = false;
   let wake = Promise.withResolvers<void>();
 
   function add(event: CommandEvent): void {
-    waiting.push(event);
+    arrived.push(event);
     waitingBytes += sizeOf(event);
     wake.resolve();
   }
 
   async function* read(): AsyncGenerator<CommandEvent> {
     for (;;) {
-      const event = waiting.shift();
+      if (next.length === 0) [next, arrived] = [arrived.reverse(), []];
+      const event = next.pop();
       if (!event) {
         wake = Promise.withResolvers<void>();
         await wake.promise;
@@ -64,6 +69,6 @@ export function createCommandStream(onSpace: () => void): CommandStream {
 }
 
 function sizeOf(event: CommandEvent): number {
-  if (event.kind === 'messages') return event.bytes.length;
-  return event.kind === 'end' ? 0 : event.text.length;
+  if (event.kind === 'messages') return EVENT_BYTES + event.bytes.length;
+  return EVENT_BYTES + (event.kind === 'end' ? 0 : event.text.length);
 }

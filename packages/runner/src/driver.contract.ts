@@ -229,6 +229,7 @@ export function driverContract(name: string, make: (dataDir: string) => Driver):
         exits.map((exit) => exit.cause),
         ['server_stopped', 'server_stopped', 'server_stopped'],
       );
+      await assert.rejects(bench.start(nodeCommand(forever)), { code: 'shutting_down' });
     });
   });
 }

@@ -111,5 +111,7 @@ export type SandboxEndCause =
   | 'evicted'
   | 'protocol_violation'
   | 'server_stopped'
+  /** A turn went on long after it was to stop. */
+  | 'interrupt_ignored'
   /** Killed by somebody else. */
   | 'killed';

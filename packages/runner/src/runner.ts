@@ -70,18 +70,34 @@ export async function createRunner(options: RunnerOptions): Promise<Runner> {
   const directories = { workspaces: join(dataDir, 'workspaces'), sockets: join(dataDir, 'run') };
   await prepareDirectories(dataDir, directories);
   await driver.sweep();
-  const workspaces = createWorkspaces({ root: directories.workspaces, driver });
+  const limits = { ...DEFAULT_LIMITS, ...options.limits };
+  const workspaces = createWorkspaces({
+    root: directories.workspaces,
+    driver,
+    diskBytes: (id) => diskBytes.get(id) ?? limits.diskMb * MiB,
+  });
   const jobs = new Map<string, Promise<void>>();
+  /** Workspaces that a job is filling: its sandbox is not in the pool yet. */
+  const making = new Map<string, Promise<void>>();
+  /** Of the workspaces that had a sandbox here, how much they may hold. */
+  const diskBytes = new Map<string, number>();
   const ending = new Set<string>();
   const listeners: ((ended: SandboxEnded) => void)[] = [];
   const enclosed = driver.name !== 'process';
+  let stopping = false;
 
   /** Idempotent by job: the same jobId is the same promise. */
   function createSandboxOnce(request: CreateSandbox): Promise<void> {
     const known = jobs.get(request.jobId);
     if (known) return known;
+    const { workspaceId } = request.sandbox;
+    const earlier = making.get(workspaceId);
     const job = makeSandbox(request);
     jobs.set(request.jobId, job);
+    const made = Promise.allSettled([earlier, job]).then(() => {
+      if (making.get(workspaceId) === made) making.delete(workspaceId);
+    });
+    making.set(workspaceId, made);
     // Kept while it could be asked for again; a sandbox's end makes the answer worthless.
     job.catch(() => jobs.delete(request.jobId));
     return job;
@@ -89,7 +105,8 @@ export async function createRunner(options: RunnerOptions): Promise<Runner> {
 
   async function makeSandbox({ jobId, epoch, sandbox: request }: CreateSandbox): Promise<void> {
     const { id, workspaceId, fresh } = request;
-    const release = pool.take();
+    refuseWhenStopping();
+    const release = await pool.take();
     let gateway: Forwarder | undefined;
     try {
       const owner = fresh ? await workspaces.create(workspaceId) : await workspaces.existing(workspaceId);
@@ -144,6 +161,9 @@ export async function createRunner(options: RunnerOptions): Promise<Runner> {
     gateway: Forwarder,
   ): Promise<Sandbox> {
     const bridge = await options.bridge();
+    const asked = toLimits({ ...limits, ...request.limits });
+    diskBytes.set(request.workspaceId, asked.diskBytes);
+    refuseWhenStopping();
     const process = await driver.start({
       id: request.id,
       directory,
@@ -151,7 +171,7 @@ export async function createRunner(options: RunnerOptions): Promise<Runner> {
       env: { ...request.env, ...gatewayEnv(gateway), ...(enclosed ? bridge.env : {}) },
       readOnly: enclosed ? bridge.mounts : [],
       sockets: enclosed ? [{ source: gateway.address, target: GATEWAY_SOCKET }] : [],
-      limits: toLimits({ ...DEFAULT_LIMITS, ...options.limits, ...request.limits }),
+      limits: asked,
     });
     const sandbox = createSandbox({
       id: request.id,
@@ -161,7 +181,12 @@ export async function createRunner(options: RunnerOptions): Promise<Runner> {
       logger,
     });
     pool.add(sandbox);
+    if (stopping) void sandbox.end('server_stopped');
     return sandbox;
+  }
+
+  function refuseWhenStopping(): void {
+    if (stopping) throw new AtollError('shutting_down');
   }
 
   function gatewayEnv(gateway: Forwarder): Record<string, string> {
@@ -187,13 +212,23 @@ export async function createRunner(options: RunnerOptions): Promise<Runner> {
   }
 
   async function deleteSandbox({ sandboxId, workspaceId, epoch, cause, keep }: DeleteSandbox): Promise<void> {
+    // One that is still being made is ended when it is there, and its files are not removed under it.
+    if (!pool.get(sandboxId)) await making.get(workspaceId);
     const sandbox = pool.get(sandboxId);
     if (sandbox) {
       sandboxAt(sandboxId, epoch);
       ending.add(sandboxId);
+      pool.leaving(sandbox);
       await sandbox.end(endCause(cause));
     }
-    if (!keep && !pool.usesWorkspace(workspaceId)) await workspaces.remove(workspaceId);
+    if (!keep) await removeWorkspace(workspaceId);
+  }
+
+  async function removeWorkspace(id: string): Promise<void> {
+    await making.get(id);
+    if (pool.usesWorkspace(id)) return;
+    diskBytes.delete(id);
+    await workspaces.remove(id);
   }
 
   const link: RunnerLink = {
@@ -202,8 +237,7 @@ export async function createRunner(options: RunnerOptions): Promise<Runner> {
     deleteSandbox,
     async sweep({ keep }) {
       const kept = new Set(keep);
-      for (const id of await workspaces.ids())
-        if (!kept.has(id) && !pool.usesWorkspace(id)) await workspaces.remove(id);
+      for (const id of await workspaces.ids()) if (!kept.has(id)) await removeWorkspace(id);
     },
     command: (request) => sandboxAt(request.sandboxId, request.epoch).command(request),
     async cancel({ sandboxId, epoch, commandId }) {
@@ -216,8 +250,11 @@ export async function createRunner(options: RunnerOptions): Promise<Runner> {
   return {
     link,
     async stop() {
+      stopping = true;
       for (const { id } of pool.all()) ending.add(id);
       await Promise.all(pool.all().map((sandbox) => sandbox.end('server_stopped')));
+      // Those on their way up see the flag before their driver starts them, or end at once after it did.
+      await Promise.allSettled(jobs.values());
       await driver.stop();
     },
   };

@@ -5,6 +5,7 @@
  * runs; every command got its end). The end comes once, from whoever is first: asked for, the process, the wire.
  */
 import { AtollError } from '@atoll/protocol/errors';
+import { isExecutorSessionId } from '@atoll/protocol/executor-session';
 import { parse } from '@atoll/protocol/parse';
 import type { CommandEnd, CommandEvent, ExecutorSettings, SandboxCommand } from '@atoll/protocol/runner-link';
 import { PROTOCOL_VERSION } from '@atoll/protocol/wire';
@@ -17,14 +18,14 @@ import {
   outputNotification,
   queryReply,
 } from './bridge-replies.ts';
-import { type CommandStream, createCommandStream } from './command-stream.ts';
+import { type CommandStream, createCommandStream, EVENT_BYTES } from './command-stream.ts';
 import type { SandboxEndCause, SandboxExit, SandboxProcess } from './driver.ts';
 import type { Logger } from './logger.ts';
 
 /** An exec whose output nobody takes must not hold up the turn beside it: it is ended instead. */
 const MAX_UNREAD_OUTPUT_BYTES = 16 * 1024 * 1024;
-/** What an executor may write to its stderr in one turn. */
-const MAX_LOG_CHARS = 128 * 1024;
+/** What an executor may write to its stderr in one turn, each piece charged as an event. */
+const MAX_LOG_CHARS = 256 * 1024;
 /** After an interrupt; the bridge itself gives its executor 5 s. */
 const INTERRUPT_MS = 10_000;
 /** Messages between turns wait for the next one; more than this stops the reading. */
@@ -104,7 +105,7 @@ export function createSandbox({ id, workspaceId, epoch, process, logger }: Sandb
     if (running) running.stream.push({ kind: 'messages', ...batch });
     else {
       held.push(batch);
-      heldBytes += bytes.length;
+      heldBytes += EVENT_BYTES + bytes.length;
     }
     pace();
   }
@@ -120,7 +121,7 @@ export function createSandbox({ id, workspaceId, epoch, process, logger }: Sandb
       const running = query();
       const { text } = parse(logNotification, params);
       if (!running || running.logChars >= MAX_LOG_CHARS) return;
-      running.logChars += text.length;
+      running.logChars += EVENT_BYTES + text.length;
       running.stream.push({ kind: 'log', text: text.slice(0, MAX_LOG_CHARS) });
     } else if (method === 'exec.output') {
       const { execId, stream, text } = parse(outputNotification, params);
@@ -129,16 +130,23 @@ export function createSandbox({ id, workspaceId, epoch, process, logger }: Sandb
       running.stream.push({ kind: 'output', stream, text });
       if (running.stream.waitingBytes > MAX_UNREAD_OUTPUT_BYTES) dropExec(execId, running);
     }
+    pace();
   }
 
   function dropExec(execId: string, running: Running): void {
-    bridge.notify('exec.cancel', { execId });
+    // What it still says is nobody's.
+    commands.delete(execId);
+    cancelExec(execId);
     running.stream.end({
       kind: 'end',
       status: 'failed',
       cause: 'output_not_read',
       detail: 'nobody took its output',
     });
+  }
+
+  function cancelExec(execId: string): void {
+    bridge.call('exec.cancel', { execId }).catch(() => undefined); // its end tells
   }
 
   function command({ commandId, command: { method, params } }: SandboxCommand): AsyncIterable<CommandEvent> {
@@ -185,12 +193,12 @@ export function createSandbox({ id, workspaceId, epoch, process, logger }: Sandb
     const running = commands.get(commandId);
     if (!running) return;
     if (running.method === 'exec') {
-      bridge.notify('exec.cancel', { execId: commandId });
+      cancelExec(commandId);
       return;
     }
     bridge.call('interrupt', { turnId: running.turnId }).catch(() => undefined); // its end tells
     const timer = setTimeout(() => {
-      if (commands.has(commandId)) process.kill('killed');
+      if (commands.has(commandId)) process.kill('interrupt_ignored');
     }, INTERRUPT_MS);
     timer.unref();
   }
@@ -202,7 +210,7 @@ export function createSandbox({ id, workspaceId, epoch, process, logger }: Sandb
     const started = (async () => {
       const params = { protocolVersion: PROTOCOL_VERSION, executor: settings, workspace: '/workspace' };
       parse(initializeReply, await bridge.call('initialize', params));
-      if (executorSessionId !== undefined) await bridge.call('resume', { executorSessionId });
+      if (isExecutorSessionId(executorSessionId)) await bridge.call('resume', { executorSessionId });
     })();
     const timer = setTimeout(() => process.kill('killed'), timeoutMs);
     try {

@@ -12,6 +12,7 @@ import {
   rmSync,
   statSync,
   symlinkSync,
+  truncateSync,
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -52,6 +53,20 @@ describe('workspace files', () => {
   after(() => rmSync(base, { recursive: true, force: true }));
 
   describe('openRead', () => {
+    it('gives the size it told, whatever happens to the file meanwhile', async () => {
+      put('grows', 'x'.repeat(200_000));
+      put('shrinks', 'x'.repeat(200_000));
+      put('empty', '');
+      const [grows, shrinks, empty] = await Promise.all(['grows', 'shrinks', 'empty'].map(files.openRead));
+      writeFileSync(join(root, 'grows'), 'y'.repeat(300_000), { flag: 'a' });
+      writeFileSync(join(root, 'empty'), 'more');
+      truncateSync(join(root, 'shrinks'), 100_000);
+      assert.ok(grows && shrinks && empty);
+      assert.equal(await text(grows.stream), 'x'.repeat(200_000));
+      assert.equal(await text(empty.stream), '');
+      await assert.rejects(text(shrinks.stream), { code: 'not_a_file' });
+    });
+
     it('gives size, mode, time and bytes', async () => {
       put('a/b.txt', 'hello');
       chmodSync(join(root, 'a/b.txt'), 0o640);

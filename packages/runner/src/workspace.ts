@@ -9,6 +9,7 @@ import type { WorkspaceFile } from '@atoll/protocol/runner-link';
 import type { SandboxOwner } from './driver.ts';
 import { isErrno } from './drivers/processes.ts';
 import { removeTree } from './drivers/remove-tree.ts';
+import { readExactly } from './file-stream.ts';
 import { listTree } from './workspace-list.ts';
 import { asAtollError, Directory, type Place, type WalkOptions, withPlace } from './workspace-walk.ts';
 
@@ -94,7 +95,7 @@ async function openFile({ directory, name, stats }: Place): Promise<OpenedFile |
     sizeBytes: opened.size,
     mode: opened.mode & 0o777,
     mtime: opened.mtime,
-    stream: handle.createReadStream(),
+    stream: readExactly(handle, opened.size),
   };
 }
 
@@ -133,7 +134,10 @@ async function writeAll(
   for await (const chunk of content) {
     sizeBytes += chunk.length;
     if (sizeBytes > maxBytes)
-      throw new AtollError('body_too_large', `A file here may have ${maxBytes} bytes.`);
+      throw new AtollError(
+        'body_too_large',
+        `The workspace has room for ${maxBytes} bytes; this file has more.`,
+      );
     for (let at = 0; at < chunk.length; ) at += (await handle.write(chunk, at)).bytesWritten;
   }
   return sizeBytes;

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { AtollError } from '@atoll/protocol/errors';
 import type { SandboxFiles } from '@atoll/protocol/runner-link';
 import type { Driver, SandboxOwner } from './driver.ts';
+import { diskUsage } from './drivers/disk-usage.ts';
 import { createWorkspaceFiles, type WorkspaceFiles } from './workspace.ts';
 
 export type Workspaces = {
@@ -19,7 +20,14 @@ export type Workspaces = {
 
 const ID = /^[a-z]+_[0-9a-z]+$/;
 
-export function createWorkspaces({ root, driver }: { root: string; driver: Driver }): Workspaces {
+export type WorkspacesOptions = {
+  root: string;
+  driver: Driver;
+  /** How much a workspace may hold. */
+  diskBytes: (id: string) => number;
+};
+
+export function createWorkspaces({ root, driver, diskBytes }: WorkspacesOptions): Workspaces {
   function directory(id: string): string {
     if (!ID.test(id)) throw new AtollError('invalid_request', 'not a workspace id');
     return join(root, id);
@@ -49,7 +57,11 @@ export function createWorkspaces({ root, driver }: { root: string; driver: Drive
       const { sizeBytes, mtime, stream } = await (await open(workspaceId)).openRead(path);
       return { sizeBytes, modifiedAt: mtime.toISOString(), content: stream };
     },
-    write: async ({ workspaceId, path, content }) => (await open(workspaceId)).write(path, content),
+    async write({ workspaceId, path, content }) {
+      const workspace = await open(workspaceId);
+      const used = await diskUsage([directory(workspaceId)]);
+      return workspace.write(path, content, { maxBytes: Math.max(0, diskBytes(workspaceId) - used) });
+    },
     remove: async ({ workspaceId, path }) => (await open(workspaceId)).remove(path),
     async list({ workspaceId, prefix, ...page }) {
       const { files: entries, nextCursor = null } = await (await open(workspaceId)).list(prefix, page);

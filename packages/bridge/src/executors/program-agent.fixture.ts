@@ -44,5 +44,7 @@ function say(text: string): void {
 
 function finish(result: string, isError = false): void {
   say(result);
-  process.stdout.write(`${JSON.stringify({ type: 'result', is_error: isError, result })}\n`);
+  // A program that speaks like the SDK may name a session; it has none that Atoll could go on with.
+  const line = { type: 'result', is_error: isError, result, session_id: 'its-own' };
+  process.stdout.write(`${JSON.stringify(line)}\n`);
 }

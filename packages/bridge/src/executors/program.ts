@@ -158,7 +158,7 @@ class Program {
     const wait = lines === '' ? undefined : this.#context.output.messages(lines, 'latin1');
     if (wait) this.#pauseUntil(wait);
     if (garbage !== undefined) this.#refuse(garbage);
-    if (result !== undefined) this.#settle(endOfResult(result, usageOfResult(result, 0)));
+    if (result !== undefined) this.#settle(withoutSession(endOfResult(result, usageOfResult(result, 0))));
     if (rest && rest.length > 0) this.#drop(rest);
   }
 
@@ -187,4 +187,9 @@ class Program {
     this.alive = false;
     this.kill();
   }
+}
+
+/** A program has no session to go on with, whatever its result says. */
+function withoutSession({ executorSessionId: _, ...end }: TurnEnd): TurnEnd {
+  return end;
 }

@@ -2,6 +2,7 @@
  * What a `result` message says about its turn: the Claude Agent SDK's, and those of programs that speak alike.
  * Read once per turn; everything in it is optional and from outside (I11).
  */
+import { isExecutorSessionId } from '@atoll/protocol/executor-session';
 import type { TurnCause, TurnEnd } from '../executor.ts';
 import { isRecord } from '../params.ts';
 
@@ -22,7 +23,7 @@ const MAX_DETAIL_CHARS = 2_000;
 export function endOfResult(result: Result, usage: Usage | undefined): TurnEnd {
   const about = {
     ...(typeof result.stop_reason === 'string' && { stopReason: result.stop_reason }),
-    ...(typeof result.session_id === 'string' && { executorSessionId: result.session_id }),
+    ...(isExecutorSessionId(result.session_id) && { executorSessionId: result.session_id }),
     ...(usage && { usage }),
   };
   if (result.is_error !== true) return { status: 'completed', ...about };

@@ -8,19 +8,24 @@ export async function checkBubblewrap(uid: number | undefined): Promise<DriverPr
   if (process.platform !== 'linux') {
     return [{ problem: 'bubblewrap runs on Linux only.', mend: 'atoll start --driver process' }];
   }
-  const missing = [];
-  if (!(await succeeds('bwrap', ['--version']))) {
-    missing.push({ problem: 'bubblewrap is not installed.', mend: 'apt-get install bubblewrap' });
-  }
-  for (const program of ['unshare', 'nsenter']) {
-    if (!(await succeeds(program, ['--version']))) {
-      missing.push({ problem: `${program} is not installed.`, mend: 'apt-get install util-linux' });
-    }
-  }
-  if (missing.length > 0) return missing;
   const namespaces = ['--unshare-all', '--ro-bind', '/', '/', '--proc', '/proc', '--dev', '/dev', 'true'];
+  // What works needs no reason: the tools are looked for only to say why it does not.
   if (await succeeds('bwrap', namespaces, uid)) return [];
+  const missing = await missingTools();
+  if (missing.length > 0) return missing;
   return [{ problem: 'This user may not make namespaces.', mend: namespaceMend() }];
+}
+
+async function missingTools(): Promise<DriverProblem[]> {
+  const tools = [
+    { program: 'bwrap', name: 'bubblewrap', mend: 'apt-get install bubblewrap' },
+    { program: 'unshare', name: 'unshare', mend: 'apt-get install util-linux' },
+    { program: 'nsenter', name: 'nsenter', mend: 'apt-get install util-linux' },
+  ];
+  const found = await Promise.all(tools.map(({ program }) => succeeds(program, ['--version'])));
+  return tools
+    .filter((_, index) => !found[index])
+    .map(({ name, mend }) => ({ problem: `${name} is not installed.`, mend }));
 }
 
 function namespaceMend(): string {

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { chmodSync, chownSync, lstatSync, mkdirSync, realpathSync } from 'node:fs';
-import { readFile, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { AtollError } from '@atoll/protocol/errors';
 import type { Driver, DriverProblem, SandboxOwner, SandboxProcess, SandboxSpec } from '../driver.ts';
@@ -48,7 +48,6 @@ export function createBubblewrapDriver(options: BubblewrapOptions): Driver {
 /** What is made on the host at first use; asking a driver whether it could run leaves no trace. */
 type Ground = {
   dataDir: string;
-  etc: string;
   /** Undefined when we are not root: sandboxes then run as our own uid. */
   uids: HostUids | undefined;
   cgroups: Cgroups | undefined;
@@ -62,6 +61,8 @@ class BubblewrapDriver implements Driver {
   readonly #live = new Set<SandboxProcess>();
   readonly #starting = new Set<Promise<SandboxProcess>>();
   #laid: Ground | undefined;
+  #etc: string | undefined;
+  #stopped = false;
   #view: Promise<MountView> | undefined;
 
   constructor(options: BubblewrapOptions) {
@@ -85,6 +86,7 @@ class BubblewrapDriver implements Driver {
   }
 
   async start(spec: SandboxSpec): Promise<SandboxProcess> {
+    if (this.#stopped) throw new AtollError('shutting_down');
     const starting = this.#startNow({ ...spec, directory: this.#ours(spec.directory) });
     this.#starting.add(starting);
     return starting.finally(() => this.#starting.delete(starting));
@@ -99,12 +101,14 @@ class BubblewrapDriver implements Driver {
   async sweep(): Promise<void> {
     const { dataDir, cgroups } = this.#ground;
     const record = join(dataDir, 'system', 'cgroups');
+    await mkdir(dirname(record), { recursive: true });
     for (const place of await readLines(record)) await sweepCgroups(place);
     await cgroups?.sweep();
     await writeFile(record, (cgroups?.places ?? []).join('\n'));
   }
 
   async stop(): Promise<void> {
+    this.#stopped = true;
     await Promise.allSettled(this.#starting);
     const live = [...this.#live];
     for (const sandbox of live) sandbox.kill('server_stopped');
@@ -135,7 +139,7 @@ class BubblewrapDriver implements Driver {
 
   async #launch(
     spec: SandboxSpec,
-    { etc, uids }: Ground,
+    { dataDir, uids }: Ground,
     cgroup: SandboxCgroup | undefined,
   ): Promise<SandboxProcess> {
     const view = uids && (await this.#openView());
@@ -146,6 +150,8 @@ class BubblewrapDriver implements Driver {
       become: uids && view && { namespace: view.namespace, uid: uids.for(spec.directory) },
     });
     try {
+      this.#etc ??= writeEtc(dataDir);
+      const etc = this.#etc;
       const show = view ? view.show : async (source: string) => realpathSync(source);
       const args = await bubblewrapArgs({ spec, etc, show });
       chain.seccomp.end(this.#seccomp);
@@ -188,7 +194,6 @@ function layGround({ dataDir, cgroups = true }: BubblewrapOptions): Ground {
   const real = realpathSync(dataDir);
   return {
     dataDir: real,
-    etc: writeEtc(real),
     uids: isRoot() ? createHostUids(real) : undefined,
     cgroups: cgroups ? openCgroups(hashOf(real)) : undefined,
   };

@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process';
-import { readdirSync, statfsSync, statSync } from 'node:fs';
+import { existsSync, readdirSync, statfsSync, statSync } from 'node:fs';
 
 /**
  * How much disk a sandbox uses. Without quotas that takes a walk, and a walk of a big tree takes long, so:
@@ -30,16 +30,20 @@ export type DiskMeterOptions = {
 
 /** Growth and shrinking by others can hide behind each other, so now and then the tree is walked anyway. */
 const walkAtLeastEveryMs = 15_000;
+/** Not while it starts, when others wait for this machine; growth is noticed from the beginning. */
+const firstWalkAfterMs = 3_000;
 /** A walk may take this share of the time. */
 const walkShare = 0.1;
 const walksAtOnce = 2;
 const maxOpenFiles = 5000;
+/** By its path: looking through PATH for it would be done at every walk. */
+const du = ['/usr/bin/du', '/bin/du'].find((path) => existsSync(path)) ?? 'du';
 
 export function createDiskMeter(options: DiskMeterOptions, queue: WalkQueue): DiskMeter {
   const top = options.directories[0] ?? '/';
   let usedBytes = 0;
-  let filledAtWalk = 0;
-  let walkedAt = Number.NEGATIVE_INFINITY;
+  let filledAtWalk = filledBytes(top);
+  let walkedAt = options.now() - walkAtLeastEveryMs + firstWalkAfterMs;
   let tookMs = 0;
   return {
     check(now) {
@@ -88,7 +92,7 @@ export async function diskUsage(
   directories: readonly string[],
   prefix: readonly string[] = [],
 ): Promise<number> {
-  const [program = 'du', ...args] = [...prefix, 'du', '-sk', '--', ...directories];
+  const [program = du, ...args] = [...prefix, du, '-sk', '--', ...directories];
   const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'ignore'] });
   let output = '';
   child.stdout.setEncoding('utf8').on('data', (text: string) => {

@@ -2,6 +2,7 @@ import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import type { Duplex, Readable } from 'node:stream';
 import type { SandboxEndCause, SandboxExit, SandboxProcess, SandboxSpec, SandboxUsage } from '../driver.ts';
+import { after } from './long-timer.ts';
 import type { Watchdog, WatchSubject } from './watchdog.ts';
 
 /**
@@ -49,14 +50,14 @@ export function liveSandbox(options: LiveSandboxOptions): SandboxProcess {
     outOfMemory: hold.outOfMemory,
     kill,
   });
-  const wallTime =
-    spec.limits.wallTimeMs > 0 ? setTimeout(() => kill('wall_time'), spec.limits.wallTimeMs) : undefined;
+  const { wallTimeMs } = spec.limits;
+  const stopClock = wallTimeMs > 0 ? after(wallTimeMs, () => kill('wall_time')) : () => undefined;
 
   async function end(): Promise<SandboxExit> {
     // Not by an event: the child may have ended while start() was still waiting for something else.
     if (child.exitCode === null && child.signalCode === null) await once(child, 'exit');
     over = true;
-    clearTimeout(wallTime);
+    stopClock();
     stopWatching();
     if (hold.outOfMemory()) cause ??= 'oom';
     await hold.release();
@@ -102,6 +103,7 @@ function sentence(cause: SandboxEndCause, limits: SandboxSpec['limits'], exitCod
     evicted: 'The sandbox made room for another one.',
     protocol_violation: 'The bridge broke the protocol.',
     server_stopped: 'The server stopped.',
+    interrupt_ignored: 'The agent did not stop when it was interrupted, so its sandbox was ended.',
     killed: 'Somebody outside of Atoll killed the sandbox.',
   };
   return sentences[cause];

@@ -44,6 +44,8 @@ class ProcessDriver implements Driver {
   readonly #dataDir: string;
   readonly #watchdog: Watchdog;
   readonly #live = new Set<SandboxProcess>();
+  readonly #starting = new Set<Promise<SandboxProcess>>();
+  #stopped = false;
 
   constructor({ dataDir, warn = () => {}, watchdogIntervalMs }: ProcessOptions) {
     this.#dataDir = resolve(dataDir);
@@ -62,8 +64,11 @@ class ProcessDriver implements Driver {
   }
 
   async start(spec: SandboxSpec): Promise<SandboxProcess> {
+    if (this.#stopped) throw new AtollError('shutting_down');
     this.#assertOurs(spec.directory);
-    const sandbox = await launch(spec, this.#watchdog);
+    const starting = launch(spec, this.#watchdog);
+    this.#starting.add(starting);
+    const sandbox = await starting.finally(() => this.#starting.delete(starting));
     this.#live.add(sandbox);
     void sandbox.exited.finally(() => this.#live.delete(sandbox));
     return sandbox;
@@ -83,6 +88,8 @@ class ProcessDriver implements Driver {
   }
 
   async stop(): Promise<void> {
+    this.#stopped = true;
+    await Promise.allSettled(this.#starting);
     const live = [...this.#live];
     for (const sandbox of live) sandbox.kill('server_stopped');
     await Promise.all(live.map((sandbox) => sandbox.exited));

@@ -43,7 +43,7 @@ export async function createForwarder(options: {
   const prefix = 'secretPath' in where ? `${where.secretPath}/anthropic` : '/anthropic';
   // Imported, either module would cost every start 16 ms and more; taken like this, the first sandbox pays.
   const http = process.getBuiltinModule('node:http');
-  const secure = upstreams.anthropic?.baseUrl.startsWith('https:') ?? false;
+  const secure = /^https:/i.test(upstreams.anthropic?.baseUrl ?? '');
   const transport = secure ? process.getBuiltinModule('node:https') : http;
   const agent = new transport.Agent({ keepAlive: true });
 

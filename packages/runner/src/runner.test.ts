@@ -1,0 +1,165 @@
+import assert from 'node:assert/strict';
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { setTimeout as delay } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import type { AgentSource, CommandEnd, CommandEvent, CreateSandbox } from '@atoll/protocol/runner-link';
+import { createProcessDriver } from './drivers/process.ts';
+import { createRunner, type Runner } from './runner.ts';
+
+/** The real bridge, as a path: nothing of it is loaded here. */
+const BRIDGE = fileURLToPath(new URL('../../bridge/src/main.ts', import.meta.url));
+const silent = { debug() {}, info() {}, warn() {}, error() {} };
+const noAgents: AgentSource = {
+  manifest: async () => assert.fail('no agent was asked for'),
+  file: async () => assert.fail('no file was asked for'),
+};
+
+type Bench = AsyncDisposable & {
+  runner: Runner;
+  dataDir: string;
+  create(name: string, sandbox?: Partial<CreateSandbox['sandbox']>): Promise<void>;
+  remove(name: string, keep?: boolean): Promise<void>;
+  exec(name: string, command: string, commandId: string): AsyncIterable<CommandEvent>;
+};
+
+async function openBench({ agents = noAgents, capacity = 4 } = {}): Promise<Bench> {
+  const dataDir = mkdtempSync(join(tmpdir(), 'atoll-runner-'));
+  const command = [process.execPath, BRIDGE];
+  const runner = await createRunner({
+    dataDir,
+    runnerId: 'rnr_test',
+    driver: createProcessDriver({ dataDir }),
+    capacity,
+    bridge: async () => ({ command, hostCommand: command, mounts: [], env: {} }),
+    agents,
+    upstreams: {},
+    log: silent,
+  });
+  const { link } = runner;
+  return {
+    runner,
+    dataDir,
+    create: (name, sandbox) =>
+      link.createSandbox({
+        jobId: `job_${name}`,
+        epoch: 1,
+        sandbox: {
+          id: `sbx_${name}`,
+          tenant: 't',
+          workspaceId: `ws_${name}`,
+          fresh: true,
+          executor: { kind: 'program', command: ['cat'] },
+          env: {},
+          ...sandbox,
+        },
+      }),
+    remove: (name, keep = false) =>
+      link.deleteSandbox({
+        sandboxId: `sbx_${name}`,
+        workspaceId: `ws_${name}`,
+        epoch: 1,
+        cause: 'ended',
+        keep,
+      }),
+    exec: (name, command, commandId) =>
+      link.command({
+        sandboxId: `sbx_${name}`,
+        epoch: 1,
+        commandId,
+        command: { method: 'exec', params: { command, cwd: dataDir } },
+      }),
+    async [Symbol.asyncDispose]() {
+      await runner.stop();
+      rmSync(dataDir, { recursive: true, force: true });
+    },
+  };
+}
+
+async function endOf(events: AsyncIterable<CommandEvent>): Promise<CommandEnd> {
+  for await (const event of events) if (event.kind === 'end') return event;
+  assert.fail('a command ended without its end');
+}
+
+/** An agent's folder whose manifest waits until it is let go. */
+function slowAgents() {
+  const asked = Promise.withResolvers<void>();
+  const go = Promise.withResolvers<void>();
+  const manifest = async () => {
+    asked.resolve();
+    await go.promise;
+    return { files: [] };
+  };
+  return { agents: { ...noAgents, manifest }, asked: asked.promise, go: () => go.resolve() };
+}
+
+test('a cancelled exec ends in the sandbox', { timeout: 20_000 }, async () => {
+  await using bench = await openBench();
+  await bench.create('a');
+  const events = bench.exec('a', 'echo begun; exec sleep 60', 'cmd_1');
+  for await (const event of events) {
+    assert.deepEqual(event, { kind: 'output', stream: 'stdout', text: 'begun\n' });
+    break;
+  }
+  const again = bench.exec('a', 'exec sleep 61', 'cmd_2');
+  await delay(50);
+  await bench.runner.link.cancel({ sandboxId: 'sbx_a', epoch: 1, commandId: 'cmd_2' });
+  const end = await endOf(again);
+  assert.deepEqual([end.cause, end.detail], ['signal', 'ended by SIGTERM']);
+});
+
+test('a place is had as soon as the sandbox that leaves it is gone', async () => {
+  await using bench = await openBench({ capacity: 1 });
+  await bench.create('a');
+  await assert.rejects(bench.create('b'), { code: 'no_capacity' });
+  const [, removed] = await Promise.all([bench.remove('a'), bench.create('b')]);
+  assert.equal(removed, undefined);
+  await assert.rejects(bench.create('c'), { code: 'no_capacity' });
+});
+
+test('stop ends what is coming up, and nothing comes up after it', { timeout: 20_000 }, async () => {
+  const { agents, asked, go } = slowAgents();
+  await using bench = await openBench({ agents });
+  const coming = assert.rejects(bench.create('a', { agentHash: 'x' }), { code: 'shutting_down' });
+  const half = bench.create('b').catch((error: unknown) => error);
+  await asked;
+  const stopped = bench.runner.stop();
+  go();
+  await Promise.all([coming, half, stopped]);
+  await assert.rejects(bench.create('c'), { code: 'shutting_down' });
+  assert.equal(existsSync(join(bench.dataDir, 'workspaces', 'ws_a')), false);
+});
+
+test('a workspace is not removed under the job that fills it', async () => {
+  const { agents, asked, go } = slowAgents();
+  await using bench = await openBench({ agents });
+  const coming = bench.create('a', { agentHash: 'x' });
+  await asked;
+  const removed = bench.remove('a');
+  await delay(20);
+  assert.equal(existsSync(join(bench.dataDir, 'workspaces', 'ws_a', 'workspace')), true);
+  go();
+  await Promise.all([coming, removed]);
+  assert.equal(existsSync(join(bench.dataDir, 'workspaces', 'ws_a')), false);
+});
+
+test('an upload takes what is left of the workspace’s disk, and no more', async () => {
+  await using bench = await openBench();
+  await bench.create('a', { limits: { diskMb: 2 } });
+  const { files } = bench.runner.link;
+  const write = (path: string, bytes: number) =>
+    files.write({
+      workspaceId: 'ws_a',
+      path,
+      content: (async function* () {
+        yield Buffer.alloc(bytes);
+      })(),
+    });
+  const MiB = 1024 * 1024;
+  assert.equal((await write('one', MiB)).sizeBytes, MiB);
+  writeFileSync(join(bench.dataDir, 'workspaces', 'ws_a', 'home', 'own'), Buffer.alloc(MiB / 2));
+  await assert.rejects(write('two', MiB), { code: 'body_too_large', message: /has room for \d+ bytes/ });
+  assert.equal((await write('three', MiB / 4)).created, true);
+});

@@ -1,0 +1,100 @@
+import assert from 'node:assert/strict';
+import { Duplex, PassThrough } from 'node:stream';
+import { test } from 'node:test';
+import { setImmediate } from 'node:timers/promises';
+import type { CommandEvent } from '@atoll/protocol/runner-link';
+import type { SandboxEndCause, SandboxExit, SandboxProcess } from './driver.ts';
+import { createSandbox } from './sandbox.ts';
+
+const silent = { debug() {}, info() {}, warn() {}, error() {} };
+
+/** A sandbox whose bridge is the test: what it is asked, and what it writes. */
+function openSandbox() {
+  const asked: Record<string, unknown>[] = [];
+  const exit = Promise.withResolvers<SandboxExit>();
+  const channel = new Duplex({
+    read() {},
+    write(chunk, _encoding, done) {
+      asked.push(JSON.parse(String(chunk)));
+      done();
+    },
+  });
+  const kill = (cause: SandboxEndCause) =>
+    exit.resolve({ cause, detail: `It ended: ${cause}.`, exitCode: null, signal: 'SIGKILL' });
+  const process: SandboxProcess = {
+    pid: 1,
+    channel,
+    output: new PassThrough(),
+    exited: exit.promise,
+    kill,
+    freeze: async () => undefined,
+    thaw: async () => undefined,
+    usage: async () => ({ memoryBytes: 0, processes: 0 }),
+  };
+  const sandbox = createSandbox({ id: 'sbx_1', workspaceId: 'ws_1', epoch: 1, process, logger: silent });
+  return {
+    sandbox,
+    channel,
+    asked,
+    /** `count` times the same message, in one piece. */
+    say: (message: object, count = 1) =>
+      channel.push(`${JSON.stringify({ jsonrpc: '2.0', ...message })}\n`.repeat(count)),
+    query: () => sandbox.command(command('query', { turnId: 't', content: '', options: {} })),
+    exec: () => sandbox.command(command('exec', { command: 'x' })),
+  };
+}
+
+function command(method: 'query' | 'exec', params: object) {
+  return { sandboxId: 'sbx_1', epoch: 1, commandId: method, command: { method, params } } as Parameters<
+    ReturnType<typeof createSandbox>['command']
+  >[0];
+}
+
+async function collect(events: AsyncIterable<CommandEvent>): Promise<CommandEvent[]> {
+  return Array.fromAsync(events);
+}
+
+test('empty logs are neither kept without end nor read without a pause', async () => {
+  const { channel, say, query, asked } = openSandbox();
+  const events = query();
+  say({ method: 'log', params: { text: '' } }, 20_000);
+  say({ method: 'message', params: {} }, 20_000);
+  await setImmediate();
+  say({ id: asked[0]?.id, result: { status: 'completed' } });
+  const kinds = (await collect(events)).map((event) => event.kind);
+  assert.ok(kinds.filter((kind) => kind === 'log').length <= 2048);
+  assert.equal(kinds.at(-1), 'end');
+  assert.equal(channel.isPaused(), false);
+});
+
+test('an exec that writes what nobody takes is cancelled once', async () => {
+  const { say, exec, asked } = openSandbox();
+  const events = exec();
+  say({ method: 'exec.output', params: { execId: 'exec', stream: 'stdout', text: '' } }, 200_000);
+  await setImmediate();
+  const cancels = asked.filter(({ method }) => method === 'exec.cancel');
+  assert.equal(cancels.length, 1);
+  assert.notEqual(cancels[0]?.id, undefined);
+  const end = (await collect(events)).at(-1);
+  assert.ok(end?.kind === 'end' && end.cause === 'output_not_read');
+});
+
+test('a bridge that asks the runner something is ended', async () => {
+  const { sandbox, say, asked } = openSandbox();
+  say({ id: 'x', method: 'anything' });
+  const { cause, detail } = await sandbox.exited;
+  assert.equal(cause, 'protocol_violation');
+  assert.match(detail, /sent a request/);
+  assert.deepEqual(asked, []);
+});
+
+test('a turn that goes on after its interrupt ends its sandbox, and says so', async ({ mock }) => {
+  mock.timers.enable({ apis: ['setTimeout'] });
+  const { sandbox, query } = openSandbox();
+  const events = query();
+  sandbox.cancel('query');
+  mock.timers.tick(10_000);
+  assert.equal((await sandbox.exited).cause, 'interrupt_ignored');
+  const end = (await collect(events)).at(-1);
+  assert.ok(end?.kind === 'end' && end.cause === 'interrupt_ignored');
+});
