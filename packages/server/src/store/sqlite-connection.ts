@@ -27,7 +27,10 @@ export type Connection = {
   statement(sql: string): StatementSync;
 };
 
-/** Opens for writing: WAL, and a commit is on disk when it returns (I1). */
+/**
+ * Opens for writing: WAL, and a commit is on disk when it returns (I1). What a savepoint may have to undo stays in
+ * memory; else every group of more than eight pages makes and removes a file.
+ */
 export function openWriter(path: string): Connection {
   const database = new DatabaseSync(path, { timeout: BUSY_TIMEOUT_MS, enableForeignKeyConstraints: true });
   database.exec(`PRAGMA page_size = ${PAGE_BYTES}`);
@@ -38,6 +41,7 @@ export function openWriter(path: string): Connection {
     PRAGMA wal_autocheckpoint = ${AUTOMATIC_CHECKPOINT_BYTES / PAGE_BYTES};
     PRAGMA journal_size_limit = ${KEPT_WAL_BYTES};
     PRAGMA cache_size = -16384;
+    PRAGMA temp_store = MEMORY;
   `);
   return withStatements(database);
 }

@@ -2,7 +2,7 @@
  * The SQLite database as seen from the event loop: one file, three ways to it.
  *
  *   writer thread   every commit (group commit, I1); units and answers cross as messages
- *   reader thread   reads that may be big; started by the first of them, and until it runs they are done here
+ *   reader thread   reads that may be big; started when there is much to read, and until it runs they are done here
  *   this thread     reads of a row or few: 7 µs here against 95 µs through a thread, and in WAL mode such a read
  *                   never waits for the writer. A page of 1,000 rows is 1.6 ms here, so those go to the reader.
  *
@@ -16,6 +16,9 @@ import { openReader, queryRows } from './sqlite-connection.ts';
 import type { SqlQuery, SqlStatement, Unit } from './sqlite-messages.ts';
 import { createReaderThread, type ReaderThread } from './sqlite-reader-thread.ts';
 import { startWriterThread } from './sqlite-writer-thread.ts';
+
+/** The reader thread starts once the reads done here for it have taken this long: not for a server that starts. */
+const READING_HERE_MS = 10;
 
 export type SqliteDatabase = {
   /** Commits one unit; resolves with the commit's time once it is durable (I1). */
@@ -46,6 +49,7 @@ async function open(path: string): Promise<SqliteDatabase> {
   const writer = await startWriterThread(path);
   const here = openReader(path);
   const reader = createReaderThread(path);
+  let readingMs = 0;
   let closing: Promise<void> | undefined;
 
   const rows = <Row>(query: SqlQuery): Row[] => {
@@ -58,11 +62,19 @@ async function open(path: string): Promise<SqliteDatabase> {
     }
   };
 
+  const rowsForReader = <Row>(query: SqlQuery): Row[] => {
+    const before = performance.now();
+    const found = rows<Row>(query);
+    readingMs += performance.now() - before;
+    if (readingMs >= READING_HERE_MS) reader.start();
+    return found;
+  };
+
   return {
     run: (unit) => (closing === undefined ? writer.run(unit) : Promise.reject(closedError())),
     async all<Row>(query: SqlQuery) {
       if (closing !== undefined) throw closedError();
-      return reader.isReady() ? ((await reader.all(query)) as Row[]) : rows<Row>(query);
+      return reader.isReady() ? ((await reader.all(query)) as Row[]) : rowsForReader<Row>(query);
     },
     rows,
     first: <Row>(query: SqlStatement) => rows<Row>(query)[0],

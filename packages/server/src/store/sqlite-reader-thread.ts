@@ -6,7 +6,8 @@ import type { ReaderReply, ReaderRequest, SqlQuery, SqlRow } from './sqlite-mess
 import { startThread } from './sqlite-thread.ts';
 
 export type ReaderThread = {
-  /** Whether it runs; the first question starts it. */
+  /** Starts it unless it runs or will soon. */
+  start(): void;
   isReady(): boolean;
   all(query: SqlQuery): Promise<SqlRow[]>;
   close(): Promise<void>;
@@ -33,7 +34,7 @@ export function createReaderThread(path: string): ReaderThread {
       if (reply.kind !== 'ready') settle(pending, reply);
       else if (thread.kind === 'starting') thread = { kind: 'ready', worker };
     });
-    // Whatever ended it, the next read starts another one.
+    // Whatever ended it, the next read may start another one.
     const ended = (cause?: unknown) => {
       if (thread.kind !== 'closed') thread = { kind: 'not_started' };
       rejectAll(pending, cause);
@@ -43,10 +44,10 @@ export function createReaderThread(path: string): ReaderThread {
   };
 
   return {
-    isReady() {
+    start() {
       if (thread.kind === 'not_started') start();
-      return thread.kind === 'ready';
     },
+    isReady: () => thread.kind === 'ready',
     all(query) {
       return new Promise((resolve, reject) => {
         if (thread.kind !== 'ready') return reject(lostError());

@@ -2,8 +2,10 @@
  * Group commit: many units, one transaction, one fsync.
  *
  *   BEGIN IMMEDIATE
- *     SAVEPOINT unit … RELEASE       for each unit; one that fails is undone alone
+ *     SAVEPOINT unit … RELEASE       for each unit of several; one that fails is undone alone
  *   COMMIT                           the fsync; what it returns is durable (I1)
+ *
+ * A unit that is alone needs no savepoint: refusing it is a ROLLBACK. Savepoints cost SQLite a journal of their own.
  *
  * When the transaction itself is lost (disk full, I/O), every unit of the group is refused and nothing of it is
  * there; the next group starts afresh.
@@ -27,7 +29,9 @@ export function runGroup(connection: Connection, units: readonly Unit[]): Outcom
   const { database, statement } = connection;
   try {
     statement('BEGIN IMMEDIATE').run();
-    const outcomes = units.map((unit) => runUnit(connection, unit));
+    const [only, ...others] = units;
+    if (only !== undefined && others.length === 0) return [runAlone(connection, only)];
+    const outcomes = units.map((unit) => runAmongOthers(connection, unit));
     statement('COMMIT').run();
     return outcomes;
   } catch (error) {
@@ -38,8 +42,16 @@ export function runGroup(connection: Connection, units: readonly Unit[]): Outcom
   }
 }
 
+/** Ends the transaction; what it throws has refused the unit. */
+function runAlone(connection: Connection, unit: Unit): Outcome {
+  const time = new Date().toISOString();
+  const refusal = runParts(connection, unit, time);
+  connection.statement(refusal === undefined ? 'COMMIT' : 'ROLLBACK').run();
+  return refusal ?? { kind: 'committed', time };
+}
+
 /** Throws only when the whole transaction is lost. */
-function runUnit(connection: Connection, unit: Unit): Outcome {
+function runAmongOthers(connection: Connection, unit: Unit): Outcome {
   const time = new Date().toISOString();
   const { database, statement } = connection;
   statement('SAVEPOINT unit').run();

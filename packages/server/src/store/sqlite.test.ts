@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { loadKysely } from './kysely.ts';
 import { createSqliteStore } from './sqlite.ts';
-import { openSqlite } from './sqlite-database.ts';
+import { openSqlite, type SqliteDatabase } from './sqlite-database.ts';
 import { storeContract } from './store.contract.ts';
 
 const root = mkdtempSync(join(tmpdir(), 'atoll-store-'));
@@ -17,7 +17,28 @@ async function open(path: string) {
   return createSqliteStore(await opening, kysely);
 }
 
+/** Reads until the reader thread runs: then a big read no longer holds up the event loop. */
+async function readUntilApart(database: SqliteDatabase): Promise<void> {
+  const sql = `WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 100000)
+    SELECT count(*) AS count FROM n`;
+  for (let apart = false; !apart; await new Promise((resolve) => setImmediate(resolve))) {
+    let done = false;
+    const reading = database.all({ sql, parameters: [] }).then(() => {
+      done = true;
+    });
+    await new Promise((resolve) => setImmediate(resolve));
+    apart = !done;
+    await reading;
+  }
+}
+
 storeContract('sqlite', () => open(join(root, 'contract.db')));
+
+storeContract('sqlite with its reader thread', async () => {
+  const database = await openSqlite({ path: join(root, 'contract-reader.db') });
+  await readUntilApart(database);
+  return createSqliteStore(database, await loadKysely());
+});
 
 test('sqlite: only the owner can read the database and its WAL', async () => {
   const path = join(root, 'private.db');
