@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { type Atoll, startAtoll, until } from '../../../testing/atoll.ts';
 
-const main = join(import.meta.dirname, 'main.ts');
+const main = join(import.meta.dirname, 'main.mjs');
 const notes = join(import.meta.dirname, '../../../examples/02-program');
 const scratch = mkdtempSync(join(tmpdir(), 'atoll-cli-test-'));
 let server: Atoll;

@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { AtollError } from '@atoll/protocol/errors';
 
-const main = join(import.meta.dirname, 'main.ts');
+const main = join(import.meta.dirname, 'main.mjs');
 const scratch = mkdtempSync(join(tmpdir(), 'atoll-cli-test-'));
 after(() => rmSync(scratch, { recursive: true, force: true }));
 

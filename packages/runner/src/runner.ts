@@ -103,7 +103,7 @@ export async function createRunner(options: RunnerOptions): Promise<Runner> {
     return job;
   }
 
-  async function makeSandbox({ jobId, epoch, sandbox: request }: CreateSandbox): Promise<void> {
+  async function makeSandbox({ jobId, epoch, traceparent, sandbox: request }: CreateSandbox): Promise<void> {
     const { id, workspaceId, fresh } = request;
     refuseWhenStopping();
     const release = await pool.take();
@@ -133,7 +133,8 @@ export async function createRunner(options: RunnerOptions): Promise<Runner> {
       const resume =
         request.executorSessionId === undefined ? {} : { executorSessionId: request.executorSessionId };
       ending.add(id);
-      await sandbox.initialize(request.executor, { ...resume, timeoutMs: INITIALIZE_MS });
+      const trace = traceparent === undefined ? {} : { traceparent };
+      await sandbox.initialize(request.executor, { ...resume, ...trace, timeoutMs: INITIALIZE_MS });
       ending.delete(id);
     } catch (error) {
       release();

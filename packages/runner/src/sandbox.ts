@@ -43,7 +43,7 @@ export type Sandbox = {
   /** Resolves when the bridge is ready; rejects with `executor_failed` or `sandbox_failed`. */
   initialize(
     settings: ExecutorSettings,
-    options: { executorSessionId?: string; timeoutMs: number },
+    options: { executorSessionId?: string; traceparent?: string; timeoutMs: number },
   ): Promise<void>;
   command(request: SandboxCommand): AsyncIterable<CommandEvent>;
   cancel(commandId: string): void;
@@ -149,7 +149,8 @@ export function createSandbox({ id, workspaceId, epoch, process, logger }: Sandb
     bridge.call('exec.cancel', { execId }).catch(() => undefined); // its end tells
   }
 
-  function command({ commandId, command: { method, params } }: SandboxCommand): AsyncIterable<CommandEvent> {
+  function command({ commandId, traceparent, command }: SandboxCommand): AsyncIterable<CommandEvent> {
+    const { method, params } = command;
     const turnId = method === 'query' ? params.turnId : commandId;
     if (commands.has(commandId)) throw new AtollError('invalid_request', `command ${commandId} runs already`);
     if (method === 'query' && query()) throw new AtollError('illegal_transition', 'a turn runs already');
@@ -158,7 +159,8 @@ export function createSandbox({ id, workspaceId, epoch, process, logger }: Sandb
     if (method === 'query') for (const batch of held.splice(0)) stream.push({ kind: 'messages', ...batch });
     heldBytes = method === 'query' ? 0 : heldBytes;
     pace();
-    const asked = method === 'exec' ? { ...params, execId: commandId } : params;
+    const named = method === 'exec' ? { ...params, execId: commandId } : params;
+    const asked = { ...named, ...(traceparent === undefined ? {} : { traceparent }) };
     void run(commandId, method, asked, stream);
     return stream;
   }
@@ -205,11 +207,16 @@ export function createSandbox({ id, workspaceId, epoch, process, logger }: Sandb
 
   async function initialize(
     settings: ExecutorSettings,
-    { executorSessionId, timeoutMs }: { executorSessionId?: string; timeoutMs: number },
+    {
+      executorSessionId,
+      traceparent,
+      timeoutMs,
+    }: { executorSessionId?: string; traceparent?: string; timeoutMs: number },
   ): Promise<void> {
     const started = (async () => {
       const params = { protocolVersion: PROTOCOL_VERSION, executor: settings, workspace: '/workspace' };
-      parse(initializeReply, await bridge.call('initialize', params));
+      const trace = traceparent === undefined ? {} : { traceparent };
+      parse(initializeReply, await bridge.call('initialize', { ...params, ...trace }));
       if (isExecutorSessionId(executorSessionId)) await bridge.call('resume', { executorSessionId });
     })();
     const timer = setTimeout(() => process.kill('killed'), timeoutMs);

@@ -9,6 +9,7 @@ import { type OperationName, type OperationResult, operations } from '@atoll/pro
 import { parse } from '@atoll/protocol/parse';
 import type { FileContent } from '@atoll/protocol/runner-link';
 import { sseFrame } from '@atoll/protocol/sse';
+import { childTraceparent } from '@atoll/protocol/trace';
 import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import type { Access } from '../keys/access.ts';
 import type { Logger } from '../logger.ts';
@@ -108,7 +109,11 @@ export function createApp({ platform, health, version, logger }: AppOptions): Fa
   ): Promise<unknown> {
     const abort = new AbortController();
     reply.raw.once('close', () => abort.abort());
-    const context: Context = { access: accesses.get(request) ?? nobody, signal: abort.signal };
+    const context: Context = {
+      access: accesses.get(request) ?? nobody,
+      signal: abort.signal,
+      traceparent: childTraceparent(String(request.headers.traceparent)),
+    };
     if (name === 'health.show') return health();
     const { handlers } = await platform();
     // The table pairs every name with its handler and params; here only the kind matters.

@@ -12,7 +12,12 @@ import { sessionFrames, turnFrames } from '../sessions/streams.ts';
 import { eventsPage, startOf } from './events.ts';
 import { execFrames, execResult } from './exec.ts';
 
-export type Context = { access: Access; signal: AbortSignal };
+export type Context = {
+  access: Access;
+  signal: AbortSignal;
+  /** W3C Trace Context of this request; goes on to the runner and the bridge. */
+  traceparent: string;
+};
 
 type Unary<N extends OperationName> = (
   params: OperationParams<N>,
@@ -60,18 +65,20 @@ export function createHandlers(options: {
     'agent.show': async ({ name }, { access }) => ({ agent: await agents.show(access, name) }),
     'agent.delete': async ({ name }, { access }) => ({ agent: await agents.delete(access, name) }),
 
-    'session.create': async (params, { access }) => ({ session: await sessions.create(access, params) }),
+    'session.create': async (params, { access, traceparent }) => ({
+      session: await sessions.create(access, params, traceparent),
+    }),
     'session.list': (params, { access }) => sessions.list(access, params),
     'session.show': async ({ sessionId }, { access }) => ({
       session: await sessions.show(access, sessionId),
     }),
     'session.send': {
-      async json(params, { access }) {
-        const { turn } = await sessions.send(access, params);
+      async json(params, { access, traceparent }) {
+        const { turn } = await sessions.send(access, params, traceparent);
         return { turn: await sessions.showTurn(turn.id) };
       },
-      async stream(params, { access, signal }) {
-        const { session, turn } = await sessions.send(access, params);
+      async stream(params, { access, signal, traceparent }) {
+        const { session, turn } = await sessions.send(access, params, traceparent);
         return turnFrames(session, turn, signal);
       },
     },
@@ -89,11 +96,11 @@ export function createHandlers(options: {
     }),
     'session.end': async (params, { access }) => ({ session: await sessions.end(access, params) }),
     'session.exec': {
-      async json(params, { access, signal }) {
-        return execResult(await sessions.exec(access, params, signal));
+      async json(params, context) {
+        return execResult(await sessions.exec(context.access, params, context));
       },
-      async stream(params, { access, signal }) {
-        return execFrames(await sessions.exec(access, params, signal), params.sessionId);
+      async stream(params, context) {
+        return execFrames(await sessions.exec(context.access, params, context), params.sessionId);
       },
     },
 

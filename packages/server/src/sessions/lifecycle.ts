@@ -3,6 +3,7 @@
  * the status table; between two steps anything may have happened, so each step looks at the status again.
  */
 import { AtollError } from '@atoll/protocol/errors';
+import { childTraceparent } from '@atoll/protocol/trace';
 import type { Step } from '../store/store.ts';
 import type { LiveSession } from './live-session.ts';
 import type { Assignment, SandboxEnd, SandboxSettings, SessionSandboxes } from './sandboxes.ts';
@@ -11,7 +12,7 @@ import type { Turns } from './turns.ts';
 
 export type Lifecycle = {
   /** Brings up the first sandbox. `rows` make the session, in the commit that reserves its place. */
-  open(session: LiveSession, rows: readonly Step[]): Promise<void>;
+  open(session: LiveSession, rows: readonly Step[], traceparent: string): Promise<void>;
   /** Brings up the next sandbox of a paused session, with its workspace and conversation. Never rejects: look at the status. */
   resume(session: LiveSession): Promise<void>;
   /** Frees the sandbox of an idle session. Resolves when its place is free. */
@@ -29,13 +30,15 @@ export type LifecycleOptions = {
   onBroken: (session: LiveSession, error: unknown) => void;
 };
 
+type Bringing = { settings: SandboxSettings; assignment: Assignment; traceparent: string };
+
 export function createLifecycle({ sandboxes, turns, settingsOf, onBroken }: LifecycleOptions): Lifecycle {
-  async function open(session: LiveSession, rows: readonly Step[]): Promise<void> {
+  async function open(session: LiveSession, rows: readonly Step[], traceparent: string): Promise<void> {
     const settings = await settingsOf(session);
     const assignment = await sandboxes.reserve(session, settings.demands, rows);
     // Event 1 of every log.
     await session.record([{ event: 'status', data: { status: 'starting' } }]);
-    const failed = await bringUp(session, assignment, settings);
+    const failed = await bringUp(session, { settings, assignment, traceparent });
     if (failed) throw failed;
     if (isOver(session.status)) throw new AtollError('session_ended', session.state.detail ?? undefined);
   }
@@ -46,7 +49,7 @@ export function createLifecycle({ sandboxes, turns, settingsOf, onBroken }: Life
       .then(async () => {
         const prepared = await prepare(session).catch(toAtollError);
         if (prepared instanceof AtollError) await failResume(session, prepared);
-        else await bringUp(session, prepared.assignment, prepared.settings);
+        else await bringUp(session, { ...prepared, traceparent: nextTraceparent(session) });
       })
       .catch((error) => onBroken(session, error));
   }
@@ -61,10 +64,10 @@ export function createLifecycle({ sandboxes, turns, settingsOf, onBroken }: Life
   /** Has the sandbox made and records how that went. Returns why it failed, if it did. */
   async function bringUp(
     session: LiveSession,
-    assignment: Assignment,
-    settings: SandboxSettings,
+    { settings, assignment, traceparent }: Bringing,
   ): Promise<AtollError | undefined> {
-    const failed = await sandboxes.make(session, assignment, settings).then(() => undefined, toAtollError);
+    const making = sandboxes.make(session, assignment, { ...settings, traceparent });
+    const failed = await making.then(() => undefined, toAtollError);
     const { sandboxId } = assignment;
     const awaited =
       session.epoch === assignment.epoch && (session.status === 'starting' || session.status === 'resuming');
@@ -146,6 +149,12 @@ export function createLifecycle({ sandboxes, turns, settingsOf, onBroken }: Life
   }
 
   return { open, resume, pause, lost, end };
+}
+
+/** The trace of the turn that a sandbox is made for, or a new one where it is for a command. */
+function nextTraceparent(session: LiveSession): string {
+  const [first] = session.state.queue;
+  return childTraceparent(first === undefined ? undefined : session.turns.get(first)?.traceparent);
 }
 
 function toAtollError(error: unknown): AtollError {

@@ -18,6 +18,7 @@ export type LiveTurn = {
   readonly content: unknown;
   readonly contentBytes: number;
   readonly options: Record<string, unknown>;
+  readonly traceparent: string;
   /** Another turn was running when this one was accepted. */
   readonly waited: boolean;
   startSeq: number | undefined;

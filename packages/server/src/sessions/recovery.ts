@@ -74,6 +74,7 @@ function revive(session: LiveSession, row: TurnRow): LiveTurn {
     content: '',
     contentBytes: 0,
     options: {},
+    traceparent: '',
     waited: false,
     startSeq: row.start_seq ?? undefined,
     doneSeq: undefined,

@@ -23,11 +23,13 @@ export type SandboxSettings = {
 export type Assignment = { sandboxId: string; jobId: string; runnerId: string; epoch: number };
 export type SandboxEnd = { cause: string; detail: string };
 
+export type Making = SandboxSettings & { traceparent: string };
+
 export type SessionSandboxes = {
   /** Reserves a place and writes sandbox and job, with `also`, in one commit. Rejects with `no_capacity`, `no_runner`. */
   reserve(session: LiveSession, demands: Demands, also?: readonly Step[]): Promise<Assignment>;
   /** Has the runner make it. Rejects as RunnerLink.createSandbox does. */
-  make(session: LiveSession, assignment: Assignment, settings: SandboxSettings): Promise<void>;
+  make(session: LiveSession, assignment: Assignment, how: Making): Promise<void>;
   /** Rows of an assignment that came to be, or not. */
   made(assignment: Assignment): Step[];
   failed(assignment: Assignment, end: SandboxEnd): Step[];
@@ -112,15 +114,12 @@ export function createSessionSandboxes(options: {
     ];
   }
 
-  async function make(
-    session: LiveSession,
-    assignment: Assignment,
-    settings: SandboxSettings,
-  ): Promise<void> {
+  async function make(session: LiveSession, assignment: Assignment, settings: Making): Promise<void> {
     const { executorSessionId, sandboxId: earlier } = session.state;
     await runners.get(assignment.runnerId).link.createSandbox({
       jobId: assignment.jobId,
       epoch: assignment.epoch,
+      traceparent: settings.traceparent,
       sandbox: {
         id: assignment.sandboxId,
         sessionId: session.id,

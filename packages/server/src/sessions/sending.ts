@@ -10,7 +10,11 @@ import type { NewTurn, Turns } from './turns.ts';
 
 export type Sending = {
   /** Resolves when the input is durable. Rejects as Turns.accept does, and with `idempotency_conflict`. */
-  send(session: LiveSession, params: OperationParams<'session.send'>): Promise<StreamedTurn>;
+  send(
+    session: LiveSession,
+    params: OperationParams<'session.send'>,
+    traceparent: string,
+  ): Promise<StreamedTurn>;
 };
 
 export function createSending({ store, turns }: { store: Store; turns: Turns }): Sending {
@@ -19,8 +23,9 @@ export function createSending({ store, turns }: { store: Store; turns: Turns }):
 
   async function sendOnce(
     session: LiveSession,
-    request: NewTurn,
+    request: Omit<NewTurn, 'traceparent'>,
     idempotencyKey: string,
+    traceparent: string,
   ): Promise<StreamedTurn> {
     const hash = createHash('sha256').update(JSON.stringify(request)).digest('hex');
     const query = store.sql
@@ -35,18 +40,18 @@ export function createSending({ store, turns }: { store: Store; turns: Turns }):
       throw new AtollError('idempotency_conflict');
     if (under) return under.turn;
     if (row) return session.turns.get(row.id) ?? finished(row);
-    const turn = turns.accept(session, { ...request, idempotencyKey, requestHash: hash });
+    const turn = turns.accept(session, { ...request, traceparent, idempotencyKey, requestHash: hash });
     accepting.set(key, { hash, turn });
     return turn.finally(() => accepting.delete(key));
   }
 
   return {
-    send(session, { sessionId: _, idempotencyKey, content, when, ...rest }) {
+    send(session, { sessionId: _, idempotencyKey, content, when, ...rest }, traceparent) {
       const options = Object.fromEntries(Object.entries(rest).filter(([, value]) => value !== undefined));
       const request = { content, options, when };
       return idempotencyKey === undefined
-        ? turns.accept(session, request)
-        : sendOnce(session, request, idempotencyKey);
+        ? turns.accept(session, { ...request, traceparent })
+        : sendOnce(session, request, idempotencyKey, traceparent);
     },
   };
 }

@@ -104,7 +104,11 @@ export function createSessions(options: SessionsOptions) {
     return leaving !== undefined;
   }
 
-  async function create(access: Access, params: OperationParams<'session.create'>): Promise<Session> {
+  async function create(
+    access: Access,
+    params: OperationParams<'session.create'>,
+    traceparent: string,
+  ): Promise<Session> {
     const { agent, version: wanted, metadata = {}, allowSecretEnv = false, ...settings } = params;
     if (!allowSecretEnv) refuseSecrets(settings.env ?? {});
     const { version } = await agents.version(access.tenant, agent, wanted);
@@ -112,7 +116,7 @@ export function createSessions(options: SessionsOptions) {
     const session = live.add(row);
     try {
       const newLog = log.create({ ...row, sessionId: row.id, createdAt: row.created_at });
-      await lifecycle.open(session, [{ query: sql.insertInto('sessions').values(row) }, newLog]);
+      await lifecycle.open(session, [{ query: sql.insertInto('sessions').values(row) }, newLog], traceparent);
     } catch (error) {
       live.delete(row.id);
       throw error;
@@ -147,9 +151,10 @@ export function createSessions(options: SessionsOptions) {
   async function send(
     access: Access,
     params: OperationParams<'session.send'>,
+    traceparent: string,
   ): Promise<{ session: LiveSession; turn: StreamedTurn }> {
     const session = await live.get(access, params.sessionId);
-    return { session, turn: await sending.send(session, params) };
+    return { session, turn: await sending.send(session, params, traceparent) };
   }
 
   async function turnShown(turnId: string): Promise<Turn> {
@@ -219,7 +224,7 @@ export function createSessions(options: SessionsOptions) {
   async function exec(
     access: Access,
     { sessionId, command, cwd, timeoutMs }: OperationParams<'session.exec'>,
-    signal: AbortSignal,
+    { signal, traceparent }: { signal: AbortSignal; traceparent: string },
   ): Promise<AsyncIterable<CommandEvent>> {
     const session = await live.get(access, sessionId);
     const sandboxId = await wakeSandboxOf(session);
@@ -231,7 +236,7 @@ export function createSessions(options: SessionsOptions) {
       ...(cwd === undefined ? {} : { cwd }),
       ...(timeoutMs === undefined ? {} : { timeoutMs }),
     };
-    const events = link.command({ ...target, command: { method: 'exec', params } });
+    const events = link.command({ ...target, traceparent, command: { method: 'exec', params } });
     // The client may have left while the sandbox came up.
     if (signal.aborted) cancel();
     else signal.addEventListener('abort', cancel, { once: true });

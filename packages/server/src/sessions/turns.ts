@@ -21,6 +21,7 @@ export type NewTurn = {
   content: unknown;
   options: Record<string, unknown>;
   when: 'queue' | 'now';
+  traceparent: string;
   idempotencyKey?: string;
   requestHash?: string;
 };
@@ -60,6 +61,7 @@ export function createTurns(options: TurnsOptions): Turns {
       content: request.content,
       contentBytes: contentBytes(request.content),
       options: request.options,
+      traceparent: request.traceparent,
       waited: session.state.turn !== null || session.state.queue.length > 0,
       startSeq: undefined,
       doneSeq: undefined,
@@ -140,12 +142,19 @@ export function createTurns(options: TurnsOptions): Turns {
     if (turn.interrupted) return interruptedEnd;
     const { sandboxId } = session.state;
     if (sandboxId === null) throw new AtollError('internal', 'a turn started without a sandbox');
-    const epoch = session.epoch;
+    const { epoch } = session;
+    const { traceparent } = turn;
     const query = { turnId: turn.id, content: turn.content, options: turn.options };
     const command = { method: 'query', params: query } as const;
     let broken: unknown;
     try {
-      for await (const event of linkOf(session).command({ sandboxId, epoch, commandId: turn.id, command })) {
+      for await (const event of linkOf(session).command({
+        sandboxId,
+        epoch,
+        traceparent,
+        commandId: turn.id,
+        command,
+      })) {
         if (event.kind === 'end') return event;
         // The turn ended without its executor: whatever still comes belongs to nobody, and is not even read.
         if (session.epoch !== epoch || turn.doneSeq !== undefined) return interruptedEnd;
