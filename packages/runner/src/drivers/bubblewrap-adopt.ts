@@ -4,7 +4,7 @@ import type { SandboxProcess, SandboxSpec } from '../driver.ts';
 import { insidePaths } from './bubblewrap-args.ts';
 import type { StartChain } from './bubblewrap-start.ts';
 import type { SandboxCgroup } from './cgroup.ts';
-import { filledBytes } from './disk-usage.ts';
+import { temporaryBytes } from './disk-usage.ts';
 import { liveSandbox, type SandboxHold } from './live-sandbox.ts';
 import { freezeTree, type ProcessTree, thawTree, treePids, treeUsage } from './process-tree.ts';
 import { descendants, readProcess, signalProcess } from './processes.ts';
@@ -24,9 +24,7 @@ export function adopt({ spec, chain, cgroup, innerPid, watchdog }: AdoptOptions)
   const tree: ProcessTree = { select: (processes) => descendants(processes, innerPid) };
   const holdsMemory = cgroup?.means.memory === undefined;
   const holdsProcesses = cgroup?.means.pids === undefined;
-  const mounts = [insidePaths.temporary, insidePaths.sharedMemory].map(
-    (path) => `/proc/${innerPid}/root${path}`,
-  );
+  const mounts = [insidePaths.temporary, insidePaths.sharedMemory];
   return liveSandbox({
     spec,
     child: chain.child,
@@ -37,7 +35,7 @@ export function adopt({ spec, chain, cgroup, innerPid, watchdog }: AdoptOptions)
     watched: {
       disk: {
         directories: [join(spec.directory, 'workspace'), join(spec.directory, 'home')],
-        temporaryBytes: () => mounts.reduce((sum, path) => sum + filledBytes(path), 0),
+        temporaryBytes: () => temporaryBytes(innerPid, mounts),
         pids: async () => cgroup?.pids() ?? treePids(tree),
         // Root inside a user namespace may read what its own uid has closed to itself.
         prefix: process.getuid?.() === 0 ? [] : ['unshare', '--map-root-user'],

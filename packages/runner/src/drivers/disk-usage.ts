@@ -116,6 +116,27 @@ export function filledBytes(path: string): number {
   }
 }
 
+/**
+ * Used bytes of a sandbox's memory file systems. While it starts, a path below its root still leads to the host's own
+ * `/tmp`, whose disk would count as the sandbox's: what lies on a device of the host counts nothing.
+ */
+export function temporaryBytes(innerPid: number, paths: readonly string[]): number {
+  return paths.reduce((sum, path) => {
+    const inside = `/proc/${innerPid}/root${path}`;
+    const device = deviceOf(inside);
+    const isOwn = device !== undefined && device !== deviceOf(path) && device !== deviceOf('/');
+    return isOwn ? sum + filledBytes(inside) : sum;
+  }, 0);
+}
+
+function deviceOf(path: string): number | undefined {
+  try {
+    return statSync(path).dev;
+  } catch {
+    return undefined; // The process ended, or the path is not there yet.
+  }
+}
+
 function deletedBytes(pids: readonly number[], device: number): number {
   const sizes = new Map<number, number>();
   let looked = 0;
