@@ -34,11 +34,10 @@ type Bringing = { settings: SandboxSettings; assignment: Assignment; traceparent
 
 export function createLifecycle({ sandboxes, turns, settingsOf, onBroken }: LifecycleOptions): Lifecycle {
   async function open(session: LiveSession, rows: readonly Step[], traceparent: string): Promise<void> {
-    const settings = await settingsOf(session);
-    const assignment = await sandboxes.reserve(session, settings.demands, rows);
+    const prepared = await prepare(session, rows);
     // Event 1 of every log.
     await session.record([{ event: 'status', data: { status: 'starting' } }]);
-    const failed = await bringUp(session, { settings, assignment, traceparent });
+    const failed = await bringUp(session, { ...prepared, traceparent });
     if (failed) throw failed;
     if (isOver(session.status)) throw new AtollError('session_ended', session.state.detail ?? undefined);
   }
@@ -56,9 +55,10 @@ export function createLifecycle({ sandboxes, turns, settingsOf, onBroken }: Life
 
   async function prepare(
     session: LiveSession,
+    rows: readonly Step[] = [],
   ): Promise<{ settings: SandboxSettings; assignment: Assignment }> {
     const settings = await settingsOf(session);
-    return { settings, assignment: await sandboxes.reserve(session, settings.demands) };
+    return { settings, assignment: await sandboxes.reserve(session, settings.demands, rows) };
   }
 
   /** Has the sandbox made and records how that went. Returns why it failed, if it did. */

@@ -37,12 +37,6 @@ export async function recoverSession(
       ...end,
     }),
   );
-  const endedAt = new Date(now()).toISOString();
-  const sandboxes = store.sql
-    .updateTable('sandboxes')
-    .set({ status: 'ended', ...end, ended_at: endedAt })
-    .where('session_id', '=', session.id)
-    .where('status', 'in', liveSandboxes);
   // A place for each sandbox that the store believes in; a runner that attached anew has none reserved.
   const held = store.sql
     .selectFrom('sandboxes')
@@ -53,16 +47,12 @@ export async function recoverSession(
     .updateTable('runners')
     .set((row) => ({ reserved: row.fn<number>('max', [row.lit(0), row('reserved', '-', held)]) }))
     .where('id', '=', session.runnerId ?? '');
-  const jobs = store.sql
-    .updateTable('jobs')
-    .set({ status: 'failed', ...end, updated_at: endedAt })
-    .where('session_id', '=', session.id)
-    .where('status', 'in', ['pending', 'running']);
+  const leftovers = leftoverRows(store, end, {
+    endedAt: new Date(now()).toISOString(),
+    sessionId: session.id,
+  });
   recorded.push(
-    session.record(
-      [session.statusEvent('sandbox_lost', end)],
-      [{ query: places }, { query: sandboxes }, { query: jobs }],
-    ),
+    session.record([session.statusEvent('sandbox_lost', end)], [{ query: places }, ...leftovers]),
   );
   await Promise.all(recorded);
 }
@@ -84,16 +74,24 @@ function revive(session: LiveSession, row: TurnRow): LiveTurn {
   return turn;
 }
 
-/** At a start, nothing that a crash left runs any more, whoever it belonged to. */
-export function leftoverRows({ sql }: Store, end: SandboxEnd, endedAt: string): Step[] {
-  const sandboxes = sql
+/** Sandboxes and jobs that run no more, of one session or (at a start) of whoever they belonged to. */
+export function leftoverRows(
+  { sql }: Store,
+  end: SandboxEnd,
+  { endedAt, sessionId }: { endedAt: string; sessionId?: string },
+): Step[] {
+  let sandboxes = sql
     .updateTable('sandboxes')
     .set({ status: 'ended', ...end, ended_at: endedAt })
     .where('status', 'in', liveSandboxes);
-  const jobs = sql
+  let jobs = sql
     .updateTable('jobs')
     .set({ status: 'failed', ...end, updated_at: endedAt })
     .where('status', 'in', ['pending', 'running']);
+  if (sessionId !== undefined) {
+    sandboxes = sandboxes.where('session_id', '=', sessionId);
+    jobs = jobs.where('session_id', '=', sessionId);
+  }
   return [{ query: sandboxes }, { query: jobs }];
 }
 

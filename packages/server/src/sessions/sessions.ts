@@ -279,7 +279,7 @@ export function createSessions(options: SessionsOptions) {
    */
   async function recoverAll(): Promise<void> {
     for (const id of await leftBehind(store)) await live.load(id);
-    await store.commit(leftoverRows(store, SERVER_LOST, new Date(now()).toISOString()));
+    await store.commit(leftoverRows(store, SERVER_LOST, { endedAt: new Date(now()).toISOString() }));
     const lasting = sql.selectFrom('sessions').select(['id', 'runner_id']);
     const rows = await store.all(lasting.where('status', 'not in', ['ended', 'failed']));
     for (const { id, link } of runners.all())
