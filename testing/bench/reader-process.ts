@@ -1,7 +1,7 @@
 /** The SSE client's process (see reader.ts): counts bytes, and looks at the last ones for `done`. */
-import { once } from 'node:events';
 import http from 'node:http';
 import type { ReaderReply, ReaderRequest } from './reader.ts';
+import { send } from './request.ts';
 import type { Wanted } from './target.ts';
 
 const DONE = 'event: done\n';
@@ -42,7 +42,7 @@ async function readTurns(wanted: Wanted, until: number): Promise<Count> {
 }
 
 async function readTurn(wanted: Wanted): Promise<number> {
-  const response = await send(wanted);
+  const response = await send(wanted, agent);
   let bytes = 0;
   let tail: Buffer = Buffer.alloc(0);
   for await (const chunk of response as AsyncIterable<Buffer>) {
@@ -55,14 +55,6 @@ async function readTurn(wanted: Wanted): Promise<number> {
 
 /** One byte a second. Resolves when the reading has begun; it never ends by itself. */
 async function trickle(wanted: Wanted): Promise<void> {
-  const response = await send(wanted);
+  const response = await send(wanted, agent);
   setInterval(() => response.read(1), 1000);
-}
-
-async function send({ url, method, headers, body }: Wanted): Promise<http.IncomingMessage> {
-  const request = http.request(url, { method, headers, agent });
-  request.end(body);
-  const [response] = (await once(request, 'response')) as [http.IncomingMessage];
-  if (response.statusCode !== 200) throw new Error(`${method} ${url} answered ${response.statusCode}`);
-  return response;
 }

@@ -1,6 +1,7 @@
 /** When the parts of an SSE reply arrive, on connections that are kept. */
 import { once } from 'node:events';
 import http from 'node:http';
+import { send } from './request.ts';
 import type { Wanted } from './target.ts';
 
 export type StreamTimes = { firstEvent: number; firstMessage: number; done: number };
@@ -16,18 +17,10 @@ export type TimedClient = {
 export function createTimedClient(): TimedClient {
   const agent = new http.Agent({ keepAlive: true, maxSockets: 1 });
 
-  async function send({ url, method, headers, body }: Wanted): Promise<http.IncomingMessage> {
-    const request = http.request(url, { method, headers, agent });
-    request.end(body);
-    const [response] = (await once(request, 'response')) as [http.IncomingMessage];
-    if (response.statusCode !== 200) throw new Error(`${method} ${url} answered ${response.statusCode}`);
-    return response;
-  }
-
   return {
     async stream(wanted) {
       const start = performance.now();
-      const response = await send(wanted);
+      const response = await send(wanted, agent);
       const at: Partial<StreamTimes> = {};
       response.on('data', (chunk: Buffer) => {
         const ms = performance.now() - start;
@@ -43,7 +36,7 @@ export function createTimedClient(): TimedClient {
     },
     async get(wanted) {
       const start = performance.now();
-      const response = await send(wanted);
+      const response = await send(wanted, agent);
       response.resume();
       await once(response, 'end');
       return performance.now() - start;
