@@ -35,8 +35,9 @@ export async function run({ config, terminal, signal }: Invocation): Promise<voi
   const server = await createServer({ dataDir, host, port, version, log, runner });
   try {
     announce(terminal, config, await listen(server, config));
-    await server.ready();
-    await aborted(signal);
+    const stopped = aborted(signal);
+    await Promise.race([server.ready(), stopped]);
+    await stopped;
   } finally {
     await server.stop();
     directory.release();

@@ -2,10 +2,11 @@
  * HTTP: one route for each operation of the table, made from it. What is here is the wire's own: keys, bodies, content
  * types, errors as problem+json, streams as SSE.
  */
+import type { Server as HttpServer, RequestListener } from 'node:http';
 import { Readable } from 'node:stream';
 import { AtollError } from '@atoll/protocol/errors';
 import type { Operation } from '@atoll/protocol/operation';
-import { type OperationName, type OperationResult, operations } from '@atoll/protocol/operations';
+import { type OperationName, operations } from '@atoll/protocol/operations';
 import { parse } from '@atoll/protocol/parse';
 import type { FileContent } from '@atoll/protocol/runner-link';
 import { sseFrame } from '@atoll/protocol/sse';
@@ -21,24 +22,29 @@ import { createParamReader } from './read-params.ts';
 import { createSseWriters } from './sse.ts';
 
 export type AppOptions = {
-  /** What answers everything but health and documents; requests wait for it. */
-  platform: () => Promise<{ handlers: Handlers; recognise: (secret: string) => Promise<Access> }>;
-  health: () => Promise<Health>;
+  /** Where the requests come from. Its limits and its closing are not the app's. */
+  server: HttpServer;
+  handlers: Handlers;
+  /** Rejects with `unauthorized`. */
+  recognise: (secret: string) => Promise<Access>;
   version: string;
   logger: Logger;
 };
 
-type Health = OperationResult<'health.show'>;
+export type App = {
+  /** Answers a request of that server. */
+  readonly handle: RequestListener;
+  /** Ends its streams; requests that come later are refused. */
+  close(): Promise<void>;
+};
 
 const DEFAULT_BODY_BYTES = 1024 * 1024;
 
-export function createApp({ platform, health, version, logger }: AppOptions): FastifyInstance {
+export async function createApp({ server, handlers, recognise, version, logger }: AppOptions): Promise<App> {
   const app = fastify({
-    // Above a client's idle time, so that no reused connection dies under a request.
-    keepAliveTimeout: 75_000,
+    serverFactory: () => server,
     // A path may be 1,024 bytes of which each may be percent-encoded.
     routerOptions: { maxParamLength: 4096 },
-    forceCloseConnections: true,
     exposeHeadRoutes: false,
     // No route has a schema of the framework's: its validator and serializer would be loaded for nothing.
     schemaController: { compilersFactory: { buildValidator: unused, buildSerializer: unused } },
@@ -60,7 +66,8 @@ export function createApp({ platform, health, version, logger }: AppOptions): Fa
     else addRoute(app, name, operation);
   }
   addDocs(app, version);
-  return app;
+  await app.ready();
+  return { handle: app.routing, close: () => app.close() };
 
   /** Uploads take any content type and are never gathered: they live in a context with a parser of their own. */
   function addBytesIn(name: OperationName, operation: Operation): void {
@@ -94,7 +101,7 @@ export function createApp({ platform, health, version, logger }: AppOptions): Fa
     const secret = /^Bearer (\S+)$/i.exec(request.headers.authorization ?? '')?.[1];
     if (secret === undefined)
       throw new AtollError('unauthorized', 'send an API key as "Authorization: Bearer …"');
-    const access = await (await platform()).recognise(secret);
+    const access = await recognise(secret);
     if (access.role !== role && access.role !== 'admin')
       throw new AtollError('forbidden', `this needs a key with the role ${role}, yours has ${access.role}`);
     accesses.set(request, access);
@@ -114,8 +121,6 @@ export function createApp({ platform, health, version, logger }: AppOptions): Fa
       signal: abort.signal,
       traceparent: childTraceparent(String(request.headers.traceparent)),
     };
-    if (name === 'health.show') return health();
-    const { handlers } = await platform();
     // The table pairs every name with its handler and params; here only the kind matters.
     const handler = handlers[name] as unknown as AnyHandler;
     reply.code(operation.rest.status ?? 200);

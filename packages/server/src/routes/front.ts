@@ -1,0 +1,109 @@
+/**
+ * What stands at the port. A bare HTTP server is there long before the framework is loaded: it answers health itself,
+ * always, and hands every other request to the app. Those that come before the app is there wait for it with their
+ * bodies unread, so that each holds no more than its socket's buffers.
+ */
+import type { Server as HttpServer, RequestListener, ServerResponse } from 'node:http';
+import type { AddressInfo, ListenOptions, Server as NetServer } from 'node:net';
+import { AtollError } from '@atoll/protocol/errors';
+import type { Logger } from '../logger.ts';
+import type { Health } from '../server-options.ts';
+
+export type Front = {
+  /** For the app, which answers errors of HTTP itself on it. */
+  readonly server: HttpServer;
+  /** Resolves with the URL. Rejects with a plain Error when the address cannot be had. */
+  listen(options: { host: string; port: number }): Promise<string>;
+  /** Takes no more connections and ends those that are open. */
+  close(): Promise<void>;
+};
+
+export type FrontOptions = {
+  health: () => Promise<Health>;
+  /** Resolves with what answers everything else. Asked again for each request. */
+  app: () => Promise<RequestListener>;
+  logger: Logger;
+};
+
+const LIMITS = {
+  headersTimeout: 60_000,
+  // An upload may take as long as it takes.
+  requestTimeout: 0,
+  // Above a client's idle time, so that no reused connection dies under a request.
+  keepAliveTimeout: 75_000,
+};
+
+export function createFront({ health, app, logger }: FrontOptions): Front {
+  // By `import`, every lazy export of these would be loaded with them: the WebSocket client alone takes 20 ms.
+  const http = process.getBuiltinModule('node:http');
+  const net = process.getBuiltinModule('node:net');
+  const server = http.createServer(LIMITS, (request, response) => {
+    const answered =
+      request.method === 'GET' && request.url === '/health'
+        ? health().then((report) => sendJson(response, 200, 'application/json; charset=utf-8', report))
+        : app().then((handle) => handle(request, response));
+    answered.catch((error) => refuse(response, error));
+  });
+  /** Of the further addresses of `localhost`. */
+  const doors: NetServer[] = [];
+
+  function refuse(response: ServerResponse, error: unknown): void {
+    const known =
+      error instanceof AtollError ? error : new AtollError('internal', undefined, { cause: error });
+    if (known.status === 500) logger.error({ err: error }, 'a request failed');
+    if (!response.headersSent)
+      sendJson(response, known.status, 'application/problem+json', known.toProblem());
+  }
+
+  return {
+    server,
+    async listen({ host, port }) {
+      const [first = host, ...others] = await addressesOf(host);
+      await bound(server, { host: first, port });
+      const { address, port: taken } = server.address() as AddressInfo;
+      for (const other of others) {
+        const options = { allowHalfOpen: true, noDelay: true };
+        const door = net.createServer(options, (socket) => server.emit('connection', socket));
+        // The name is reachable by its first address already.
+        await bound(door, { host: other, port: taken }).then(
+          () => doors.push(door),
+          () => undefined,
+        );
+      }
+      return urlOf(address, taken);
+    },
+    async close() {
+      const all = [server, ...doors].filter(({ listening }) => listening);
+      const closed = all.map((each) => new Promise<void>((resolve) => each.close(() => resolve())));
+      server.closeAllConnections();
+      await Promise.all(closed);
+    },
+  };
+}
+
+function sendJson(response: ServerResponse, status: number, type: string, value: unknown): void {
+  const body = Buffer.from(JSON.stringify(value));
+  response.writeHead(status, { 'content-type': type, 'content-length': body.length }).end(body);
+}
+
+/** A name of this machine may stand for an IPv4 and an IPv6 address, and a client may take either. */
+async function addressesOf(host: string): Promise<string[]> {
+  if (host !== 'localhost') return [host];
+  const { lookup } = process.getBuiltinModule('node:dns/promises');
+  return (await lookup(host, { all: true })).map(({ address }) => address);
+}
+
+function bound(server: NetServer, options: ListenOptions): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(options, () => {
+      server.off('error', reject);
+      resolve();
+    });
+  });
+}
+
+function urlOf(address: string, port: number): string {
+  if (address === '0.0.0.0') return `http://127.0.0.1:${port}`;
+  return `http://${address.includes(':') ? `[${address}]` : address}:${port}`;
+}
