@@ -7,15 +7,7 @@ import { commandNamed, type Parsed, parseCommandLine } from './parse.ts';
 import { createTerminal, type Terminal } from './terminal.ts';
 
 const words = process.argv.slice(2);
-const terminal = createTerminal({
-  json: words.slice(0, words.includes('--') ? words.indexOf('--') : words.length).includes('--json'),
-  stdout: process.stdout,
-  stderr: process.stderr,
-});
-// A reader that went away (`atoll … | head`) is no failure.
-process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-  process.exit(error.code === 'EPIPE' ? exitCodes.done : exitCodes.failed);
-});
+let opened: Terminal | undefined;
 
 try {
   await perform(parseCommandLine(words));
@@ -26,11 +18,11 @@ try {
 async function perform(parsed: Parsed): Promise<void> {
   if (parsed.kind === 'version') {
     const { version } = await import('./version.ts');
-    return parsed.json ? terminal.value({ version }) : terminal.line(`atoll ${version}`);
+    return parsed.json ? terminal().value({ version }) : terminal().line(`atoll ${version}`);
   }
   if (parsed.kind === 'help') {
     const { helpText } = await import('./help.ts');
-    return terminal.write(helpText(parsed.name));
+    return terminal().write(helpText(parsed.name));
   }
   const signal = interruptSignal();
   const invocation = prepare(parsed, signal);
@@ -53,13 +45,31 @@ function prepare(parsed: Parsed & { kind: 'command' }, signal: AbortSignal): Inv
     options: parsed.options,
     switches: parsed.switches,
     config,
-    terminal,
+    get terminal() {
+      return terminal();
+    },
     signal,
     client() {
       client ??= import('./connect.ts').then(({ connect }) => connect(config));
       return client;
     },
   };
+}
+
+/** Opened when something is written: the streams take 3 ms, and a server that starts has work for its threads first. */
+function terminal(): Terminal {
+  opened ??= openTerminal();
+  return opened;
+}
+
+function openTerminal(): Terminal {
+  const { stdout, stderr } = process;
+  // A reader that went away (`atoll … | head`) is no failure.
+  stdout.on('error', (error: NodeJS.ErrnoException) => {
+    process.exit(error.code === 'EPIPE' ? exitCodes.done : exitCodes.failed);
+  });
+  const own = words.slice(0, words.includes('--') ? words.indexOf('--') : words.length);
+  return createTerminal({ json: own.includes('--json'), stdout, stderr });
 }
 
 /** The first signal asks, the second one insists. */
@@ -77,7 +87,7 @@ function interruptSignal(): AbortSignal {
 function report(error: unknown): number {
   const failure = describeFailure(error, commandNamed(words));
   const said = error instanceof Failed || error instanceof Interrupted;
-  if (!said) reportTo(terminal, failure);
+  if (!said) reportTo(terminal(), failure);
   return failure.exitCode;
 }
 

@@ -1,5 +1,4 @@
 /** From the words of a command line to a command and its values. Knows the table, runs nothing. */
-import { parseArgs } from 'node:util';
 import { type Command, commands } from './commands.ts';
 import { UsageError } from './failure.ts';
 import { type Setting, type SettingName, settings } from './settings.ts';
@@ -99,6 +98,8 @@ function parseFlags(command: Command, words: readonly string[]) {
   for (const setting of settingsOf(command))
     if (setting.flag !== undefined)
       options[setting.flag] = { type: setting.value === undefined ? 'boolean' : 'string' };
+  // By `import`, everything in node:util that is lazy would be loaded at once: 2 ms.
+  const { parseArgs } = process.getBuiltinModule('node:util');
   try {
     return parseArgs({ args: [...words], options, allowPositionals: true, strict: true });
   } catch (error) {

@@ -41,7 +41,15 @@ export async function createServer(options: ServerOptions): Promise<Server> {
   await chmod(dataDir, 0o700);
   const opening = openSqlite({ path: join(dataDir, 'atoll.db') });
   const adminKeyFile = join(dataDir, 'admin.key');
-  const front = createFront({ health, app: async () => (await api()).handle, logger });
+  const front = createFront({
+    health: async () => {
+      await recovered();
+      return health();
+    },
+    app: async () => (await api()).handle,
+    logger,
+  });
+  let recovering: Promise<void> | undefined;
   let loading: Promise<App> | undefined;
   let platform: Platform | undefined;
   let stopping = false;
@@ -49,6 +57,16 @@ export async function createServer(options: ServerOptions): Promise<Server> {
   function api(): Promise<App> {
     loading ??= stopping ? Promise.reject(new AtollError('shutting_down')) : load();
     return loading;
+  }
+
+  function recovered(): Promise<void> {
+    recovering ??= recover();
+    return recovering;
+  }
+
+  /** The turns that a crash left are ended by the loading of the API. */
+  async function recover(): Promise<void> {
+    if (hasLeftBehind(await opening)) await api();
   }
 
   async function load(): Promise<App> {
@@ -69,13 +87,12 @@ export async function createServer(options: ServerOptions): Promise<Server> {
 
   return {
     async listen() {
-      await adminSecret(adminKeyFile);
-      if (hasLeftBehind(await opening)) await api();
+      // Until the port is ours, nothing on this machine is touched.
       const url = await front.listen(options);
+      await Promise.all([recovered(), adminSecret(adminKeyFile)]);
       return { url, adminKeyFile };
     },
     async ready() {
-      // Until the port is ours, nothing on this machine is touched.
       await delay(PAUSE_BEFORE_LOADING_MS);
       await api();
     },

@@ -1,13 +1,12 @@
 /**
- * The composition root of `atoll start`. What can fail for a reason of the user's is looked at before anything is made:
- * the host, the driver, the data directory, the port. The runner is loaded once the server listens. The model's key goes
+ * The composition root of `atoll start`. What can fail for a reason of the user's is looked at before the server says
+ * that it listens: the host, the data directory and its database, the driver, the port. The runner is loaded once the server listens. The model's key goes
  * to the runner alone, and never into a sandbox (I7).
  */
 
 import { join } from 'node:path';
 import type { AgentSource } from '@atoll/protocol/runner-link';
-import { checkDriver, type DriverName } from '@atoll/runner/preflight';
-import type { Server } from '@atoll/server';
+import { createServer, type Server } from '@atoll/server';
 import { dataDirectory, RUNNER_DIRECTORY } from '../data-directory.ts';
 import { SetupError, UsageError } from '../failure.ts';
 import type { Invocation } from '../invocation.ts';
@@ -17,15 +16,12 @@ import type { Config } from '../settings.ts';
 import type { Terminal } from '../terminal.ts';
 import { version } from '../version.ts';
 
-export async function run({ config, terminal, signal }: Invocation): Promise<void> {
+export async function run(invocation: Invocation): Promise<void> {
+  const { config, signal } = invocation;
   if (!isLoopbackHost(config.host) && !config.allowRemote)
     throw new UsageError(
       `--host ${config.host} can be reached from other machines; add --allow-remote if it may`,
     );
-  // Runs beside the loading of the server.
-  const checking = checkDriver(config.driver, join(config.dataDir, RUNNER_DIRECTORY));
-  const [{ createServer }, problems] = await Promise.all([import('@atoll/server'), checking]);
-  refuseUnusable(config.driver, problems);
   const directory = await dataDirectory(config.dataDir);
   const log = createLog(config.logLevel);
   const { host, port } = config;
@@ -34,7 +30,8 @@ export async function run({ config, terminal, signal }: Invocation): Promise<voi
     (await import('../embedded-runner.ts')).startRunner({ config, directory, agents, log });
   const server = await createServer({ dataDir, host, port, version, log, runner });
   try {
-    announce(terminal, config, await listen(server, config));
+    await refuseUnusableDriver(config);
+    announce(invocation.terminal, config, await listen(server, config));
     const stopped = aborted(signal);
     await Promise.race([server.ready(), stopped]);
     await stopped;
@@ -46,7 +43,10 @@ export async function run({ config, terminal, signal }: Invocation): Promise<voi
 
 type Listening = { url: string; adminKeyFile: string };
 
-function refuseUnusable(driver: DriverName, problems: readonly { problem: string; mend: string }[]): void {
+/** Runs while the database opens on its own thread. */
+async function refuseUnusableDriver({ driver, dataDir }: Config): Promise<void> {
+  const { checkDriver } = await import('@atoll/runner/preflight');
+  const problems = await checkDriver(driver, join(dataDir, RUNNER_DIRECTORY));
   if (problems.length === 0) return;
   const lines = problems.map(({ problem, mend }) => `${problem}\n  ${mend}`);
   throw new SetupError(`The ${driver} driver cannot run here.\n${lines.join('\n')}`);
