@@ -49,6 +49,7 @@ export async function createServer(options: ServerOptions): Promise<Server> {
     app: async () => (await api()).handle,
     logger,
   });
+  let keyed: Promise<string> | undefined;
   let recovering: Promise<void> | undefined;
   let loading: Promise<App> | undefined;
   let platform: Platform | undefined;
@@ -57,6 +58,12 @@ export async function createServer(options: ServerOptions): Promise<Server> {
   function api(): Promise<App> {
     loading ??= stopping ? Promise.reject(new AtollError('shutting_down')) : load();
     return loading;
+  }
+
+  /** Made once: a request may have the API loaded while the first start still makes it. */
+  function adminKey(): Promise<string> {
+    keyed ??= adminSecret(adminKeyFile);
+    return keyed;
   }
 
   function recovered(): Promise<void> {
@@ -74,7 +81,7 @@ export async function createServer(options: ServerOptions): Promise<Server> {
       import('./platform.ts'),
       import('./routes/app.ts'),
       opening,
-      adminSecret(adminKeyFile),
+      adminKey(),
     ]);
     platform = await createPlatform({ server: options, database, adminSecret: secret, logger, now, health });
     return createApp({ server: front.server, ...platform, version, logger });
@@ -89,7 +96,7 @@ export async function createServer(options: ServerOptions): Promise<Server> {
     async listen() {
       // Until the port is ours, nothing on this machine is touched.
       const url = await front.listen(options);
-      await Promise.all([recovered(), adminSecret(adminKeyFile)]);
+      await Promise.all([recovered(), adminKey()]);
       return { url, adminKeyFile };
     },
     async ready() {
