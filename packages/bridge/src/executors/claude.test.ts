@@ -102,6 +102,22 @@ describe('claude', () => {
     assert.ok(!argv.some((line) => /of-session|of-folder|server\.mjs/.test(line)), String(argv));
   });
 
+  it('goes on with a conversation that crashed in its first turn, before anybody heard of it', async () => {
+    await using first = await startBridgeUnderTest({ env: env() });
+    await first.initialize({ kind: 'claude' });
+    const lost = first.query('count slowly to 1000', { includePartialMessages: true });
+    lost.catch(() => undefined);
+    // The CLI saves what was said a moment after it was said.
+    await first.until(() => first.messages.filter(({ type }) => type === 'stream_event').length > 10);
+    for (const pid of [first.child.pid, ...childrenOf(first.child.pid)]) process.kill(Number(pid), 'SIGKILL');
+
+    await using second = await startBridgeUnderTest({ env: env(), workspace: first.workspace });
+    await second.initialize({ kind: 'claude' });
+    assert.equal((await second.query('and now?')).status, 'completed');
+    const { messages } = Object(api.requests.at(-1)?.body);
+    assert.ok(JSON.stringify(messages).includes('count slowly to 1000'));
+  });
+
   it('fails the turn, and no more, when the session to resume is not there', async () => {
     await using bridge = await startBridgeUnderTest({ env: env() });
     await bridge.initialize({ kind: 'claude' });

@@ -4,6 +4,7 @@
  * turn needs a new process).
  */
 import type { Executor, ExecutorContext, Turn, TurnEnd } from '../executor.ts';
+import { keepSession, keptSession } from './claude-kept.ts';
 import { type LaunchOptions, launchOptions, type SessionChoice } from './claude-options.ts';
 import { ClaudeProcess } from './claude-process.ts';
 import { trustWorkspace } from './claude-trust.ts';
@@ -25,6 +26,8 @@ class ClaudeExecutor implements Executor {
   /** The process of `#current`, also while it starts: what `kill` ends. */
   #process: ClaudeProcess | undefined;
   #sessionId: string | undefined;
+  /** What the home says, as far as this process read or wrote it. */
+  #kept: string | undefined;
   /** Whether the runner asked for this session; then its absence is an error, and no reason to begin anew. */
   #mustResume = false;
   #interrupted = false;
@@ -55,6 +58,7 @@ class ClaudeExecutor implements Executor {
     this.#interrupted = false;
     const served = await this.#serving(launchOptions(turn.options));
     if ('failed' in served) return this.#named(served.failed);
+    await this.#keep();
     // Interrupted while the process started: the message never reaches it.
     if (this.#interrupted) return { status: 'interrupted', cause: 'interrupted' };
     const end = await served.process.run(turn, turn.options.model ?? this.#context.settings.model);
@@ -111,7 +115,11 @@ class ClaudeExecutor implements Executor {
       return unavailable(error);
     }
     const { env, workspace } = this.#context;
-    if (env.HOME !== undefined) await trustWorkspace(env.HOME, workspace);
+    if (env.HOME !== undefined) {
+      await trustWorkspace(env.HOME, workspace);
+      this.#kept ??= await keptSession(env.HOME);
+    }
+    this.#sessionId ??= this.#kept;
     // Looked at only now, with no wait until the process is there: a `resume` that came meanwhile counts.
     const known = this.#sessionId;
     if (known === undefined) return this.#launch(sdk, launch, this.#newSession());
@@ -140,6 +148,14 @@ class ClaudeExecutor implements Executor {
   /** A crashed turn has no result that names the session; it is the same one still. */
   #named(end: TurnEnd): TurnEnd {
     return this.#sessionId === undefined ? end : { executorSessionId: this.#sessionId, ...end };
+  }
+
+  async #keep(): Promise<void> {
+    const { HOME: home } = this.#context.env;
+    if (home === undefined || this.#sessionId === undefined || this.#kept === this.#sessionId) return;
+    this.#kept = this.#sessionId;
+    // Without it a crash in this turn forgets the conversation; that is no reason not to have one.
+    await keepSession(home, this.#kept).catch(() => undefined);
   }
 
   #newSession(): SessionChoice {
