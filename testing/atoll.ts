@@ -79,7 +79,8 @@ type Running = { child: ChildProcess; url: string; key: string; client: Client; 
 
 async function launch(dataDir: string, { args = [], env = {} }: AtollOptions): Promise<Running> {
   const all = [MAIN, 'start', '--port', '0', '--data-dir', dataDir, '--json', ...args];
-  const clean = { PATH: process.env.PATH ?? '', HOME: process.env.HOME ?? '', ...env };
+  const { PATH = '', HOME = '' } = process.env;
+  const clean = { PATH, HOME, TMPDIR: tmpdir(), ...env };
   const child = spawn(process.execPath, all, { stdio: ['ignore', 'pipe', 'pipe'], env: clean });
   const errors: string[] = [];
   child.stderr?.on('data', (chunk: Buffer) => errors.push(chunk.toString()));
