@@ -220,14 +220,18 @@ describe('exec', () => {
     await gone([Number(textOf(bridge, 'stdout'))]);
   });
 
-  it('is cancelled, and does not wait for what it left in the background', async () => {
+  it('is cancelled, and neither waits for what it left in the background nor forgets it', async () => {
     await using bridge = await startWith('const turn = () => done();');
     const running = bridge.peer.call('exec', { execId: 'a', command: 'echo on; sleep 100' });
     await bridge.until(() => bridge.output.length > 0);
     assert.deepEqual(await bridge.peer.call('exec.cancel', { execId: 'a' }), {});
     assert.deepEqual(await running, { exitCode: null, signal: 'SIGTERM', timedOut: false });
-    const result = await bridge.peer.call('exec', { execId: 'b', command: 'sleep 100 & echo started' });
+    const result = await bridge.peer.call('exec', { execId: 'b', command: 'sleep 100 & echo $!' });
     assert.deepEqual(result, { exitCode: 0, signal: null, timedOut: false });
+    const pid = Number(bridge.output.at(-1)?.text);
+    process.kill(pid, 0);
+    await bridge.end();
+    await gone([pid]);
   });
 
   it('loses nothing to a slow reader', async () => {

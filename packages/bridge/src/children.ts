@@ -17,16 +17,24 @@ export type Children = {
 
 export function createChildren(): Children {
   const live = new Set<ChildProcess>();
+  /** Groups that had members when their leader ended: what a command left in the background. */
+  const orphaned = new Set<number>();
   return {
     add(child) {
       live.add(child);
-      child.once('exit', () => live.delete(child));
+      child.once('exit', () => {
+        live.delete(child);
+        if (child.pid !== undefined) orphaned.add(child.pid);
+        // The number of an empty group may come to be somebody else's.
+        for (const group of orphaned) if (!hasMembers(group)) orphaned.delete(group);
+      });
       // A child that could not be started has no exit.
       child.once('error', () => child.pid === undefined && live.delete(child));
     },
     kill: killTree,
     killAll() {
       for (const child of live) killTree(child);
+      for (const group of orphaned) signalQuietly(-group, 'SIGKILL');
     },
   };
 }
@@ -41,6 +49,15 @@ function killTree(child: ChildProcess): void {
   const descendants = child.exitCode === null && child.signalCode === null ? descendantsOf(child.pid) : [];
   signalQuietly(-child.pid, 'SIGKILL');
   for (const pid of descendants) signalQuietly(pid, 'SIGKILL');
+}
+
+function hasMembers(group: number): boolean {
+  try {
+    return process.kill(-group, 0);
+  } catch {
+    // ESRCH: all of it ended.
+    return false;
+  }
 }
 
 function signalQuietly(pid: number, signal: NodeJS.Signals): void {
