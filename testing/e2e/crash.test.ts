@@ -1,94 +1,90 @@
-/** kill -9 of the server, and of sandboxes: nothing that a client saw is lost, everything ends with a cause (I1, I10). */
+/**
+ * kill -9 of the server, and of sandboxes: nothing that a client saw is lost (I1), everything ends with a cause (I10),
+ * and the next message goes on where the files and the conversation are. Many more kills: crash.hard.test.ts.
+ */
 import assert from 'node:assert/strict';
 import { readdir, readFile } from 'node:fs/promises';
 import { test } from 'node:test';
 import { versatile } from '../agents.ts';
-import { deployProgram, processesWith, startAtoll, until } from '../atoll.ts';
-import { type RawEvent, readSse } from '../raw-sse.ts';
+import { type Atoll, deployProgram, startAtoll, until } from '../atoll.ts';
+import { assertKept, endsOf, killAndRestart, readLog, watchEvents, watchTurn } from '../crash.ts';
 
-const ROUNDS = 4;
+/** From the kill of a sandbox to the client's hearing of it. */
+const HEARD_MS = 2_000;
 
-test(`kill -9 of the server in the middle of a turn, ${ROUNDS} times`, async () => {
-  await using atoll = await startAtoll();
+async function begun(atoll: Atoll): Promise<string> {
   await deployProgram(atoll.client, 'versatile', versatile);
   const { session } = await atoll.client.call('session.create', { agent: 'versatile' });
-  await Array.fromAsync(atoll.client.send(session.id, { content: 'remember the ferry' }));
-  for (let round = 1; round <= ROUNDS; round++) {
-    const seen: RawEvent[] = [];
-    const enough = 1000 * round;
-    const reading = readSse({
-      url: atoll.url,
-      key: atoll.key,
-      path: `/api/sessions/${session.id}/messages`,
-      method: 'POST',
-      body: { content: 'emit 1000000 250' },
-      onEvent(event) {
-        if (event.seq !== undefined) seen.push(event);
-        return true;
-      },
-    });
-    await until(async () => seen.length > enough);
-    await atoll.kill();
-    await reading;
-    await until(async () => (await processesWith(atoll.dataDir)).length === 0);
-    await atoll.restart();
+  await say(atoll, session.id, 'remember the ferry');
+  await atoll.client.call('session.exec', { sessionId: session.id, command: 'echo moored > ship.txt' });
+  return session.id;
+}
 
-    const { session: back } = await atoll.client.call('session.show', { sessionId: session.id });
-    assert.deepEqual([back.status, back.cause], ['paused', 'server_lost']);
-    const kept = new Map<number, RawEvent>();
-    await readSse({
-      url: atoll.url,
-      key: atoll.key,
-      path: `/api/sessions/${session.id}/events?after=${(seen[0]?.seq ?? 1) - 1}`,
-      onEvent(event) {
-        if (event.seq !== undefined) kept.set(event.seq, event);
-        return event.event !== 'done';
-      },
-    });
-    for (const event of seen)
-      assert.deepEqual(kept.get(event.seq ?? 0), event, 'what a client saw is in the log');
-    const done = JSON.parse([...kept.values()].at(-1)?.data ?? '{}');
-    assert.deepEqual([done.status, done.cause], ['interrupted', 'server_lost']);
-    const events = await Array.fromAsync(atoll.client.send(session.id, { content: 'recall' }));
-    assert.ok(
-      events.some((event) => event.text.includes('the ferry')),
-      'the agent remembers',
-    );
-  }
+const say = (atoll: Atoll, id: string, content: string) =>
+  Array.fromAsync(atoll.client.send(id, { content }));
+const show = async (atoll: Atoll, id: string) =>
+  (await atoll.client.call('session.show', { sessionId: id })).session;
+
+/** Home and workspace are as they were. */
+async function assertIntact(atoll: Atoll, id: string): Promise<void> {
+  const events = await say(atoll, id, 'recall');
+  assert.ok(events.some((event) => event.text.includes('the ferry')));
+  assert.equal(await new Response(await atoll.client.readFile(id, 'ship.txt')).text(), 'moored\n');
+}
+
+test('kill -9 of the server in the middle of a turn', async () => {
+  await using atoll = await startAtoll();
+  const id = await begun(atoll);
+  const witnesses = [watchEvents(atoll, id), watchTurn(atoll, id, 'emit 1000000 250')] as const;
+  await until(async () => witnesses[1].seen.length > 3_000);
+  await killAndRestart(atoll, witnesses);
+  const { status, cause } = await show(atoll, id);
+  assert.deepEqual([status, cause], ['paused', 'server_lost']);
+  const log = await readLog(atoll, id);
+  assertKept(log, witnesses);
+  const last = endsOf(log).at(-1);
+  assert.deepEqual([last?.status, last?.cause], ['interrupted', 'server_lost']);
+  await assertIntact(atoll, id);
 });
 
-test('a sandbox that is killed in a turn, and between turns: the client hears of it, the next message works', async () => {
+test('a sandbox is killed in a turn: the client hears of it, the next message has a new one', async () => {
   await using atoll = await startAtoll();
-  await deployProgram(atoll.client, 'versatile', versatile);
-  const { session } = await atoll.client.call('session.create', { agent: 'versatile' });
-  await Array.fromAsync(atoll.client.send(session.id, { content: 'remember the pier' }));
-
-  const turn = Array.fromAsync(atoll.client.send(session.id, { content: 'wait' }));
-  await until(
-    async () => (await atoll.client.call('session.show', { sessionId: session.id })).session.turn !== null,
-  );
+  const id = await begun(atoll);
+  const turn = say(atoll, id, 'wait');
+  const before = await until(async () => {
+    const session = await show(atoll, id);
+    return session.turn !== null && session;
+  });
   const killedAt = Date.now();
   await killSandboxes(atoll.pid);
   const events = await turn;
-  assert.ok(Date.now() - killedAt < 2000);
+  assert.ok(Date.now() - killedAt < HEARD_MS);
   assert.deepEqual(
     events.slice(-2).map((event) => event.event),
     ['error', 'done'],
   );
-  const done = JSON.parse(events.at(-1)?.text ?? '');
-  assert.deepEqual([done.status, done.cause], ['failed', 'killed']);
-  assert.ok(done.detail.length > 0);
-  const recalled = await Array.fromAsync(atoll.client.send(session.id, { content: 'recall' }));
-  assert.ok(recalled.some((event) => event.text.includes('the pier')));
+  const [error, done] = events.slice(-2).map((event) => JSON.parse(event.text));
+  assert.deepEqual([error.code, done.status, done.cause], ['sandbox_failed', 'failed', 'killed']);
+  assert.ok(error.detail && done.detail);
+  await assertIntact(atoll, id);
+  assert.notEqual((await show(atoll, id)).sandboxId, before.sandboxId);
+});
 
+test('a sandbox is killed between two turns: a reader hears of it, the next message has a new one', async () => {
+  await using atoll = await startAtoll();
+  const id = await begun(atoll);
+  const before = await show(atoll, id);
+  const reader = watchEvents(atoll, id);
+  await until(async () => reader.seen.length === before.lastSeq);
   await killSandboxes(atoll.pid);
-  const paused = await until(async () => {
-    const { session: now } = await atoll.client.call('session.show', { sessionId: session.id });
-    return now.status === 'paused' && now;
-  });
-  assert.equal(paused.cause, 'killed');
-  const again = await Array.fromAsync(atoll.client.send(session.id, { content: 'recall' }));
-  assert.ok(again.some((event) => event.text.includes('the pier')));
+  const heard = await until(async () => reader.seen[before.lastSeq], HEARD_MS);
+  const { status, cause, detail } = JSON.parse(heard.data);
+  assert.deepEqual([heard.event, status, cause], ['status', 'paused', 'killed']);
+  assert.ok(detail);
+  await assertIntact(atoll, id);
+  assert.notEqual((await show(atoll, id)).sandboxId, before.sandboxId);
+  await atoll.stop();
+  await reader.ended;
 });
 
 /** SIGKILL to every bwrap below the server. */
