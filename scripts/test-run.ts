@@ -3,10 +3,10 @@
  * in it (it is TMPDIR), everything else names it, or lies in a control group of the run's own. Other things on the
  * machine, another run's too, never count.
  */
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, realpathSync, rmdirSync, rmSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, realpathSync, rmdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
-import { directoriesIn, read, tracesOf } from '../testing/traces.ts';
+import { directoriesIn, groupsOf, tracesOf } from '../testing/traces.ts';
 
 /** Node's own, made by npm and tsc in the temporary directory; no test's leftover. */
 const NODE_CACHE = 'node-compile-cache';
@@ -25,7 +25,7 @@ export function openTestRun(): TestRun {
   // Short: a socket's path has 107 bytes.
   const directory = realpathSync(mkdtempSync(join(tmpdir(), 'atoll-')));
   const mark = basename(directory);
-  const groups = ownGroups().flatMap((group) => makeGroup(join(group, mark)));
+  const groups = groupsOf('self').flatMap((group) => makeGroup(join(group, mark)));
   const joining = groups.map((group) => `echo 0 > '${group}/cgroup.procs'\n`).join('');
   return {
     directory,
@@ -42,19 +42,6 @@ export function openTestRun(): TestRun {
       for (const made of [...groups, directory]) rmdirSync(made);
     },
   };
-}
-
-/** Where this process stands in the hierarchies that limit sandboxes, mounted where they are everywhere. */
-function ownGroups(): string[] {
-  return read('/proc/self/cgroup')
-    .split('\n')
-    .flatMap((line) => {
-      const [, controllers, path = ''] = /^\d+:([^:]*):(.*)$/.exec(line) ?? [];
-      if (controllers === undefined || !/^$|memory|pids|\bcpu\b/.test(controllers)) return [];
-      const names = controllers === '' ? ['unified', ''] : [controllers];
-      return names.map((name) => join('/sys/fs/cgroup', name, path));
-    })
-    .filter((group) => existsSync(join(group, 'cgroup.procs')));
 }
 
 /** None where we may not make one; the runner under test may not either. */

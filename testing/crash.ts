@@ -1,10 +1,11 @@
 /** What tests of a killed server need: clients that saw something, the kill, and what must hold after it. */
 import assert from 'node:assert/strict';
+import { existsSync } from 'node:fs';
 import { readdir } from 'node:fs/promises';
-import { basename, join } from 'node:path';
+import { basename } from 'node:path';
 import { type Atoll, until } from './atoll.ts';
 import { type RawEvent, readSse } from './raw-sse.ts';
-import { directoriesIn, read, tracesOf } from './traces.ts';
+import { groupsOf, processesOf, tracesOf } from './traces.ts';
 
 /** After a kill -9 everything of the server is gone by itself within this. */
 const GONE_MS = 2_000;
@@ -38,25 +39,30 @@ function watch(atoll: Atoll, request: { path: string; method?: string; body?: un
 
 /** kill -9, and a start on the same data directory, with nothing of before left in between or afterwards. */
 export async function killAndRestart(atoll: Atoll, witnesses: readonly Witness[] = []): Promise<void> {
-  const { dataDir } = atoll;
+  const mark = basename(atoll.dataDir);
+  const groups = sandboxGroups(mark);
   await atoll.kill();
   await Promise.all(witnesses.map((witness) => witness.ended));
-  const traces = () => tracesOf(basename(dataDir));
-  await until(async () => traces().length === 0, GONE_MS).catch(() => assert.deepEqual(traces(), []));
+  await none(async () => tracesOf(mark));
   await atoll.restart();
-  await until(async () => (await remains(dataDir)).length === 0, GONE_MS).catch(async () =>
-    assert.deepEqual(await remains(dataDir), []),
-  );
+  // What only the next start can remove.
+  await none(async () => [...groups.filter(existsSync), ...(await socketsBelow(atoll.dataDir))]);
 }
 
-/** Sockets on disk and sandboxes' control groups, which only the next start can remove. */
-async function remains(dataDir: string): Promise<string[]> {
-  const entries = await readdir(dataDir, { recursive: true, withFileTypes: true });
-  const sockets = entries
-    .filter((entry) => entry.isSocket())
-    .map((entry) => join(entry.parentPath, entry.name));
-  const places = read(join(dataDir, 'runner/system/cgroups')).split('\n').filter(Boolean);
-  return [...sockets, ...places.flatMap((place) => directoriesIn(place).map((name) => join(place, name)))];
+/** Told by the processes in them, and not by what the server wrote down. */
+function sandboxGroups(mark: string): string[] {
+  const all = processesOf(mark).flatMap(groupsOf);
+  return [...new Set(all)].filter((group) => basename(group).startsWith('sbx_'));
+}
+
+async function socketsBelow(directory: string): Promise<string[]> {
+  const entries = await readdir(directory, { recursive: true, withFileTypes: true });
+  return entries.filter((entry) => entry.isSocket()).map((entry) => entry.name);
+}
+
+async function none(remains: () => Promise<string[]>): Promise<void> {
+  await until(async () => (await remains()).length === 0, GONE_MS).catch(() => undefined);
+  assert.deepEqual(await remains(), []);
 }
 
 /** The whole log as it is now, by SSE. */

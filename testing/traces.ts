@@ -3,9 +3,10 @@
  * worked. Sockets and mounts are listed with their path; a process has it in its environment, arguments, working
  * directory or, in a sandbox, mount table. Where something has a control group, that holds what hides all of these.
  */
-import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import { join } from 'node:path';
 
-/** A line for each process, mount and Unix socket. This process does not count. */
+/** A line for each process, mount and Unix socket. */
 export function tracesOf(mark: string, groups: readonly string[] = []): string[] {
   return [
     ...linesWith('/proc/self/mountinfo', mark).map((line) => `mount ${line}`),
@@ -14,7 +15,21 @@ export function tracesOf(mark: string, groups: readonly string[] = []): string[]
   ];
 }
 
-function processesOf(mark: string, groups: readonly string[]): number[] {
+/** Where a process stands in the hierarchies that limit sandboxes, mounted where they are everywhere. */
+export function groupsOf(pid: number | 'self'): string[] {
+  return read(`/proc/${pid}/cgroup`)
+    .split('\n')
+    .flatMap((line) => {
+      const [, controllers, path = ''] = /^\d+:([^:]*):(.*)$/.exec(line) ?? [];
+      if (controllers === undefined || !/^$|memory|pids|\bcpu\b/.test(controllers)) return [];
+      const names = controllers === '' ? ['unified', ''] : [controllers];
+      return names.map((name) => join('/sys/fs/cgroup', name, path));
+    })
+    .filter((group) => existsSync(join(group, 'cgroup.procs')));
+}
+
+/** This process does not count. */
+export function processesOf(mark: string, groups: readonly string[] = []): number[] {
   const inside = new Set(groups.flatMap(membersOf));
   return directoriesIn('/proc')
     .map(Number)
@@ -50,7 +65,7 @@ export function directoriesIn(directory: string): string[] {
 }
 
 /** What ended while we looked, or is not ours to read, says nothing. */
-export function read(file: string, separator = '\0'): string {
+function read(file: string, separator = '\0'): string {
   try {
     return readFileSync(file, 'latin1').replaceAll('\0', separator).trim();
   } catch {
