@@ -8,7 +8,7 @@ import { type RawEvent, readSse } from './raw-sse.ts';
 import { groupsOf, processesOf, tracesOf } from './traces.ts';
 
 /** After a kill -9 everything of the server is gone by itself within this. */
-const GONE_MS = 2_000;
+const GONE_MS = 5_000;
 
 /** A client that reads a stream for as long as the server lives; `seen` grows. */
 export type Witness = { readonly seen: RawEvent[]; readonly ended: Promise<unknown> };

@@ -1,9 +1,12 @@
-/** I2 and I3 over real connections: cut anywhere, come back with Last-Event-ID, miss nothing, get nothing twice. */
+/**
+ * I2 and I3 over real connections: cut anywhere, come back with Last-Event-ID, miss nothing, get nothing twice. Beside
+ * slow readers: reconnect.hard.test.ts.
+ */
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { versatile } from '../agents.ts';
 import { type Atoll, deployProgram, startAtoll } from '../atoll.ts';
-import { type RawEvent, readSse } from '../raw-sse.ts';
+import { readCut, readWhole } from '../readers.ts';
 
 let atoll: Atoll;
 before(async () => {
@@ -18,46 +21,9 @@ async function floodedSession(count: number): Promise<{ id: string; turn: Promis
   return { id: session.id, turn };
 }
 
-/** Deterministic, so that a failure can be repeated. */
-function random(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state * 1664525 + 1013904223) % 2 ** 32;
-    return state / 2 ** 32;
-  };
-}
-
-/** Reads the whole log up to its first `done`, cutting the connection at random; what it saw, in order. */
-async function readCut(
-  id: string,
-  cuts: number,
-  spacing: number,
-): Promise<{ seen: RawEvent[]; connections: number }> {
-  const next = random(42);
-  const seen: RawEvent[] = [];
-  let connections = 0;
-  while (seen.at(-1)?.event !== 'done') {
-    let left = connections < cuts ? Math.floor(next() * spacing) : Number.POSITIVE_INFINITY;
-    const last = seen.at(-1)?.seq;
-    connections++;
-    await readSse({
-      url: atoll.url,
-      key: atoll.key,
-      path: `/api/sessions/${id}/events`,
-      headers: last === undefined ? {} : { 'last-event-id': String(last) },
-      onEvent(event) {
-        if (event.seq === undefined) return true;
-        seen.push(event);
-        return event.event !== 'done' && left-- > 0;
-      },
-    });
-  }
-  return { seen, connections };
-}
-
 test('cut 200 times during 50,000 events: each seq once, in order, bytes equal', async () => {
   const { id, turn } = await floodedSession(50_000);
-  const { seen, connections } = await readCut(id, 200, 450);
+  const { seen, connections } = await readCut(atoll, id, 200, 450);
   await turn;
   assert.ok(connections > 100, `only ${connections} connections`);
   assert.deepEqual(
@@ -65,23 +31,13 @@ test('cut 200 times during 50,000 events: each seq once, in order, bytes equal',
     seen.map((_, i) => i + 1),
   );
   assert.equal(seen.filter((event) => event.event === 'message').length, 50_001);
-  const whole: RawEvent[] = [];
-  await readSse({
-    url: atoll.url,
-    key: atoll.key,
-    path: `/api/sessions/${id}/events`,
-    onEvent(event) {
-      if (event.seq !== undefined) whole.push(event);
-      return event.event !== 'done';
-    },
-  });
-  assert.deepEqual(seen, whole);
+  assert.deepEqual(seen, await readWhole(atoll, id));
 });
 
 test('the JSON pages hold the same bytes', async () => {
   const { id, turn } = await floodedSession(3_000);
   await turn;
-  const { seen } = await readCut(id, 0, 0);
+  const seen = await readWhole(atoll, id);
   let cursor: string | null = '0';
   let at = 0;
   while (cursor !== null && at < seen.length) {
@@ -95,28 +51,6 @@ test('the JSON pages hold the same bytes', async () => {
     cursor = page.nextCursor;
   }
   assert.equal(at, seen.length);
-});
-
-test('a slow reader gets everything and holds up nobody', async () => {
-  const { id, turn } = await floodedSession(20_000);
-  const slow: number[] = [];
-  const reading = readSse({
-    url: atoll.url,
-    key: atoll.key,
-    path: `/api/sessions/${id}/events`,
-    chunkDelayMs: 10,
-    onEvent(event) {
-      if (event.seq !== undefined) slow.push(event.seq);
-      return event.event !== 'done';
-    },
-  });
-  await turn;
-  await reading;
-  assert.deepEqual(
-    slow,
-    slow.map((_, i) => i + 1),
-  );
-  assert.ok(slow.length > 20_000);
 });
 
 test('a cursor that is no seq, or past the end, is refused', async () => {

@@ -1,0 +1,62 @@
+/** Readers of a session's log up to its first `done`, each awkward in its own way. */
+import { once } from 'node:events';
+import http from 'node:http';
+import type { Atoll } from './atoll.ts';
+import { random } from './random.ts';
+import { type RawEvent, readSse } from './raw-sse.ts';
+
+/** Reads in one go, waiting after each chunk. */
+export async function readWhole(atoll: Atoll, id: string, chunkDelayMs = 0): Promise<RawEvent[]> {
+  const seen: RawEvent[] = [];
+  await readSse({
+    url: atoll.url,
+    key: atoll.key,
+    path: `/api/sessions/${id}/events`,
+    chunkDelayMs,
+    onEvent(event) {
+      if (event.seq !== undefined) seen.push(event);
+      return event.event !== 'done';
+    },
+  });
+  return seen;
+}
+
+/** Is cut `cuts` times, after up to `spacing` events each, and comes back with `Last-Event-ID`; what it saw, in order. */
+export async function readCut(
+  atoll: Atoll,
+  id: string,
+  cuts: number,
+  spacing: number,
+): Promise<{ seen: RawEvent[]; connections: number }> {
+  const next = random(42);
+  const seen: RawEvent[] = [];
+  let connections = 0;
+  while (seen.at(-1)?.event !== 'done') {
+    let left = connections < cuts ? Math.floor(next() * spacing) : Number.POSITIVE_INFINITY;
+    const last = seen.at(-1)?.seq;
+    connections++;
+    await readSse({
+      url: atoll.url,
+      key: atoll.key,
+      path: `/api/sessions/${id}/events`,
+      headers: last === undefined ? {} : { 'last-event-id': String(last) },
+      onEvent(event) {
+        if (event.seq === undefined) return true;
+        seen.push(event);
+        return event.event !== 'done' && left-- > 0;
+      },
+    });
+  }
+  return { seen, connections };
+}
+
+/** Connects, and never takes a byte of the body. */
+export async function stall({ url, key }: Atoll, id: string): Promise<Disposable> {
+  const request = http.get(`${url}/api/sessions/${id}/events`, {
+    agent: false,
+    headers: { authorization: `Bearer ${key}`, accept: 'text/event-stream' },
+  });
+  await once(request, 'response');
+  request.on('error', () => undefined);
+  return { [Symbol.dispose]: () => void request.destroy() };
+}
