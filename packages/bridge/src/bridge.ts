@@ -51,12 +51,10 @@ export function startBridge({ socket, config, children, timers, exit }: BridgeOp
     async initialize(params) {
       if (initialized) throw new AtollError('illegal_transition', 'the bridge is initialized already');
       const checked = initializeParams(params);
-      const opened = openGateway(config.gateway);
-      // The executor is loaded and warmed while the runner has its answer already.
-      initialized = opened.then(() => setImmediate()).then(() => load(checked));
+      // Gateway and executor are opened, loaded and warmed while the runner has its answer already.
+      initialized = answerSent().then(() => load(checked));
       // A failure is told to the requests that need what failed.
       initialized.catch(() => undefined);
-      await opened;
       return { protocolVersion: PROTOCOL_VERSION };
     },
     async resume(params) {
@@ -91,7 +89,8 @@ export function startBridge({ socket, config, children, timers, exit }: BridgeOp
     connection.peer.notify(method, params).catch(() => undefined);
 
   async function load(params: InitializeParams): Promise<Initialized> {
-    const { env } = config;
+    const { env, gateway } = config;
+    if (gateway) await openGateway(gateway);
     const output = { messages: connection.write, log: log.write };
     const shared = { workspace: params.workspace, env, children, timers };
     const executor = await createExecutor({ ...shared, settings: params.executor, output });
@@ -110,8 +109,13 @@ export function startBridge({ socket, config, children, timers, exit }: BridgeOp
   }
 }
 
-async function openGateway(gateway: BridgeConfig['gateway']): Promise<void> {
-  if (!gateway) return;
+/** What is written in one turn of the event loop leaves at its end: what the next one does, it does not hold up. */
+async function answerSent(): Promise<void> {
+  await setImmediate();
+  await setImmediate();
+}
+
+async function openGateway(gateway: NonNullable<BridgeConfig['gateway']>): Promise<void> {
   const { forwardPort } = await import('./port-forward.ts');
   try {
     await forwardPort(gateway);
