@@ -1,25 +1,26 @@
 /**
- * For the host: the bridge as one folder with a compile cache in it, which a sandbox sees read-only as /opt/atoll.
- * Type stripping and compiling are then done once per runner rather than once per sandbox, and nothing in a
+ * For the host: the bridge as one file with a compile cache beside it, which a sandbox sees read-only in /opt/atoll.
+ * Type stripping, linking and compiling are then done once per runner rather than once per sandbox, and nothing in a
  * sandbox can write to the cache (a writable one would be a way into other sandboxes).
  *
  * The cache is keyed by paths relative to its own folder, so what is filled here is found there. That needs Node
  * 22.21 or 24.12; an older one starts the same bridge without the gain.
  */
-import { spawn } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { chmod, cp, mkdir, readdir, rm, symlink } from 'node:fs/promises';
 import type { Socket } from 'node:net';
 import { join, relative } from 'node:path';
-import { type BridgeInstall, type BridgeMount, describeBridge, SANDBOX_ROOT } from './install.ts';
+import { text } from 'node:stream/consumers';
+import { type BridgeInstall, describeBridge, SANDBOX_ROOT } from './install.ts';
 
+const MAIN = 'bridge.cjs';
 const CACHE = 'cache';
 /** The uid inside a sandbox, on every driver. */
 const SANDBOX_UID = 1000;
 const SDK_TARGET = `${SANDBOX_ROOT}/node_modules/@anthropic-ai/claude-agent-sdk`;
 /** What the SDK's import needs, copied to be compiled under the path it has in a sandbox. */
 const SDK_FILES = ['package.json', 'sdk.mjs'];
-const HOST_ONLY = /\.(test|contract|fixture)\.[jt]s$/;
 
 export type StageOptions = {
   /** Emptied and filled; belongs to one runner alone. Must be readable by the sandboxes' users. */
@@ -34,23 +35,19 @@ export async function stageBridge({
   node = process.execPath,
 }: StageOptions): Promise<BridgeInstall> {
   const install = describeBridge();
-  const [own, sdk] = partition(install.mounts, ({ target }) => !target.includes('/node_modules/'));
+  const sdk = install.mounts.filter(({ target }) => target.includes('/node_modules/'));
   await rm(directory, { recursive: true, force: true });
   await mkdir(join(directory, CACHE), { recursive: true });
-  for (const { source, target } of own) await cp(source, staged(directory, target), copyOptions(source));
   for (const { source, target } of sdk) await stageSdk(source, staged(directory, target), target);
-  await warm(directory, node, install);
+  await fill(directory, node);
   await share(directory);
   return {
     ...install,
+    command: [...install.command.slice(0, -1), `${SANDBOX_ROOT}/${MAIN}`],
     // The root first: the SDK's folders are mounted into it.
     mounts: [{ source: directory, target: SANDBOX_ROOT }, ...sdk],
     env: cacheEnv(SANDBOX_ROOT),
   };
-}
-
-function copyOptions(source: string) {
-  return { recursive: true, filter: (path: string) => !HOST_ONLY.test(relative(source, path)) };
 }
 
 async function stageSdk(source: string, to: string, target: string): Promise<void> {
@@ -60,19 +57,26 @@ async function stageSdk(source: string, to: string, target: string): Promise<voi
   for (const file of SDK_FILES) await cp(join(source, file), join(to, file));
 }
 
-/** Two runs, since the entry ends with its connection and the rest is loaded only when it is asked for. */
-async function warm(directory: string, node: string, { command }: BridgeInstall): Promise<void> {
-  const main = staged(directory, command.at(-1) ?? '');
+/** Two runs: one writes the bridge and compiles the SDK, off this process's event loop; one starts what was written. */
+async function fill(directory: string, node: string): Promise<void> {
   const env = { PATH: process.env.PATH, ...cacheEnv(directory) };
-  const entry = spawn(node, [main], { env, stdio: ['ignore', 'ignore', 'ignore', 'pipe'] });
+  const main = join(directory, MAIN);
+  const writer = new URL('write-bridge.ts', import.meta.url);
+  const script = `
+    const { writeBridge } = await import(${JSON.stringify(writer.href)});
+    writeBridge(${JSON.stringify(main)});
+    await import(${JSON.stringify(staged(directory, `${SDK_TARGET}/sdk.mjs`))}).catch(() => undefined);`;
+  const flags = ['--disable-warning=ExperimentalWarning', '--input-type=module'];
+  await ended(spawn(node, [...flags, '--eval', script], { env, stdio: ['ignore', 'ignore', 'pipe'] }));
+  const entry = spawn(node, [main], { env, stdio: ['ignore', 'ignore', 'pipe', 'pipe'] });
+  // It ends with its connection.
   (entry.stdio[3] as Socket).end();
-  await once(entry, 'exit');
-  const files = (await readdir(join(directory, 'bridge'), { recursive: true }))
-    .filter((file) => /\.[jt]s$/.test(file) && !/^(main|install|stage)\./.test(file))
-    .map((file) => join(directory, 'bridge', file));
-  const script = `await Promise.allSettled(${JSON.stringify([...files, staged(directory, `${SDK_TARGET}/sdk.mjs`)])}.map((file) => import(file)))`;
-  const rest = spawn(node, ['--input-type=module', '--eval', script], { env, stdio: 'ignore' });
-  await once(rest, 'exit');
+  await ended(entry);
+}
+
+async function ended(child: ChildProcess): Promise<void> {
+  const [said, [code]] = await Promise.all([child.stderr && text(child.stderr), once(child, 'exit')]);
+  if (code !== 0) throw new Error(`the bridge cannot be made one file: ${said}`);
 }
 
 /**
@@ -96,11 +100,4 @@ function cacheEnv(root: string): Record<string, string> {
 
 function staged(directory: string, target: string): string {
   return join(directory, relative(SANDBOX_ROOT, target));
-}
-
-function partition(
-  mounts: readonly BridgeMount[],
-  test: (mount: BridgeMount) => boolean,
-): [BridgeMount[], BridgeMount[]] {
-  return [mounts.filter(test), mounts.filter((mount) => !test(mount))];
 }
