@@ -4,6 +4,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { Duplex, PassThrough, Readable, Writable } from 'node:stream';
 import { AtollError } from '@atoll/protocol/errors';
 import type { SandboxLimits } from '../driver.ts';
+import { quote } from './mount-view.ts';
 import { fileSizeBlocks } from './watchdog.ts';
 
 /** The descriptors the chain is started with. Only the channel is still open when the command runs. */
@@ -26,33 +27,56 @@ export type ChainOptions = {
   become: { namespace: string; uid: number } | undefined;
 };
 
-/** Spawns the chain; bwrap then waits for its arguments until `args` is ended. Write them in one piece. */
-export async function startChain(options: ChainOptions): Promise<StartChain> {
+/**
+ * The shell a chain begins with, holding the descriptors of a sandbox and waiting for its script. To fork stops the
+ * runner for as long as its memory is large, so the next sandbox's shell is made while nobody waits for it. It reads
+ * the script from its stdin, and so ends with the runner.
+ */
+export type Launcher = StartChain & { script: Writable };
+
+export async function openLauncher(): Promise<Launcher> {
   const inherited = inheritedFds();
   // Only bash can name a descriptor above 9.
   const shell = inherited.some((fd) => fd > 9) ? '/bin/bash' : '/bin/sh';
-  const child = spawn(shell, ['-c', script(options, inherited), 'sh', ...bwrapCommand(options)], {
+  const child = spawn(shell, [], {
     cwd: '/',
     env: {},
-    stdio: ['ignore', 'pipe', 'ignore', 'pipe', 'pipe', 'pipe', 'pipe'],
+    stdio: ['pipe', 'pipe', 'ignore', 'pipe', 'pipe', 'pipe', 'pipe'],
     // Ctrl-C in the runner's terminal is the runner's to answer.
     detached: true,
   });
   // The typings know five descriptors.
   const stdio: readonly unknown[] = child.stdio;
-  const [, output, , channel, seccomp, args, status] = stdio;
+  const [input, output, , channel, seccomp, args, status] = stdio;
   await once(child, 'spawn');
   if (!(output instanceof Readable && channel instanceof Duplex && status instanceof Readable)) {
     throw new AtollError('sandbox_failed', 'The descriptors of a new sandbox could not be made.');
   }
-  if (!(seccomp instanceof Writable && args instanceof Writable)) {
+  if (!(input instanceof Writable && seccomp instanceof Writable && args instanceof Writable)) {
     throw new AtollError('sandbox_failed', 'The descriptors of a new sandbox could not be made.');
   }
   // A chain that breaks early says so by its status and output; EPIPE here would only say it worse.
-  for (const pipe of [seccomp, args, status]) pipe.on('error', () => {});
+  for (const pipe of [input, seccomp, args, status]) pipe.on('error', () => {});
+  input.write(tidyScript(inherited));
   // Node drains an unread stdout when the child ends; what bwrap said last must outlive that.
   const kept = output.pipe(new PassThrough());
-  return { child, channel, output: kept, seccomp, args, status: readStatus(status) };
+  return { child, script: input, channel, output: kept, seccomp, args, status: readStatus(status) };
+}
+
+/** Sets a launcher going; bwrap then waits for its arguments until `args` is ended. Write them in one piece. */
+export function startChain({ script, ...chain }: Launcher, options: ChainOptions): StartChain {
+  script.end(chainScript(options));
+  return chain;
+}
+
+export async function closeLauncher({ child }: Launcher): Promise<void> {
+  if (!isAlive(child)) return;
+  child.kill('SIGKILL');
+  await once(child, 'exit');
+}
+
+export function isAlive({ exitCode, signalCode }: ChildProcess): boolean {
+  return exitCode === null && signalCode === null;
 }
 
 /**
@@ -76,11 +100,15 @@ function readFlags(fd: number): number {
   }
 }
 
-function script({ limits, joinScript, become }: ChainOptions, inherited: readonly number[]): string {
+function tidyScript(inherited: readonly number[]): string {
   const ours: readonly number[] = Object.values(fds);
+  const closed = inherited.filter((fd) => !ours.includes(fd)).map((fd) => `exec ${fd}>&-\n`);
+  return `exec 2>&1\n${closed.join('')}`;
+}
+
+function chainScript({ limits, joinScript, become, command }: ChainOptions): string {
+  const chain = bwrapCommand(become, command).map(quote).join(' ');
   return [
-    'exec 2>&1',
-    ...inherited.filter((fd) => !ours.includes(fd)).map((fd) => `exec ${fd}>&-`),
     joinScript,
     'ulimit -c 0',
     `ulimit -f ${fileSizeBlocks(limits)} 2>/dev/null`,
@@ -89,13 +117,13 @@ function script({ limits, joinScript, become }: ChainOptions, inherited: readonl
     become ? `ulimit -u ${limits.processes + 2} 2>/dev/null || ulimit -p ${limits.processes + 2}` : '',
     // What a shell exports by itself would be pid 1's environment; bash sets some of it anew at exec.
     'unset PWD OLDPWD',
-    'if [ -n "$BASH_VERSION" ]; then exec -c "$@"; fi',
-    'exec "$@"',
+    `if [ -n "$BASH_VERSION" ]; then exec -c ${chain} </dev/null; fi`,
+    `exec ${chain} </dev/null\n`,
   ].join('\n');
 }
 
 /** The command itself cannot come by `--args`; pid 1's argv inside shows it, and nothing else. */
-function bwrapCommand({ become, command }: ChainOptions): string[] {
+function bwrapCommand(become: ChainOptions['become'], command: readonly string[]): string[] {
   const bwrap = ['bwrap', '--args', String(fds.args), '--', ...command];
   if (!become) return bwrap;
   const uid = String(become.uid);
@@ -133,7 +161,7 @@ export async function chainError({ child, output }: StartChain): Promise<AtollEr
     if (said.length < 4000) said += text;
   });
   if (!output.readableEnded) await once(output, 'end');
-  if (child.exitCode === null && child.signalCode === null) await once(child, 'exit');
+  if (isAlive(child)) await once(child, 'exit');
   const detail = said.trim() || `it ended with ${child.signalCode ?? `exit code ${child.exitCode}`}`;
   return new AtollError('sandbox_failed', `The sandbox could not be started: ${detail}`);
 }

@@ -1,10 +1,13 @@
 import assert from 'node:assert/strict';
-import { existsSync } from 'node:fs';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { createBench } from '../driver.bench.ts';
+import { createBench, nodeCommand, until } from '../driver.bench.ts';
 import { driverContract } from '../driver.contract.ts';
 import { createBubblewrapDriver } from './bubblewrap.ts';
+import { findProcess, listProcesses } from './processes.ts';
 
 driverContract('bubblewrap', (dataDir) => createBubblewrapDriver({ dataDir }));
 driverContract('bubblewrap without cgroups', (dataDir) =>
@@ -18,5 +21,48 @@ test('what only sandboxes need is made with the first of them', async () => {
   assert.equal(existsSync(etc), false);
   await bench.run('');
   assert.equal(existsSync(etc), true);
+  await bench.close();
+});
+
+/** Shells among a runner's children that were told nothing yet. */
+async function waitingShells(runner: number | undefined): Promise<number[]> {
+  const children = (await listProcesses()).filter(({ parent, state }) => parent === runner && state !== 'Z');
+  const isShell = (pid: number) => /^\/bin\/(ba)?sh\0$/.test(readFileSync(`/proc/${pid}/cmdline`, 'latin1'));
+  return children.map(({ pid }) => pid).filter(isShell);
+}
+
+test('a shell waits for the next sandbox, becomes it, and ends with the driver', async () => {
+  const bench = createBench((dataDir) => createBubblewrapDriver({ dataDir }));
+  await bench.open();
+  await bench.run('');
+  const [shell, ...more] = await waitingShells(process.pid);
+  assert.ok(shell !== undefined && more.length === 0);
+  const sandbox = await bench.start(nodeCommand(''));
+  assert.equal(sandbox.pid, shell);
+  sandbox.output.resume();
+  await sandbox.exited;
+  const [next] = await waitingShells(process.pid);
+  assert.ok(next !== undefined);
+  // One that somebody killed is not used.
+  process.kill(next, 'SIGKILL');
+  await until(async () => (await findProcess(next)) === undefined);
+  assert.equal((await bench.run('console.log("ran")')).output, 'ran\n');
+  await bench.close();
+  assert.deepEqual(await waitingShells(process.pid), []);
+});
+
+test('a shell that waits for the next sandbox ends with a runner that is killed', async () => {
+  const bench = createBench((dataDir) => createBubblewrapDriver({ dataDir }));
+  await bench.open();
+  const script = join(import.meta.dirname, 'doomed-runner.fixture.ts');
+  const runner = spawn(process.execPath, [script, 'bubblewrap', bench.dataDir, 'atoll-doomed-shell'], {
+    stdio: ['pipe', 'pipe', 'inherit'],
+  });
+  await once(runner.stdout, 'data');
+  const [shell] = await waitingShells(runner.pid);
+  assert.ok(shell !== undefined);
+  runner.kill('SIGKILL');
+  await until(async () => ((await findProcess(shell))?.state ?? 'Z') === 'Z');
+  await bench.driver.sweep();
   await bench.close();
 });

@@ -7,7 +7,14 @@ import type { Driver, DriverProblem, SandboxOwner, SandboxProcess, SandboxSpec }
 import { adopt } from './bubblewrap-adopt.ts';
 import { bubblewrapArgs, writeEtc } from './bubblewrap-args.ts';
 import { checkBubblewrap } from './bubblewrap-check.ts';
-import { chainError, startChain } from './bubblewrap-start.ts';
+import {
+  chainError,
+  closeLauncher,
+  isAlive,
+  type Launcher,
+  openLauncher,
+  startChain,
+} from './bubblewrap-start.ts';
 import { type Cgroups, openCgroups, type SandboxCgroup, sweepCgroups } from './cgroup.ts';
 import { createHostUids, type HostUids, uidRange } from './host-uids.ts';
 import { type MountView, openMountView } from './mount-view.ts';
@@ -18,7 +25,7 @@ import { createWatchdog, type Watchdog } from './watchdog.ts';
 
 /**
  * Sandboxes by bubblewrap. One start is this chain, each step becoming the next by exec, so the pid stays:
- * 1. `sh` joins the control group and takes the rlimits on (as root, in the host's namespaces);
+ * 1. `sh`, started beforehand, joins the control group and takes the rlimits on (as root, in the host's namespaces);
  * 2. `nsenter` (as root only) enters the mount view and becomes the sandbox's own uid and gid;
  * 3. `bwrap`, with an empty environment and its arguments by a descriptor, since both can be read inside as
  *    pid 1's; it makes the namespaces, drops everything, sets the filter and runs the command.
@@ -64,6 +71,7 @@ class BubblewrapDriver implements Driver {
   #etc: string | undefined;
   #stopped = false;
   #view: Promise<MountView> | undefined;
+  #nextLauncher: Promise<Launcher> | undefined;
 
   constructor(options: BubblewrapOptions) {
     this.#options = options;
@@ -113,6 +121,9 @@ class BubblewrapDriver implements Driver {
     const live = [...this.#live];
     for (const sandbox of live) sandbox.kill('server_stopped');
     await Promise.all(live.map((sandbox) => sandbox.exited));
+    const launcher = await this.#nextLauncher?.catch(() => undefined);
+    this.#nextLauncher = undefined;
+    if (launcher) await closeLauncher(launcher);
     const view = await this.#view?.catch(() => undefined);
     this.#view = undefined;
     await view?.close();
@@ -143,7 +154,7 @@ class BubblewrapDriver implements Driver {
     cgroup: SandboxCgroup | undefined,
   ): Promise<SandboxProcess> {
     const view = uids && (await this.#openView());
-    const chain = await startChain({
+    const chain = startChain(await this.#takeLauncher(), {
       command: spec.command,
       limits: spec.limits,
       joinScript: cgroup?.joinScript ?? '',
@@ -162,7 +173,23 @@ class BubblewrapDriver implements Driver {
     }
     const innerPid = await chain.status.innerPid;
     if (innerPid === undefined) throw await chainError(chain);
+    this.#openNextLauncher();
     return adopt({ spec, chain, cgroup, innerPid, watchdog: this.#watchdog });
+  }
+
+  async #takeLauncher(): Promise<Launcher> {
+    const next = this.#nextLauncher;
+    this.#nextLauncher = undefined;
+    const launcher = await next?.catch(() => undefined);
+    return launcher && isAlive(launcher.child) ? launcher : openLauncher();
+  }
+
+  /** Now, while the sandbox just made is on its way up and the runner has nothing to do for it. */
+  #openNextLauncher(): void {
+    if (this.#stopped || this.#nextLauncher) return;
+    this.#nextLauncher = openLauncher();
+    // Told to nobody: the next sandbox tries again.
+    this.#nextLauncher.catch(() => undefined);
   }
 
   get #ground(): Ground {

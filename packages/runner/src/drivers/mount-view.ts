@@ -111,6 +111,7 @@ function commandRunner(shell: ChildProcessByStdio<Writable, Readable, Readable>)
   };
 }
 
-function quote(text: string): string {
+/** As one word of a shell's script. */
+export function quote(text: string): string {
   return `'${text.replaceAll("'", "'\\''")}'`;
 }

@@ -35,9 +35,9 @@ type Bringing = { settings: SandboxSettings; assignment: Assignment; traceparent
 export function createLifecycle({ sandboxes, turns, settingsOf, onBroken }: LifecycleOptions): Lifecycle {
   async function open(session: LiveSession, rows: readonly Step[], traceparent: string): Promise<void> {
     const prepared = await prepare(session, rows);
-    // Event 1 of every log.
-    await session.record([{ event: 'status', data: { status: 'starting' } }]);
-    const failed = await bringUp(session, { ...prepared, traceparent });
+    // The sandbox is made while event 1 of every log is written.
+    const recorded = session.record([{ event: 'status', data: { status: 'starting' } }]);
+    const [failed] = await Promise.all([bringUp(session, { ...prepared, traceparent }), recorded]);
     if (failed) throw failed;
     if (isOver(session.status)) throw new AtollError('session_ended', session.state.detail ?? undefined);
   }
