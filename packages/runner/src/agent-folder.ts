@@ -11,7 +11,7 @@ export type FillOptions = {
   source: AgentSource;
   tenant: string;
   hash: string;
-  /** An empty directory that no sandbox has seen yet: nothing in it can be a trap. */
+  /** An empty directory that nothing of an agent has seen yet: nothing in it can be a trap. */
   directory: string;
   owner: SandboxOwner;
 };

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import { AtollError } from '@atoll/protocol/errors';
 import type { AgentSource, CommandEnd, CommandEvent, CreateSandbox } from '@atoll/protocol/runner-link';
 import { createProcessDriver } from './drivers/process.ts';
 import { createRunner, type Runner } from './runner.ts';
@@ -135,7 +136,8 @@ test('stop ends what is coming up, and nothing comes up after it', { timeout: 20
 test('a workspace is not removed under the job that fills it', async () => {
   const { agents, asked, go } = slowAgents();
   await using bench = await openBench({ agents });
-  const coming = bench.create('a', { agentHash: 'x' });
+  // Its sandbox may be there already, and then it is ended on its way up.
+  const coming = bench.create('a', { agentHash: 'x' }).catch(() => undefined);
   await asked;
   const removed = bench.remove('a');
   await delay(20);
@@ -143,6 +145,17 @@ test('a workspace is not removed under the job that fills it', async () => {
   go();
   await Promise.all([coming, removed]);
   assert.equal(existsSync(join(bench.dataDir, 'workspaces', 'ws_a')), false);
+});
+
+test('a folder that cannot be had fails the sandbox, and leaves neither files nor a place taken', async () => {
+  const manifest = async () => {
+    await delay(20);
+    throw new AtollError('not_found', 'no such folder');
+  };
+  await using bench = await openBench({ agents: { ...noAgents, manifest }, capacity: 1 });
+  await assert.rejects(bench.create('a', { agentHash: 'x' }), { code: 'not_found' });
+  assert.equal(existsSync(join(bench.dataDir, 'workspaces', 'ws_a')), false);
+  await bench.create('b');
 });
 
 test('an upload takes what is left of the workspace’s disk, and no more', async () => {

@@ -108,17 +108,13 @@ export async function createRunner(options: RunnerOptions): Promise<Runner> {
     refuseWhenStopping();
     const release = await pool.take();
     let gateway: Forwarder | undefined;
+    let filled: Promise<void> | undefined;
     try {
       const owner = fresh ? await workspaces.create(workspaceId) : await workspaces.existing(workspaceId);
       const directory = workspaces.directory(workspaceId);
-      if (fresh && request.agentHash !== undefined)
-        await fillWorkspace({
-          source: options.agents,
-          tenant: request.tenant,
-          hash: request.agentHash,
-          directory: join(directory, 'workspace'),
-          owner,
-        });
+      // While the sandbox boots: before `initialize` there is nothing of the agent in it that could look.
+      filled = fill(request, join(directory, 'workspace'), owner);
+      filled.catch(() => undefined); // awaited below
       gateway = await openGateway(id, owner);
       const sandbox = await startSandbox(request, epoch, directory, gateway);
       void sandbox.exited.then(async (exit) => {
@@ -133,12 +129,20 @@ export async function createRunner(options: RunnerOptions): Promise<Runner> {
       const resume =
         request.executorSessionId === undefined ? {} : { executorSessionId: request.executorSessionId };
       ending.add(id);
+      try {
+        await filled;
+        refuseWhenStopping();
+      } catch (error) {
+        await sandbox.end('ended');
+        throw error;
+      }
       const trace = traceparent === undefined ? {} : { traceparent };
       await sandbox.initialize(request.executor, { ...resume, ...trace, timeoutMs: INITIALIZE_MS });
       ending.delete(id);
     } catch (error) {
       release();
       await gateway?.close();
+      await filled?.catch(() => undefined); // it may be why; it may still be writing
       if (fresh) await workspaces.remove(workspaceId);
       if (error instanceof AtollError) throw error;
       logger.error({ sandboxId: id, err: error }, 'a sandbox could not be made');
@@ -146,6 +150,15 @@ export async function createRunner(options: RunnerOptions): Promise<Runner> {
         cause: error,
       });
     }
+  }
+
+  async function fill(
+    { tenant, agentHash, fresh }: CreateSandbox['sandbox'],
+    directory: string,
+    owner: SandboxOwner,
+  ): Promise<void> {
+    if (!fresh || agentHash === undefined) return;
+    await fillWorkspace({ source: options.agents, tenant, hash: agentHash, directory, owner });
   }
 
   function openGateway(id: string, owner: SandboxOwner): Promise<Forwarder> {
