@@ -72,17 +72,21 @@ it('closes a connection when the gateway is not there', async () => {
   dangling.close();
 });
 
-it('is open before initialize is answered, and says when it cannot be', async () => {
+it('is open before anything runs in a sandbox, and says when it cannot be', async () => {
   const executor = { kind: 'program', command: ['cat'] } as const;
   const busy = { ATOLL_GATEWAY_SOCKET: socketPath, ATOLL_GATEWAY_PORT: String(forward.port) };
   await using refused = await startBridgeUnderTest({ env: busy });
-  await assert.rejects(refused.initialize(executor), { code: 'sandbox_failed' });
+  await refused.initialize(executor);
+  await assert.rejects(refused.query('go'), { code: 'sandbox_failed' });
+  const program = { execId: 'a', command: 'true' };
+  await assert.rejects(refused.peer.call('exec', program), { code: 'sandbox_failed' });
   const spare = await forwardPort({ port: 0, socketPath });
   spare.close();
   await using bridge = await startBridgeUnderTest({
     env: { ...busy, ATOLL_GATEWAY_PORT: String(spare.port) },
   });
   await bridge.initialize(executor);
+  await bridge.peer.call('exec', program);
   const socket = await client(spare.port);
   socket.end('hello');
   assert.equal(await textOf(socket), 'got 5');
