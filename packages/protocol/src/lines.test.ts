@@ -53,3 +53,13 @@ test('what is held does not change when the chunk is reused', () => {
     assert.equal(text(blocks.push(bytes(' done\n')) ?? new Uint8Array()), 'half done\n');
   }
 });
+
+test('a line that comes byte by byte costs its bytes, not an object for each', () => {
+  const blocks = createLineBlocks();
+  const used = () => process.memoryUsage().heapUsed + process.memoryUsage().arrayBuffers;
+  const before = used();
+  const piece = bytes('x');
+  for (let count = 0; count < 1_000_000; count++) blocks.push(piece);
+  assert.ok(used() - before < 32 * 1024 * 1024, `${used() - before} bytes`);
+  assert.equal(blocks.push(bytes('\n'))?.length, 1_000_001);
+});

@@ -28,41 +28,42 @@ export type LineBlocks = {
  * lines per chunk and the hot path handles them together.
  */
 export function createLineBlocks(maxLineBytes: number = MAX_LINE_BYTES): LineBlocks {
-  let held: Uint8Array[] = [];
+  let held = new Uint8Array(0);
   let heldBytes = 0;
 
+  /** Into one growing buffer: a piece kept as it came would cost far more than its bytes when it has only one. */
   const hold = (bytes: Uint8Array) => {
-    if (bytes.length === 0) return;
-    if (heldBytes + bytes.length > maxLineBytes)
-      throw new LineTooLong(`a line is longer than ${maxLineBytes} bytes`);
-    held.push(bytes);
-    heldBytes += bytes.length;
+    const total = heldBytes + bytes.length;
+    if (total > maxLineBytes) throw new LineTooLong(`a line is longer than ${maxLineBytes} bytes`);
+    if (total > held.length) {
+      const grown = new Uint8Array(Math.min(maxLineBytes, Math.max(total, 2 * held.length)));
+      grown.set(held.subarray(0, heldBytes));
+      held = grown;
+    }
+    held.set(bytes, heldBytes);
+    heldBytes = total;
   };
 
   return {
     push(chunk) {
       const end = chunk.lastIndexOf(LF) + 1;
       if (end === 0) {
-        hold(copyOf(chunk));
+        hold(chunk);
         return undefined;
       }
       const head = chunk.subarray(0, end);
       const first = chunk.indexOf(LF);
       if (heldBytes + first > maxLineBytes)
         throw new LineTooLong(`a line is longer than ${maxLineBytes} bytes`);
-      const block = heldBytes === 0 ? head : concatBytes([...held, head], heldBytes + end);
-      held = [];
+      const block =
+        heldBytes === 0 ? head : concatBytes([held.subarray(0, heldBytes), head], heldBytes + end);
+      held = new Uint8Array(0);
       heldBytes = 0;
-      if (end < chunk.length) hold(copyOf(chunk.subarray(end)));
+      if (end < chunk.length) hold(chunk.subarray(end));
       return block;
     },
-    rest: () => concatBytes(held, heldBytes),
+    rest: () => held.slice(0, heldBytes),
   };
-}
-
-/** A held piece outlives the caller's chunk. Not `slice`, which on a Buffer gives a view. */
-function copyOf(bytes: Uint8Array): Uint8Array {
-  return new Uint8Array(bytes);
 }
 
 /** The lines of a block, without their LF. Views, not copies. */
