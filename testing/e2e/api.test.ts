@@ -1,75 +1,22 @@
 /** The HTTP edge: keys, tenants, problems, bad input. Each refusal is typed, and the server goes on. */
 import assert from 'node:assert/strict';
-import http from 'node:http';
 import { after, before, test } from 'node:test';
 import { type Client, createClient } from '@atoll/client';
-import { isErrorCode, operations } from '@atoll/protocol';
+import { operations } from '@atoll/protocol';
 import { versatile } from '../agents.ts';
 import { type Atoll, deployProgram, startAtoll } from '../atoll.ts';
+import { type Ask, assertProblem, createAsk, json } from '../raw-http.ts';
 
 let atoll: Atoll;
 let sessionId: string;
+let ask: Ask;
 before(async () => {
   atoll = await startAtoll();
+  ask = createAsk(atoll);
   await deployProgram(atoll.client, 'versatile', versatile);
   sessionId = (await atoll.client.call('session.create', { agent: 'versatile' })).session.id;
 });
 after(() => atoll[Symbol.asyncDispose]());
-
-type Answer = {
-  status: number;
-  body: { code?: string; detail?: string; status?: number };
-  type: string;
-  headers: http.IncomingHttpHeaders;
-};
-
-/** A request as raw as it gets: paths are sent as they are. */
-function ask(
-  method: string,
-  path: string,
-  options: {
-    body?: string | Buffer;
-    key?: string | null;
-    type?: string;
-    headers?: Record<string, string>;
-  } = {},
-): Promise<Answer> {
-  const { body, key = atoll.key, type = 'application/json', headers = {} } = options;
-  const { hostname, port } = new URL(atoll.url);
-  return new Promise((resolve, reject) => {
-    const all = {
-      ...(key === null ? {} : { authorization: `Bearer ${key}` }),
-      ...(body === undefined
-        ? {}
-        : { 'content-type': type, 'content-length': String(Buffer.byteLength(body)) }),
-      ...headers,
-    };
-    const request = http.request(
-      { hostname, port, method, path, headers: all, agent: false },
-      async (response) => {
-        const text = Buffer.concat(await response.toArray()).toString();
-        const kind = response.headers['content-type'] ?? '';
-        resolve({
-          status: response.statusCode ?? 0,
-          body: kind.includes('json') ? JSON.parse(text) : {},
-          type: kind,
-          headers: response.headers,
-        });
-      },
-    );
-    request.on('error', reject);
-    request.end(body);
-  });
-}
-
-function assertProblem(answer: Answer, status: number, code: string): void {
-  assert.deepEqual([answer.status, answer.body.code], [status, code], JSON.stringify(answer.body));
-  assert.equal(answer.type, 'application/problem+json');
-  assert.equal(answer.body.status, status);
-  assert.ok(isErrorCode(code) && (answer.body.detail ?? '').length > 0);
-}
-
-const json = (value: unknown) => ({ body: JSON.stringify(value) });
 
 test('every operation of the table has its route, and OpenAPI lists just these', async () => {
   const document = (await (await fetch(`${atoll.url}/openapi.json`)).json()) as {

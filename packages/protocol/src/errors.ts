@@ -21,8 +21,10 @@ export const errorRegistry = {
   unknown_route: { status: 404, title: 'There is no such route.' },
   method_not_allowed: { status: 405, title: 'This route does not take that method.' },
   not_acceptable: { status: 406, title: 'None of the accepted media types can be given.' },
+  request_timeout: { status: 408, title: 'The rest of the request did not come in time.' },
   body_too_large: { status: 413, title: 'The body is larger than this route takes.' },
   unsupported_media_type: { status: 415, title: 'This route takes another content type.' },
+  headers_too_large: { status: 431, title: 'The address or the headers of the request are too long.' },
   // Conflicts with how things stand
   agent_in_use: { status: 409, title: 'The agent still has live sessions.' },
   already_exists: { status: 409, title: 'That name is taken.' },

@@ -5,7 +5,7 @@
 import * as v from 'valibot';
 import { operation } from './operation.ts';
 import * as agents from './schemas/agent.ts';
-import { agentName, count, env, id, nextCursor, page, seq, time } from './schemas/common.ts';
+import { agentName, count, env, id, nextCursor, noNul, page, seq, time } from './schemas/common.ts';
 import * as platform from './schemas/platform.ts';
 import * as sessions from './schemas/session.ts';
 import { sessionStatuses } from './statuses.ts';
@@ -159,9 +159,9 @@ export const operations = {
     rest: { method: 'POST', path: '/api/sessions/:sessionId/exec' },
     params: v.strictObject({
       sessionId,
-      command: v.pipe(v.string(), v.minLength(1), v.maxLength(128 * 1024)),
+      command: v.pipe(v.string(), v.minLength(1), v.maxLength(128 * 1024), noNul),
       timeoutMs: v.optional(v.pipe(count, v.minValue(1), v.maxValue(24 * 3600_000))),
-      cwd: v.optional(v.pipe(v.string(), v.minLength(1), v.maxLength(1024))),
+      cwd: v.optional(v.pipe(v.string(), v.minLength(1), v.maxLength(1024), noNul)),
     }),
     result: platform.execResult,
   }),

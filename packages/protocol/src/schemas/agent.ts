@@ -1,5 +1,5 @@
 import * as v from 'valibot';
-import { agentName, count, env, jsonObject, label, time } from './common.ts';
+import { agentName, count, env, jsonObject, label, noNul, time } from './common.ts';
 
 /** A file of an agent folder; `content` is strict base64. */
 export const agentFile = v.strictObject({
@@ -25,7 +25,7 @@ export const limits = v.strictObject({
   wallTimeMs: v.optional(v.pipe(count, v.minValue(1000))),
 });
 
-const command = v.pipe(v.array(v.pipe(v.string(), v.minLength(1))), v.minLength(1), v.maxLength(64));
+const command = v.pipe(v.array(v.pipe(v.string(), v.minLength(1), noNul)), v.minLength(1), v.maxLength(64));
 
 /** How an agent folder names its executor: by kind alone, or with what the kind needs. */
 export const executor = v.union([

@@ -22,14 +22,14 @@ const shortText = (max: number) =>
 export const label = shortText(256);
 export const text = shortText(1024 * 1024);
 
-/** Names of environment variables; values without NUL, which no process environment can hold. */
+/** No argument and no environment of a process can hold one. */
+export const noNul = v.check((value: string) => !value.includes('\0'), 'must not hold NUL');
+
+/** Names of environment variables. */
 export const env = v.pipe(
   v.record(
     v.pipe(v.string(), v.regex(/^[A-Za-z_][A-Za-z0-9_]{0,127}$/, 'must be a variable name')),
-    v.pipe(
-      shortText(32 * 1024),
-      v.check((value) => !value.includes('\0'), 'must not hold NUL'),
-    ),
+    v.pipe(shortText(32 * 1024), noNul),
   ),
   v.check((entries) => Object.keys(entries).length <= 256, 'at most 256 variables'),
 );

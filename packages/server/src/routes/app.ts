@@ -2,7 +2,7 @@
  * HTTP: one route for each operation of the table, made from it. What is here is the wire's own: keys, bodies, content
  * types, errors as problem+json, streams as SSE.
  */
-import type { Server as HttpServer, RequestListener } from 'node:http';
+import type { Server as HttpServer, IncomingMessage, RequestListener } from 'node:http';
 import { Readable } from 'node:stream';
 import { AtollError } from '@atoll/protocol/errors';
 import type { Operation } from '@atoll/protocol/operation';
@@ -14,8 +14,9 @@ import { childTraceparent } from '@atoll/protocol/trace';
 import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import type { Access } from '../keys/access.ts';
 import type { Logger } from '../logger.ts';
+import { bodyPieces, gatherBody } from './body.ts';
 import { addDocs } from './docs.ts';
-import { setErrors, toAtollError } from './errors.ts';
+import { sendError, setErrors, toAtollError } from './errors.ts';
 import type { Context, Handlers } from './handlers.ts';
 import { parseJsonBody } from './json-body.ts';
 import { createParamReader } from './read-params.ts';
@@ -43,8 +44,11 @@ const DEFAULT_BODY_BYTES = 1024 * 1024;
 export async function createApp({ server, handlers, recognise, version, logger }: AppOptions): Promise<App> {
   const app = fastify({
     serverFactory: () => server,
-    // A path may be 1,024 bytes of which each may be percent-encoded.
-    routerOptions: { maxParamLength: 4096 },
+    // Longer than a request line can be: what is too long for a name, its schema says.
+    routerOptions: { maxParamLength: 64 * 1024 },
+    frameworkErrors: (error, _request, reply) => sendError(reply, toAtollError(error, logger)),
+    // What never becomes a request, the server itself answers.
+    clientErrorHandler: () => undefined,
     exposeHeadRoutes: false,
     // No route has a schema of the framework's: its validator and serializer would be loaded for nothing.
     schemaController: { compilersFactory: { buildValidator: unused, buildSerializer: unused } },
@@ -53,12 +57,10 @@ export async function createApp({ server, handlers, recognise, version, logger }
   app.addHook('onClose', async () => writers.stop());
   setErrors(app, logger);
   app.removeAllContentTypeParsers();
-  app.addContentTypeParser('application/json', { parseAs: 'buffer' }, (_request, body, done) => {
-    try {
-      done(null, parseJsonBody(body as Buffer));
-    } catch (error) {
-      done(error as Error);
-    }
+  app.addContentTypeParser('application/json', async (request: FastifyRequest, payload: IncomingMessage) => {
+    const { bodyLimit } = request.routeOptions;
+    const announced = request.headers['content-length'];
+    return parseJsonBody(await gatherBody(payload, { announced, maxBytes: bodyLimit }));
   });
 
   for (const [name, operation] of Object.entries(operations) as [OperationName, Operation][]) {
@@ -73,7 +75,9 @@ export async function createApp({ server, handlers, recognise, version, logger }
   function addBytesIn(name: OperationName, operation: Operation): void {
     app.register(async (scope) => {
       scope.removeAllContentTypeParsers();
-      scope.addContentTypeParser('*', (_request, payload, done) => done(null, payload));
+      scope.addContentTypeParser('*', async (_request: FastifyRequest, payload: IncomingMessage) =>
+        bodyPieces(payload),
+      );
       addRoute(scope, name, operation);
     });
   }
@@ -135,7 +139,9 @@ export async function createApp({ server, handlers, recognise, version, logger }
       return;
     }
     if ('stream' in handler) throw new AtollError('internal');
-    const result = await handler(params, context, request.body as AsyncIterable<Uint8Array>);
+    // Nothing is read of a request without a body: an empty upload.
+    const body = (request.body ?? Readable.from([])) as AsyncIterable<Uint8Array>;
+    const result = await handler(params, context, body);
     if (operation.rest.bytes === 'out') return sendBytes(reply, result as FileContent);
     if (operation.kind === 'text') return reply.type('text/plain; version=0.0.4; charset=utf-8').send(result);
     return result;

@@ -27,6 +27,7 @@ export function setErrors(app: FastifyInstance, logger: Logger): void {
 }
 
 const MAX_DISCARDED_BYTES = 256 * 1024 * 1024;
+const MAX_DISCARDING_MS = 30_000;
 
 /** Reads on to the end of a body nobody wants: a client that still writes when the answer comes never reads it. */
 async function discard(request: IncomingMessage): Promise<void> {
@@ -36,7 +37,8 @@ async function discard(request: IncomingMessage): Promise<void> {
     left -= chunk.length;
     if (left < 0) request.destroy();
   });
-  await finished(request).catch(() => undefined); // the client left; there is nobody to answer
+  // The client left, or takes too long: it is answered all the same, if it is still there.
+  await finished(request, { signal: AbortSignal.timeout(MAX_DISCARDING_MS) }).catch(() => undefined);
 }
 
 const routes = Object.values(operations as Readonly<Record<string, Operation>>).map(({ rest }) => ({
@@ -44,8 +46,10 @@ const routes = Object.values(operations as Readonly<Record<string, Operation>>).
   pattern: new RegExp(`^${rest.path.replace(/:\w+/g, '[^/]+').replace(/\*\w+$/, '.+')}$`),
 }));
 
-function sendError(reply: FastifyReply, error: AtollError): FastifyReply {
+export function sendError(reply: FastifyReply, error: AtollError): FastifyReply {
   if (error.status === 401) reply.header('www-authenticate', 'Bearer');
+  // The rest of a body that nobody waits for.
+  if (error.code === 'request_timeout') reply.header('connection', 'close');
   return reply
     .code(error.status)
     .type('application/problem+json')

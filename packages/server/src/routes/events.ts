@@ -5,6 +5,7 @@ import type { SessionEvent } from '@atoll/protocol/schemas/session';
 import { eventsOf } from '../log/frames.ts';
 import type { LogChunk } from '../log/log.ts';
 import type { LiveSession } from '../sessions/live-session.ts';
+import { bombIn } from './json-body.ts';
 
 /** A page ends early when it holds this much, so that one page of huge messages stays small. */
 const PAGE_BYTES = 4 * 1024 * 1024;
@@ -53,9 +54,10 @@ function* eventsIn(chunks: readonly LogChunk[], after: number): Generator<RawEve
   }
 }
 
-/** A message that is not JSON after all is shown as what it is, without breaking the page (I3). */
+/** A message that is not JSON after all, or that only a bomb would be, is shown as text, without breaking the page (I3). */
 function toJson({ seq, time, event, data }: RawEvent): SessionEvent {
   const text = Buffer.from(data.buffer, data.byteOffset, data.byteLength).toString();
+  if (bombIn(data) !== undefined) return { seq, time, event, data: { unparsable: text } };
   try {
     return { seq, time, event, data: JSON.parse(text) as unknown };
   } catch {

@@ -4,13 +4,14 @@
  * bodies unread, so that each holds no more than its socket's buffers.
  */
 import type { Server as HttpServer, RequestListener, ServerResponse } from 'node:http';
-import type { AddressInfo, ListenOptions, Server as NetServer } from 'node:net';
+import type { AddressInfo, ListenOptions, Server as NetServer, Socket } from 'node:net';
 import { AtollError } from '@atoll/protocol/errors';
 import type { Logger } from '../logger.ts';
 import type { Health } from '../server-options.ts';
+import { refuseConnection } from './no-request.ts';
 
 export type Front = {
-  /** For the app, which answers errors of HTTP itself on it. */
+  /** For the app, which is to answer on it. */
   readonly server: HttpServer;
   /** Resolves with the URL. Rejects with a plain Error when the address cannot be had. */
   listen(options: { host: string; port: number }): Promise<string>;
@@ -31,19 +32,27 @@ const LIMITS = {
   requestTimeout: 0,
   // Above a client's idle time, so that no reused connection dies under a request.
   keepAliveTimeout: 75_000,
+  // Its absence is answered below, as a problem like all others.
+  requireHostHeader: false,
 };
 
 export function createFront({ health, app, logger }: FrontOptions): Front {
   // By `import`, every lazy export of these would be loaded with them: the WebSocket client alone takes 20 ms.
   const http = process.getBuiltinModule('node:http');
   const net = process.getBuiltinModule('node:net');
-  const server = http.createServer(LIMITS, (request, response) => {
+  const answer: RequestListener = (request, response) => {
+    if (request.headers.host === undefined && request.httpVersion === '1.1')
+      return refuse(response, new AtollError('invalid_request', 'a request has a Host header'));
     const answered =
       request.method === 'GET' && request.url === '/health'
         ? health().then((report) => sendJson(response, 200, 'application/json; charset=utf-8', report))
         : app().then((handle) => handle(request, response));
     answered.catch((error) => refuse(response, error));
-  });
+  };
+  const server = http.createServer(LIMITS, answer);
+  server.on('clientError', (error, socket) => refuseConnection(error, socket as Socket));
+  // What it asks for beyond 100-continue may be ignored (RFC 9110, 10.1.1).
+  server.on('checkExpectation', answer);
   /** Of the further addresses of `localhost`. */
   const doors: NetServer[] = [];
 

@@ -1,0 +1,40 @@
+import assert from 'node:assert/strict';
+import { PassThrough } from 'node:stream';
+import { test } from 'node:test';
+import { bodyPieces, gatherBody } from './body.ts';
+
+const gather = (source: PassThrough, announced?: string) => gatherBody(source, { announced, maxBytes: 10 });
+
+test('a body is gathered up to its limit', async () => {
+  const source = new PassThrough();
+  source.write('12345');
+  source.end('67890');
+  assert.equal(String(await gather(source)), '1234567890');
+});
+
+test('one that is too large is refused by what it says and by what it is, and its source stays open', async () => {
+  const announced = new PassThrough();
+  await assert.rejects(gather(announced, '11'), { code: 'body_too_large' });
+  assert.equal(announced.readableFlowing, null, 'nothing of it was read');
+  const longer = new PassThrough();
+  longer.write('1234567890');
+  longer.write('1');
+  await assert.rejects(gather(longer), { code: 'body_too_large' });
+  assert.equal(longer.destroyed, false);
+});
+
+test('a client that falls silent is given up, one that is slow is not', async ({ mock }) => {
+  mock.timers.enable({ apis: ['setTimeout'] });
+  const source = new PassThrough();
+  const pieces = bodyPieces(source, { silenceMs: 100 });
+  for (let round = 0; round < 3; round++) {
+    const piece = pieces.next();
+    mock.timers.tick(90);
+    source.write('x');
+    assert.equal(String((await piece).value), 'x');
+  }
+  const never = assert.rejects(pieces.next(), { code: 'request_timeout' });
+  mock.timers.tick(100);
+  await never;
+  assert.equal(source.destroyed, false);
+});

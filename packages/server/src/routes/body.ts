@@ -1,0 +1,68 @@
+/** Request bodies as they arrive: bounded in size, and never waited for without end. */
+import type { Readable } from 'node:stream';
+import { AtollError } from '@atoll/protocol/errors';
+
+/** A client that has begun a body and says nothing for this long is given up. */
+const SILENCE_MS = 60_000;
+
+export type BodyOptions = { maxBytes?: number; silenceMs?: number };
+
+/**
+ * The pieces of a body. Rejects with `body_too_large` or `request_timeout`. Whoever stops in the middle leaves the
+ * source open: destroyed, it would take along the connection that the answer goes out on.
+ */
+export async function* bodyPieces(
+  source: Readable,
+  { maxBytes = Number.POSITIVE_INFINITY, silenceMs = SILENCE_MS }: BodyOptions = {},
+): AsyncGenerator<Uint8Array> {
+  let room = maxBytes;
+  const pieces = source.iterator({ destroyOnReturn: false });
+  try {
+    for (;;) {
+      const next = await within(pieces.next(), silenceMs);
+      if (next.done) return;
+      const piece = next.value as Uint8Array;
+      room -= piece.length;
+      if (room < 0) throw tooLarge(maxBytes);
+      yield piece;
+    }
+  } catch (error) {
+    throw error instanceof AtollError ? error : brokenOff(error);
+  } finally {
+    // Not awaited: it settles after the piece that is still being waited for, which may be never.
+    void pieces.return?.();
+  }
+}
+
+/** A whole body. One that announces more than `maxBytes` is refused before any of it is read. */
+export async function gatherBody(
+  source: Readable,
+  { announced, maxBytes, ...options }: BodyOptions & { announced: string | undefined; maxBytes: number },
+): Promise<Buffer> {
+  if (Number(announced ?? 0) > maxBytes) throw tooLarge(maxBytes);
+  return Buffer.concat(await Array.fromAsync(bodyPieces(source, { maxBytes, ...options })));
+}
+
+function tooLarge(maxBytes: number): AtollError {
+  return new AtollError(
+    'body_too_large',
+    `the body is larger than the ${maxBytes} bytes that this route takes`,
+  );
+}
+
+function brokenOff(cause: unknown): AtollError {
+  return new AtollError('invalid_request', 'the body broke off before its end', { cause });
+}
+
+async function within<T>(promise: Promise<T>, ms: number): Promise<T> {
+  const { promise: late, reject } = Promise.withResolvers<never>();
+  const timer = setTimeout(
+    () => reject(new AtollError('request_timeout', `nothing of the body came for ${ms / 1000} s`)),
+    ms,
+  );
+  try {
+    return await Promise.race([promise, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
