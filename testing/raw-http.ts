@@ -7,6 +7,8 @@ import { errorRegistry, isErrorCode } from '@atoll/protocol';
 export type Answer = {
   status: number;
   body: { code?: string; detail?: string; status?: number; type?: string; title?: string };
+  /** The body as it came. */
+  text: string;
   type: string;
   headers: http.IncomingHttpHeaders;
 };
@@ -32,7 +34,9 @@ export function createAsk(server: { readonly url: string; readonly key: string }
       ...(whole ? { 'content-length': String(Buffer.byteLength(body)) } : {}),
       ...headers,
     };
-    const request = http.request({ hostname, port, method, path, headers: all, agent: false });
+    // An answer that does not end is none.
+    const signal = AbortSignal.timeout(30_000);
+    const request = http.request({ hostname, port, method, path, headers: all, agent: false, signal });
     const answered = new Promise<Answer>((resolve, reject) => {
       request.on('error', reject);
       request.on('response', (response) => {
@@ -50,7 +54,7 @@ async function readAnswer(response: http.IncomingMessage): Promise<Answer> {
   const text = Buffer.concat(await response.toArray()).toString();
   const type = response.headers['content-type'] ?? '';
   const body = type.includes('json') ? JSON.parse(text) : {};
-  return { status: response.statusCode ?? 0, body, type, headers: response.headers };
+  return { status: response.statusCode ?? 0, body, text, type, headers: response.headers };
 }
 
 async function sendPieces(
@@ -81,6 +85,7 @@ export async function sendBytes(url: string, bytes: string | Buffer): Promise<An
   return {
     status: Number(/^HTTP\/1\.1 (\d+)/.exec(head)?.[1] ?? 0),
     body: type.includes('json') ? JSON.parse(body) : {},
+    text: body,
     type,
     headers: {},
   };

@@ -98,3 +98,11 @@ test('a turn that goes on after its interrupt ends its sandbox, and says so', as
   const end = (await collect(events)).at(-1);
   assert.ok(end?.kind === 'end' && end.cause === 'interrupt_ignored');
 });
+
+test('a bridge that never answers is not waited for, and is what the error names', async ({ mock }) => {
+  mock.timers.enable({ apis: ['setTimeout'] });
+  const { sandbox } = openSandbox();
+  const coming = sandbox.initialize({ kind: 'program', command: ['x'] }, { timeoutMs: 60_000 });
+  mock.timers.tick(60_000);
+  await assert.rejects(coming, { code: 'executor_failed', message: /did not answer within 60 s/ });
+});

@@ -75,9 +75,8 @@ export function createSandbox({ id, workspaceId, epoch, process, logger }: Sandb
     onMessages,
     onNotification,
     onClose(refused) {
-      violation ??= refused?.message;
-      if (refused) process.kill('protocol_violation');
-      else closing = setTimeout(() => process.kill('exited'), CLOSED_MS);
+      if (refused) end('protocol_violation', refused.message);
+      else closing = setTimeout(() => end('exited', 'the bridge closed its connection'), CLOSED_MS);
     },
   });
   // What the bridge says beside its protocol is read so that it never blocks, and kept for the error of a failed start.
@@ -93,6 +92,12 @@ export function createSandbox({ id, workspaceId, epoch, process, logger }: Sandb
     for (const running of commands.values()) running.stream.end(sandboxEnd(told));
     return told;
   });
+
+  /** Ends it for what the bridge did. */
+  function end(cause: SandboxEndCause, why: string): void {
+    violation ??= why;
+    process.kill(cause);
+  }
 
   function query(): Running | undefined {
     return [...commands.values()].find((running) => running.method === 'query');
@@ -219,7 +224,8 @@ export function createSandbox({ id, workspaceId, epoch, process, logger }: Sandb
       parse(initializeReply, await bridge.call('initialize', { ...params, ...trace }));
       if (isExecutorSessionId(executorSessionId)) await bridge.call('resume', { executorSessionId });
     })();
-    const timer = setTimeout(() => process.kill('killed'), timeoutMs);
+    const late = `the bridge did not answer within ${timeoutMs / 1000} s`;
+    const timer = setTimeout(() => end('protocol_violation', late), timeoutMs);
     try {
       await started;
     } catch (error) {

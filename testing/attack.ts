@@ -1,0 +1,69 @@
+/** What an attack from a sandbox may not change: every stream keeps its form, every turn ends with a cause. */
+import assert from 'node:assert/strict';
+import { readFile } from 'node:fs/promises';
+import http from 'node:http';
+import type { Atoll } from './atoll.ts';
+
+export type Done = { status: string; cause?: string; detail?: string };
+export type Seen = { event: string; seq: number | undefined; data: string };
+
+const FRAME = /^(?:id: (\d+)\n)?event: ([a-z]+)\ndata: ([^\r\n\0]+)$/;
+
+/** Cuts a whole stream into events. Fails on a byte that is not of the form the server writes. */
+export function eventsOf(bytes: Buffer): Seen[] {
+  const text = new TextDecoder('utf-8', { fatal: true }).decode(bytes);
+  const frames = text.split('\n\n');
+  assert.equal(frames.pop(), '', 'the stream ends in the middle of a frame');
+  return frames
+    .filter((frame) => frame !== 'retry: 1000' && frame !== ': ping')
+    .map((frame) => {
+      const [, id, event = '', data = ''] = FRAME.exec(frame) ?? assert.fail(frame.slice(0, 200));
+      return { seq: id === undefined ? undefined : Number(id), event, data };
+    });
+}
+
+async function readStream(atoll: Atoll, method: string, path: string, body?: object): Promise<Seen[]> {
+  const { hostname, port } = new URL(atoll.url);
+  const headers = {
+    authorization: `Bearer ${atoll.key}`,
+    accept: 'text/event-stream',
+    'content-type': 'application/json',
+  };
+  return new Promise((resolve, reject) => {
+    const request = http.request(
+      { hostname, port, method, path, headers, agent: false },
+      async (response) => {
+        assert.equal(response.statusCode, 200);
+        const seen = eventsOf(Buffer.concat(await response.toArray()));
+        resolve(seen);
+      },
+    );
+    request.on('error', reject);
+    request.end(body === undefined ? undefined : JSON.stringify(body));
+  });
+}
+
+/** Sends a message and reads its turn to the end, byte by byte as it came. */
+export async function turnOf(
+  atoll: Atoll,
+  sessionId: string,
+  content: string,
+): Promise<{ done: Done; seen: Seen[] }> {
+  const seen = await readStream(atoll, 'POST', `/api/sessions/${sessionId}/messages`, { content });
+  const ids = seen.flatMap(({ seq }) => seq ?? []);
+  for (const [at, seq] of ids.entries()) assert.equal(seq, (ids[0] ?? 0) + at, 'seq is dense');
+  const last = seen.at(-1);
+  assert.equal(last?.event, 'done');
+  return { done: JSON.parse(last?.data ?? ''), seen };
+}
+
+/** The whole log of a session that is over. */
+export async function logOf(atoll: Atoll, sessionId: string): Promise<Seen[]> {
+  return readStream(atoll, 'GET', `/api/sessions/${sessionId}/events`);
+}
+
+/** What the server's process has had resident at most. */
+export async function peakBytes(atoll: Atoll): Promise<number> {
+  const status = await readFile(`/proc/${atoll.pid}/status`, 'utf8');
+  return Number(/VmHWM:\s+(\d+)/.exec(status)?.[1]) * 1024;
+}
