@@ -224,7 +224,8 @@ describe('workspace files', () => {
     it('removes files, links and trees, never what links point to', async () => {
       put('file');
       put('tree/a/b');
-      chmodSync(join(root, 'tree/a'), 0);
+      // Anybody else is kept out by it, as its maker is.
+      if (asRoot) chmodSync(join(root, 'tree/a'), 0);
       link(outside, 'tree/out');
       link(join(outside, 'secret'), 'out');
       for (const path of ['file', 'tree', 'out']) await files.remove(path);
@@ -342,6 +343,39 @@ describe('workspace files', () => {
       await files.write('flip/written', bytes('x'));
       return 'written';
     }
+  });
+
+  it('never touches what is outside while a tree that is removed is filled and swapped', async () => {
+    chmodSync(join(outside, 'secret'), 0o400);
+    const swap = `
+      const fs = require('fs');
+      process.chdir(${JSON.stringify(root)});
+      const attempt = (step) => { try { step(); } catch {} };
+      const during = (ms, step) => { for (const end = Date.now() + ms; Date.now() < end; ) attempt(step); };
+      process.stdout.write('up');
+      for (let n = 0; ; n++) {
+        attempt(() => fs.mkdirSync('tree'));
+        during(8, () => fs.writeFileSync('tree/' + (n++ % 500), ''));
+        attempt(() => fs.renameSync('tree', 'aside' + n));
+        attempt(() => fs.symlinkSync(${JSON.stringify(outside)}, 'tree'));
+        during(3, () => fs.lstatSync('tree'));
+        attempt(() => fs.unlinkSync('tree'));
+        attempt(() => fs.renameSync('aside' + n, 'tree'));
+      }`;
+    const swapper = spawn(process.execPath, ['-e', swap], { stdio: ['ignore', 'pipe', 'inherit'] });
+    await once(swapper.stdout, 'data');
+    let hindered = 0;
+    for (let attempt = 0; attempt < 2000 && hindered < 8; attempt++)
+      await files.remove('tree').catch((error: unknown) => {
+        assert.ok(error instanceof AtollError, String(error));
+        assert.doesNotMatch(error.detail, /proc/);
+        if (error.code === 'sandbox_failed') hindered++;
+      });
+    swapper.kill('SIGKILL');
+    await once(swapper, 'exit');
+    assert.equal(statSync(join(outside, 'secret')).mode & 0o777, 0o400);
+    assert.deepEqual(readdirSync(outside), ['secret']);
+    assert.ok(hindered > 0, 'a removal was hindered');
   });
 
   it('leaves no descriptor open', { skip: process.platform !== 'linux' }, async () => {

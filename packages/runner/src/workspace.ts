@@ -8,7 +8,7 @@ import { checkPath } from '@atoll/protocol/paths';
 import type { WorkspaceFile } from '@atoll/protocol/runner-link';
 import type { SandboxOwner } from './driver.ts';
 import { isErrno } from './drivers/processes.ts';
-import { removeTree } from './drivers/remove-tree.ts';
+import { removeLiveTree } from './drivers/remove-tree.ts';
 import { readExactly } from './file-stream.ts';
 import { listTree } from './workspace-list.ts';
 import { asAtollError, Directory, type Place, type WalkOptions, withPlace } from './workspace-walk.ts';
@@ -145,7 +145,14 @@ async function writeAll(
 
 async function removeAt({ directory, name, stats }: Place): Promise<void> {
   if (!stats) throw new AtollError('not_found', `There is no ${name}.`);
-  if (stats.isDirectory()) return removeTree(join(directory.pathForOthers, name));
+  if (stats.isDirectory()) {
+    if (!(await removeLiveTree(join(directory.pathForOthers, name))))
+      throw new AtollError(
+        'sandbox_failed',
+        `${name} could not be removed: it keeps changing, or is closed to us.`,
+      );
+    return;
+  }
   try {
     await unlink(directory.at(name));
   } catch (error) {
