@@ -2,10 +2,11 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { mkdtemp, rm, stat } from 'node:fs/promises';
 import http from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { type AddressInfo, connect, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
+import { setImmediate } from 'node:timers/promises';
 import { createForwarder, type Forwarder } from './forwarder.ts';
 
 const KEY = 'sk-ant-the-real-key';
@@ -180,4 +181,20 @@ test('no key, or no upstream, is said in the API’s own shape', async () => {
   assert.equal(((await answer.json()) as { type: string }).type, 'error');
   assert.equal((await post(none.address.replace('/s/abc', '/s/guess'))).status, 403);
   await Promise.all([none.close(), lost.close()]);
+});
+
+test('a caller that opens connections without end is refused the next, and its calls go on', async () => {
+  const sockets: Socket[] = [];
+  let refused = 0;
+  for (let count = 0; count < 400; count++) {
+    const socket = connect(forwarder.address).on('error', () => undefined);
+    socket.on('close', () => refused++);
+    socket.resume();
+    sockets.push(socket);
+  }
+  while (refused < 400 - 256) await setImmediate();
+  assert.equal(refused, 400 - 256);
+  for (const socket of sockets) socket.destroy();
+  await Promise.all(sockets.map((socket) => socket.closed || once(socket, 'close')));
+  assert.equal((await ask('POST', '/anthropic/v1/messages', '{}')).statusCode, 200);
 });

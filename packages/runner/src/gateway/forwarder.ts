@@ -32,6 +32,9 @@ const ASKED =
 /** Of a reply only what belongs to this one connection stays behind (RFC 9110, 7.6.1), and the length, which scrubbing changes. */
 const HOP = /^(connection|keep-alive|proxy-.+|te|trailer|transfer-encoding|upgrade|content-length)$/;
 
+/** Far more than an agent has model calls at a time; each costs the runner a descriptor and memory. */
+const MAX_CONNECTIONS = 256;
+
 type Where = { socketPath: string; owner: SandboxOwner } | { loopback: true; secretPath: string };
 
 export async function createForwarder(options: {
@@ -73,6 +76,7 @@ export async function createForwarder(options: {
   });
   // A model may think for long before it says anything; nothing here gives up on it.
   server.requestTimeout = 0;
+  server.maxConnections = MAX_CONNECTIONS;
   server.on('clientError', (_error, socket) => socket.destroy());
 
   function forward(
