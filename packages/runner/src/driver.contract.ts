@@ -175,6 +175,13 @@ export function driverContract(name: string, make: (dataDir: string) => Driver):
       }
     });
 
+    it('ends over its disk by empty files, too', async () => {
+      const fill =
+        'const fs = require("fs"); fs.mkdirSync("d"); let n = 0; setInterval(() => { for (let i = 0; i < 100; i++) fs.closeSync(fs.openSync("d/" + n++, "w")) }, 5)';
+      await bench.endsWith('disk_full', fill, { diskBytes: 8 << 20 });
+      await bench.fresh();
+    });
+
     it('counts a deleted file that is still open', async () => {
       const fill =
         'const fs = require("fs"); const fd = fs.openSync("x", "w"); fs.unlinkSync("x"); setInterval(() => fs.writeSync(fd, Buffer.alloc(1 << 20, 1)), 2)';

@@ -7,7 +7,8 @@ import { existsSync, readdirSync, statfsSync, statSync } from 'node:fs';
  * - between walks the file system's own figure is looked at, which costs microseconds: a sandbox cannot have
  *   grown by more than the whole file system has, so there is nothing to walk for while its last size plus that
  *   growth is below its limit. That is how a `dd` is noticed within a tenth of a second;
- * - a file that is open but no longer in any directory escapes `du`, so open descriptors are looked through too.
+ * - a file that is open but no longer in any directory escapes `du`, so open descriptors are looked through too;
+ * - a file costs the file system an inode, of which it has only so many: empty ones are not for nothing.
  */
 export type DiskMeter = {
   /** Bytes used at the last walk, and whether another one is due. Cheap. */
@@ -36,6 +37,8 @@ const firstWalkAfterMs = 3_000;
 const walkShare = 0.1;
 const walksAtOnce = 2;
 const maxOpenFiles = 5000;
+/** What each file, folder and link is counted as beside its blocks. File systems have an inode for some 16 KiB. */
+const inodeBytes = 1024;
 /** By its path: looking through PATH for it would be done at every walk. */
 const du = ['/usr/bin/du', '/bin/du'].find((path) => existsSync(path)) ?? 'du';
 
@@ -56,9 +59,13 @@ export function createDiskMeter(options: DiskMeterOptions, queue: WalkQueue): Di
       const filled = filledBytes(top);
       const walked = await queue.run(async () => {
         const startedAt = options.now();
-        const bytes = await diskUsage(options.directories, options.prefix);
+        const { directories, prefix } = options;
+        const [bytes, inodes] = await Promise.all([
+          diskUsage(directories, prefix),
+          sumOf(['--inodes'], directories, prefix),
+        ]);
         tookMs = options.now() - startedAt;
-        return bytes;
+        return bytes + inodes * inodeBytes;
       });
       usedBytes = walked + deletedBytes(await options.pids(), statSync(top).dev);
       filledAtWalk = filled;
@@ -92,7 +99,16 @@ export async function diskUsage(
   directories: readonly string[],
   prefix: readonly string[] = [],
 ): Promise<number> {
-  const [program = du, ...args] = [...prefix, du, '-sk', '--', ...directories];
+  return (await sumOf(['-k'], directories, prefix)) * 1024;
+}
+
+/** What `du` with these flags says of the trees together; 0 where it does not know a flag. */
+async function sumOf(
+  flags: readonly string[],
+  directories: readonly string[],
+  prefix: readonly string[] = [],
+): Promise<number> {
+  const [program = du, ...args] = [...prefix, du, '-s', ...flags, '--', ...directories];
   const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'ignore'] });
   let output = '';
   child.stdout.setEncoding('utf8').on('data', (text: string) => {
@@ -102,14 +118,14 @@ export async function diskUsage(
   return output
     .split('\n')
     .map((line) => Number.parseInt(line, 10))
-    .reduce((sum, kilobytes) => sum + (kilobytes || 0) * 1024, 0);
+    .reduce((sum, counted) => sum + (counted || 0), 0);
 }
 
-/** Used bytes of the file system that holds `path`; 0 when it cannot be asked. */
+/** Used bytes of the file system that holds `path`, its inodes counted; 0 when it cannot be asked. */
 export function filledBytes(path: string): number {
   try {
-    const { blocks, bfree, bsize } = statfsSync(path);
-    return (blocks - bfree) * bsize;
+    const { blocks, bfree, bsize, files, ffree } = statfsSync(path);
+    return (blocks - bfree) * bsize + (files - ffree) * inodeBytes;
   } catch {
     // The directory or process went between two looks; whoever asks finds that out in its own way.
     return 0;

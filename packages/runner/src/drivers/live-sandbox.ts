@@ -93,7 +93,7 @@ function exitOf(
 
 function sentence(cause: SandboxEndCause, limits: SandboxSpec['limits'], exitCode: number | null): string {
   const sentences: Record<SandboxEndCause, string> = {
-    exited: `The command ended by itself with exit code ${exitCode}.`,
+    exited: `The command ended by itself${exitCode === null ? '' : ` with exit code ${exitCode}`}.`,
     start_failed: 'The sandbox could not be set up.',
     oom: `The sandbox used more than its ${mebibytes(limits.memoryBytes)} of memory.`,
     disk_full: `The sandbox used more than its ${mebibytes(limits.diskBytes)} of disk.`,
