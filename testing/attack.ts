@@ -1,5 +1,6 @@
 /** What an attack from a sandbox may not change: every stream keeps its form, every turn ends with a cause. */
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { readFile } from 'node:fs/promises';
 import http from 'node:http';
 import type { Atoll } from './atoll.ts';
@@ -29,18 +30,13 @@ async function readStream(atoll: Atoll, method: string, path: string, body?: obj
     accept: 'text/event-stream',
     'content-type': 'application/json',
   };
-  return new Promise((resolve, reject) => {
-    const request = http.request(
-      { hostname, port, method, path, headers, agent: false },
-      async (response) => {
-        assert.equal(response.statusCode, 200);
-        const seen = eventsOf(Buffer.concat(await response.toArray()));
-        resolve(seen);
-      },
-    );
-    request.on('error', reject);
-    request.end(body === undefined ? undefined : JSON.stringify(body));
-  });
+  // A turn that does not end is what these tests look for.
+  const signal = AbortSignal.timeout(60_000);
+  const request = http.request({ hostname, port, method, path, headers, agent: false, signal });
+  request.end(body === undefined ? undefined : JSON.stringify(body));
+  const [response] = (await once(request, 'response')) as [http.IncomingMessage];
+  assert.equal(response.statusCode, 200);
+  return eventsOf(Buffer.concat(await response.toArray()));
 }
 
 /** Sends a message and reads its turn to the end, byte by byte as it came. */
