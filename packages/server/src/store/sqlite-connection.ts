@@ -1,6 +1,7 @@
 /** One connection to the database file, with the settings and the statement cache every thread uses. */
 
 import { DatabaseSync, type StatementSync } from 'node:sqlite';
+import { unpackChunk } from './chunk-bytes.ts';
 import type { SqlQuery, SqlRow } from './sqlite-messages.ts';
 
 /**
@@ -89,8 +90,9 @@ export function queryRows(connection: Connection, query: SqlQuery): SqlRow[] {
   const rows: SqlRow[] = [];
   let bytes = 0;
   for (const row of statement.iterate(...query.parameters)) {
-    rows.push(row);
-    for (const value of Object.values(row)) if (value instanceof Uint8Array) bytes += value.length;
+    const frames = row.frames instanceof Uint8Array ? unpackChunk(row.frames) : undefined;
+    rows.push(frames === undefined ? row : { ...row, frames });
+    bytes += frames?.length ?? 0;
     if (bytes >= query.untilBytes) break;
   }
   return rows;
