@@ -125,13 +125,13 @@ function receiveFrom(
   const blocks = createLineBlocks(64 * 1024 * 1024);
   const prefix = Buffer.from(MESSAGE_PREFIX);
   socket.on('data', (chunk: Buffer) => {
-    const block = blocks.push(chunk);
-    if (!block) return;
-    onBlock?.(block);
-    for (const line of linesOf(block)) {
-      const isMessage = prefix.equals(line.subarray(0, prefix.length));
-      if (onBlock && isMessage) continue;
-      peer.receive(JSON.parse(Buffer.from(line).toString()));
+    for (const block of blocks.push(chunk)) {
+      onBlock?.(block);
+      for (const line of linesOf(block)) {
+        const isMessage = prefix.equals(line.subarray(0, prefix.length));
+        if (onBlock && isMessage) continue;
+        peer.receive(JSON.parse(Buffer.from(line).toString()));
+      }
     }
     arrived.changed();
   });

@@ -71,8 +71,7 @@ function createReceiver(peer: Peer): (chunk: Uint8Array) => void {
   const blocks = createLineBlocks();
   const decoder = new TextDecoder('utf-8', { fatal: true });
   return (chunk) => {
-    const block = blocks.push(chunk);
-    if (!block) return;
-    for (const line of linesOf(block)) peer.receive(JSON.parse(decoder.decode(line)));
+    for (const block of blocks.push(chunk))
+      for (const line of linesOf(block)) peer.receive(JSON.parse(decoder.decode(line)));
   };
 }

@@ -14,11 +14,11 @@ export class LineTooLong extends Error {
 
 export type LineBlocks = {
   /**
-   * Takes a chunk and returns the complete lines it closes as one block that ends with LF, or undefined when no
-   * line is complete yet. The block may alias the chunk: use it before the chunk is reused.
-   * Throws LineTooLong when a line outgrows the limit; the framing is then unusable.
+   * Takes a chunk and returns the complete lines it closes, as blocks that end with LF: none, the line that began in
+   * an earlier chunk, the lines that are whole in this one, or both. A block may alias the chunk: use it before the
+   * chunk is reused. Throws LineTooLong when a line outgrows the limit; the framing is then unusable.
    */
-  push(chunk: Uint8Array): Uint8Array | undefined;
+  push(chunk: Uint8Array): Uint8Array[];
   /** The bytes of an unfinished last line, if any. */
   rest(): Uint8Array;
 };
@@ -49,18 +49,20 @@ export function createLineBlocks(maxLineBytes: number = MAX_LINE_BYTES): LineBlo
       const end = chunk.lastIndexOf(LF) + 1;
       if (end === 0) {
         hold(chunk);
-        return undefined;
+        return [];
       }
-      const head = chunk.subarray(0, end);
-      const first = chunk.indexOf(LF);
-      if (heldBytes + first > maxLineBytes)
+      const first = chunk.indexOf(LF) + 1;
+      if (heldBytes + first - 1 > maxLineBytes)
         throw new LineTooLong(`a line is longer than ${maxLineBytes} bytes`);
-      const block =
-        heldBytes === 0 ? head : concatBytes([held.subarray(0, heldBytes), head], heldBytes + end);
+      const blocks: Uint8Array[] = [];
+      const whole = heldBytes === 0 ? 0 : first;
+      if (whole > 0)
+        blocks.push(concatBytes([held.subarray(0, heldBytes), chunk.subarray(0, whole)], heldBytes + whole));
+      if (whole < end) blocks.push(chunk.subarray(whole, end));
       held = new Uint8Array(0);
       heldBytes = 0;
       if (end < chunk.length) hold(chunk.subarray(end));
-      return block;
+      return blocks;
     },
     rest: () => held.slice(0, heldBytes),
   };
@@ -80,7 +82,7 @@ export function* linesOf(block: Uint8Array): Generator<Uint8Array> {
   }
 }
 
-export function concatBytes(parts: readonly Uint8Array[], totalBytes?: number): Uint8Array {
+export function concatBytes(parts: readonly Uint8Array[], totalBytes?: number): Uint8Array<ArrayBuffer> {
   const total = totalBytes ?? parts.reduce((sum, part) => sum + part.length, 0);
   const all = new Uint8Array(total);
   let at = 0;

@@ -99,12 +99,19 @@ export type QueryOptions = {
 };
 
 export type CommandEvent =
-  /** `count` messages, numbered from `firstLine`; `bytes` is their JSON, each ended by LF (I3). */
-  | { kind: 'messages'; firstLine: number; count: number; bytes: Uint8Array }
+  /** Messages numbered from `firstLine`. */
+  | { kind: 'messages'; firstLine: number; messages: Messages }
   /** What the executor wrote to its stderr; bounded. */
   | { kind: 'log'; text: string }
   | { kind: 'output'; stream: 'stdout' | 'stderr'; text: string }
   | CommandEnd;
+
+/**
+ * Messages where they stand in the bytes that the bridge wrote, so that nobody copies or searches them again (I3):
+ * message i is `bytes` from `spans[2 * i]` up to, without, `spans[2 * i + 1]`. Each is one JSON object by its looks,
+ * in UTF-8, without CR, LF and NUL.
+ */
+export type Messages = { bytes: Uint8Array; spans: Uint32Array };
 
 export type CommandEnd = {
   kind: 'end';

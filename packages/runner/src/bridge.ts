@@ -6,6 +6,7 @@ import type { Duplex } from 'node:stream';
 import { AtollError } from '@atoll/protocol/errors';
 import { createPeer, RpcError } from '@atoll/protocol/json-rpc';
 import { createLineBlocks, LineTooLong } from '@atoll/protocol/lines';
+import type { Messages } from '@atoll/protocol/runner-link';
 import { type Cut, cutBlock, ProtocolViolation } from './bridge-lines.ts';
 
 export type Bridge = {
@@ -18,7 +19,7 @@ export type Bridge = {
 
 export type BridgeOptions = {
   channel: Duplex;
-  onMessages: (count: number, bytes: Uint8Array) => void;
+  onMessages: (messages: Messages) => void;
   onNotification: (method: string, params: Record<string, unknown>) => void;
   /** The channel ended (undefined), or was refused. Told once. */
   onClose: (violation: ProtocolViolation | undefined) => void;
@@ -43,8 +44,7 @@ export function createBridge({ channel, onMessages, onNotification, onClose }: B
 
   function onData(chunk: Uint8Array): void {
     try {
-      const block = blocks.push(chunk);
-      if (block) for (const cut of cutBlock(block)) take(cut);
+      for (const block of blocks.push(chunk)) for (const cut of cutBlock(block)) take(cut);
     } catch (error) {
       closeWith(toViolation(error));
     }
@@ -52,7 +52,7 @@ export function createBridge({ channel, onMessages, onNotification, onClose }: B
 
   function take(cut: Cut): void {
     if (closed) return;
-    if (cut.kind === 'messages') onMessages(cut.count, cut.bytes);
+    if (cut.kind === 'messages') onMessages(cut.messages);
     else peer.receive(refuseRequest(parseControl(cut.text)));
   }
 

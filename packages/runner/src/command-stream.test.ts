@@ -5,8 +5,7 @@ import { createCommandStream, EVENT_BYTES } from './command-stream.ts';
 const batch = (firstLine: number, size: number) => ({
   kind: 'messages' as const,
   firstLine,
-  count: 1,
-  bytes: new Uint8Array(size),
+  messages: { bytes: new Uint8Array(size), spans: new Uint32Array() },
 });
 
 test('events come in order, and the end is the last', async () => {

@@ -2,7 +2,7 @@
  * The events of one command on their way from the bridge's socket to whoever pulls them. Bounded: above the high water
  * mark the source is told to stop, and again when the reader has caught up (I9).
  */
-import type { CommandEnd, CommandEvent } from '@atoll/protocol/runner-link';
+import type { CommandEnd, CommandEvent, Messages } from '@atoll/protocol/runner-link';
 
 const HIGH_WATER_BYTES = 1024 * 1024;
 /** What an event costs beside its content: empty ones must not be for nothing. */
@@ -27,7 +27,7 @@ export function createCommandStream(onSpace: () => void): CommandStream {
 
   function add(event: CommandEvent): void {
     arrived.push(event);
-    waitingBytes += sizeOf(event);
+    waitingBytes += sizeOfEvent(event);
     wake.resolve();
   }
 
@@ -41,7 +41,7 @@ export function createCommandStream(onSpace: () => void): CommandStream {
         continue;
       }
       const wasFull = waitingBytes > HIGH_WATER_BYTES;
-      waitingBytes -= sizeOf(event);
+      waitingBytes -= sizeOfEvent(event);
       if (wasFull && waitingBytes <= HIGH_WATER_BYTES) onSpace();
       yield event;
       if (event.kind === 'end') return;
@@ -68,7 +68,12 @@ export function createCommandStream(onSpace: () => void): CommandStream {
   };
 }
 
-function sizeOf(event: CommandEvent): number {
-  if (event.kind === 'messages') return EVENT_BYTES + event.bytes.length;
+/** What messages hold in memory, in bytes. */
+export function sizeOf({ bytes, spans }: Messages): number {
+  return EVENT_BYTES + bytes.length + spans.byteLength;
+}
+
+function sizeOfEvent(event: CommandEvent): number {
+  if (event.kind === 'messages') return sizeOf(event.messages);
   return EVENT_BYTES + (event.kind === 'end' ? 0 : event.text.length);
 }

@@ -7,7 +7,13 @@
 import { AtollError } from '@atoll/protocol/errors';
 import { isExecutorSessionId } from '@atoll/protocol/executor-session';
 import { parse } from '@atoll/protocol/parse';
-import type { CommandEnd, CommandEvent, ExecutorSettings, SandboxCommand } from '@atoll/protocol/runner-link';
+import type {
+  CommandEnd,
+  CommandEvent,
+  ExecutorSettings,
+  Messages,
+  SandboxCommand,
+} from '@atoll/protocol/runner-link';
 import { PROTOCOL_VERSION } from '@atoll/protocol/wire';
 import type * as v from 'valibot';
 import { type Bridge, createBridge } from './bridge.ts';
@@ -18,7 +24,7 @@ import {
   outputNotification,
   queryReply,
 } from './bridge-replies.ts';
-import { type CommandStream, createCommandStream, EVENT_BYTES } from './command-stream.ts';
+import { type CommandStream, createCommandStream, EVENT_BYTES, sizeOf } from './command-stream.ts';
 import type { SandboxEndCause, SandboxExit, SandboxProcess } from './driver.ts';
 import type { Logger } from './logger.ts';
 
@@ -64,7 +70,7 @@ type Running = { method: 'query' | 'exec'; turnId: string; stream: CommandStream
 
 export function createSandbox({ id, workspaceId, epoch, process, logger }: SandboxOptions): Sandbox {
   const commands = new Map<string, Running>();
-  const held: { firstLine: number; count: number; bytes: Uint8Array }[] = [];
+  const held: { firstLine: number; messages: Messages }[] = [];
   let heldBytes = 0;
   let line = 0;
   let violation: string | undefined;
@@ -103,14 +109,14 @@ export function createSandbox({ id, workspaceId, epoch, process, logger }: Sandb
     return [...commands.values()].find((running) => running.method === 'query');
   }
 
-  function onMessages(count: number, bytes: Uint8Array): void {
-    const batch = { firstLine: line + 1, count, bytes };
-    line += count;
+  function onMessages(messages: Messages): void {
+    const batch = { firstLine: line + 1, messages };
+    line += messages.spans.length / 2;
     const running = query();
     if (running) running.stream.push({ kind: 'messages', ...batch });
     else {
       held.push(batch);
-      heldBytes += EVENT_BYTES + bytes.length;
+      heldBytes += sizeOf(messages);
     }
     pace();
   }

@@ -139,13 +139,14 @@ class Program {
   }
 
   #read(chunk: Buffer): void {
-    if (this.#failure) return;
     try {
-      const block = this.#blocks.push(chunk);
-      if (block) this.#forward(Buffer.from(block.buffer, block.byteOffset, block.length));
+      for (const block of this.#blocks.push(chunk)) {
+        if (this.#failure) return;
+        this.#forward(Buffer.from(block.buffer, block.byteOffset, block.length));
+      }
     } catch (error) {
       if (!(error instanceof LineTooLong)) throw error;
-      this.#refuse(`a line of more than ${MAX_MESSAGE_BYTES} bytes`);
+      if (!this.#failure) this.#refuse(`a line of more than ${MAX_MESSAGE_BYTES} bytes`);
     }
   }
 

@@ -7,6 +7,7 @@
  */
 
 import { AtollError } from '@atoll/protocol/errors';
+import type { Messages } from '@atoll/protocol/runner-link';
 
 const LF = 0x0a;
 const DIGIT_ZERO = 0x30;
@@ -20,29 +21,32 @@ export type Frames = { frames: Uint8Array };
 export type FramedEvent = { seq: number; event: string; data: Uint8Array };
 
 /**
- * The frames of a block of JSON lines, each ended by LF and without CR, numbered from `firstSeq`.
+ * The frames of messages, numbered from `firstSeq`.
  *
- * The hottest function of the product, so it is written for speed: 6 M events/s of 250 bytes here. One latin1 string
- * per block does the same up to 64 KiB, but a third with blocks of 1 MB and a ninth with lines of 40 KB.
+ * The hottest function of the product, so it is written for speed: 7 M events/s of 250 bytes here, one copy of each.
  */
-export function frameMessages({ firstSeq, bytes }: { firstSeq: number; bytes: Uint8Array }): Uint8Array {
+export function frameMessages(firstSeq: number, { bytes, spans }: Messages): Uint8Array {
   const source = asBuffer(bytes);
-  const ends = lineEnds(source);
-  const perFrame = ID.length + digitsOf(firstSeq + ends.length) + AFTER_MESSAGE_ID.length + 1;
-  const out = Buffer.allocUnsafe(source.length + ends.length * perFrame);
+  const count = spans.length / 2;
+  const perFrame = ID.length + digitsOf(firstSeq + count) + AFTER_MESSAGE_ID.length + FRAME_END.length;
+  const out = Buffer.allocUnsafe(bytesIn(spans) + count * perFrame);
   let at = 0;
-  let start = 0;
-  let seq = firstSeq;
-  for (const end of ends) {
+  for (let i = 0; i < count; i++) {
+    const start = spans[2 * i] ?? 0;
+    const end = spans[2 * i + 1] ?? start;
     at = put(out, at, ID);
-    at = putNumber(out, at, seq++);
+    at = putNumber(out, at, firstSeq + i);
     at = put(out, at, AFTER_MESSAGE_ID);
     source.copy(out, at, start, end);
-    at += end - start;
-    out[at++] = LF;
-    start = end;
+    at = put(out, at + end - start, FRAME_END);
   }
   return out.subarray(0, at);
+}
+
+function bytesIn(spans: Uint32Array): number {
+  let bytes = 0;
+  for (let i = 0; i < spans.length; i += 2) bytes += (spans[i + 1] ?? 0) - (spans[i] ?? 0);
+  return bytes;
 }
 
 /** One frame. `data` is JSON text: it and the name hold no line break. */
@@ -100,14 +104,6 @@ function seqAt(frames: Buffer, start: number): number {
     seq = seq * 10 + digit;
   }
   return seq;
-}
-
-function lineEnds(bytes: Buffer): number[] {
-  if (bytes.length > 0 && bytes[bytes.length - 1] !== LF)
-    throw new AtollError('internal', 'The last line of a block is not ended.');
-  const ends: number[] = [];
-  for (let at = bytes.indexOf(LF); at !== -1; at = bytes.indexOf(LF, at + 1)) ends.push(at + 1);
-  return ends;
 }
 
 /** A loop: for a few bytes the engine's own copy costs more than the bytes. */

@@ -1,7 +1,9 @@
 /** What every Log must do. */
 
 import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
 import { after, test } from 'node:test';
+import type { Messages } from '@atoll/protocol/runner-link';
 import type { Store } from '../store/store.ts';
 import { eventsOf, frameMessages, framesAfter } from './frames.ts';
 import type { Log, LogChunk, NewChunk, NewLog } from './log.ts';
@@ -10,13 +12,34 @@ export type OpenLog = () => Promise<{ store: Store; log: Log }>;
 
 const MiB = 1024 * 1024;
 
-/** Frames of `count` events from `firstSeq`, each with its seq in it. */
+/** Messages as they stand in what a bridge writes: something before, between and after them. */
+export function messagesOf(texts: readonly (string | Uint8Array)[]): Messages {
+  const spans: number[] = [];
+  const parts: Uint8Array[] = [];
+  let at = 0;
+  for (const text of texts) {
+    const message = Buffer.from(text);
+    parts.push(Buffer.from('before '), message, Buffer.from(' after\n'));
+    spans.push(at + 7, at + 7 + message.length);
+    at += message.length + 14;
+  }
+  return { bytes: Buffer.concat(parts), spans: Uint32Array.from(spans) };
+}
+
+/** Frames of `count` events from `firstSeq`, each with its seq in it, and padding that hardly shrinks. */
 export function framesOf(firstSeq: number, count: number, padding = 0): Uint8Array {
-  const lines = Array.from(
+  const messages = Array.from(
     { length: count },
-    (_, n) => `{"n":${firstSeq + n},"é":"${'x'.repeat(padding)}"}\n`,
+    (_, n) => `{"n":${firstSeq + n},"é":"${noise(firstSeq + n, padding)}"}`,
   );
-  return frameMessages({ firstSeq, bytes: Buffer.from(lines.join('')) });
+  return frameMessages(firstSeq, messagesOf(messages));
+}
+
+function noise(seed: number, length: number): string {
+  return createHash('shake256', { outputLength: length })
+    .update(String(seed))
+    .digest('base64')
+    .slice(0, length);
 }
 
 export function chunkOf(
@@ -25,7 +48,7 @@ export function chunkOf(
   count: number,
   fields: Partial<NewChunk> = {},
 ): NewChunk {
-  const frames = framesOf(firstSeq, count);
+  const frames = [framesOf(firstSeq, count)];
   return { logId, tenant: 'a', epoch: 1, firstSeq, lastSeq: firstSeq + count - 1, frames, ...fields };
 }
 
@@ -77,7 +100,7 @@ export function logContract(name: string, open: OpenLog): void {
     const [read, ...more] = await log.read({ logId: id, after: 0, maxBytes: MiB });
     assert.deepEqual(more, []);
     assert.deepEqual({ ...read, frames: undefined }, { firstSeq: 1, lastSeq: 3, time, frames: undefined });
-    assert.ok(Buffer.from(chunk.frames).equals(read?.frames ?? Buffer.of()));
+    assert.ok(Buffer.concat(chunk.frames).equals(read?.frames ?? Buffer.of()));
     assert.deepEqual({ ...(await log.head(id)) }, { lastSeq: 3, line: 7, epoch: 1 });
   });
 
@@ -87,7 +110,7 @@ export function logContract(name: string, open: OpenLog): void {
     const pool = Buffer.alloc(64 * 1024, '#');
     const slice = pool.subarray(1000, 1000 + frames.length);
     slice.set(frames);
-    const appended = log.append(chunkOf(id, 1, 2, { frames: slice }));
+    const appended = log.append(chunkOf(id, 1, 2, { frames: [slice] }));
     assert.ok(slice.equals(frames));
     slice.fill('!');
     await appended;
@@ -220,10 +243,10 @@ export function logContract(name: string, open: OpenLog): void {
   test(`${name}: 100,000 events page through as they were appended`, async () => {
     const { log, id } = await newLog();
     const chunks = range(0, 399).map((n) =>
-      chunkOf(id, n * 250 + 1, 250, { frames: framesOf(n * 250 + 1, 250, 200) }),
+      chunkOf(id, n * 250 + 1, 250, { frames: [framesOf(n * 250 + 1, 250, 200)] }),
     );
     await Promise.all(chunks.map((chunk) => log.append(chunk)));
-    const appended = Buffer.concat(chunks.map((chunk) => chunk.frames));
+    const appended = Buffer.concat(chunks.flatMap((chunk) => chunk.frames));
     assert.ok(appended.equals(await readAll(log, id, 0, 256 * 1024)));
     const fromMiddle = seqsOf(await readAll(log, id, 77_777));
     assert.equal(fromMiddle.length, 22_223);

@@ -39,7 +39,8 @@ export type NewChunk = {
   /** Must be the log's last seq + 1. */
   firstSeq: number;
   lastSeq: number;
-  frames: Uint8Array;
+  /** In pieces, to be put together where the bytes are copied anyway. */
+  frames: readonly Uint8Array[];
   /** The highest runner line in here, when it came from a runner. */
   line?: number;
   also?: readonly Step[];

@@ -9,17 +9,18 @@
  */
 import { AtollError } from '@atoll/protocol/errors';
 import { concatBytes } from '@atoll/protocol/lines';
+import type { Messages } from '@atoll/protocol/runner-link';
 import type { Step } from '../store/store.ts';
 import { frameEvent, frameMessages, framesAfter } from './frames.ts';
 import type { Log, LogChunk, LogHead } from './log.ts';
-import { createTail } from './tail.ts';
+import { createTail, type TailChunk } from './tail.ts';
 
 /** A commit takes at most about this much, so that replies to other sessions in the same commit stay quick. */
 const CHUNK_BYTES = 512 * 1024;
 /** `ready` turns false when more than this waits for the disk. */
 const HIGH_WATER_BYTES = 2 * 1024 * 1024;
 const READ_BYTES = 256 * 1024;
-/** A chunk of this size may stay in memory with nobody there to read it. */
+/** A commit of this size may stay in memory with nobody there to read it; smaller pieces are sent as one. */
 const SMALL_BYTES = 16 * 1024;
 
 export type NewEvent = { event: string; data: unknown };
@@ -35,15 +36,15 @@ export type SessionLog = {
    * the session.
    */
   append(events: readonly NewEvent[], rows?: RowChanges): Promise<void>;
-  /** Appends a run of messages as the bytes the bridge wrote, each ended by LF (I3). Lines seen before are dropped. */
-  appendMessages(batch: { firstLine: number; count: number; bytes: Uint8Array }): Promise<void>;
+  /** Appends a run of messages as the bytes the bridge wrote (I3). */
+  appendMessages(batch: { firstLine: number; messages: Messages }): Promise<void>;
   /** Resolves at once, or when the disk has caught up: what feeds a log awaits this between batches (I9). */
   ready(): Promise<void>;
   /**
    * Frames after `after` in order: what is on disk, then live, each seq once. Ends when the signal aborts, or after
    * `until()` once that is a seq; rejects when the log failed.
    */
-  follow(options: FollowOptions): AsyncGenerator<Uint8Array>;
+  follow(options: FollowOptions): AsyncGenerator<FollowedFrames>;
   /** A piece of what is on disk: see Log.read. */
   read(after: number): Promise<LogChunk[]>;
   /** Resolves when the condition holds or the signal aborts; looks again at every commit. Rejects when the log failed. */
@@ -58,9 +59,13 @@ export type RowChanges = { also?: readonly Step[]; latest?: Step };
 
 export type FollowOptions = { after: number; signal: AbortSignal; until?: () => number | undefined };
 
-type Pending = {
+export type FollowedFrames = {
   frames: Uint8Array;
-  lastSeq: number;
+  /** It is known that every event in it is a message of the executor. */
+  onlyMessages: boolean;
+};
+
+type Pending = TailChunk & {
   line: number | undefined;
   rows: RowChanges;
   settle: Settle;
@@ -95,10 +100,12 @@ export function createSessionLog(options: {
 
   function enqueue(frames: Uint8Array, count: number, rows: RowChanges, line?: number): Promise<void> {
     if (failed) return Promise.reject(failed);
+    const firstSeq = lastSeq + 1;
     lastSeq += count;
     waitingBytes += frames.length;
     const { promise, resolve, reject } = Promise.withResolvers<void>();
-    pending.push({ frames, lastSeq, line, rows, settle: { resolve, reject } });
+    const onlyMessages = line !== undefined;
+    pending.push({ firstSeq, lastSeq, frames, onlyMessages, line, rows, settle: { resolve, reject } });
     if (!committing) {
       committing = true;
       // Not at once: what else is appended in this tick belongs to the same commit.
@@ -130,8 +137,7 @@ export function createSessionLog(options: {
   }
 
   async function write(group: Pending[]): Promise<void> {
-    const frames =
-      group.length === 1 && group[0] ? group[0].frames : concatBytes(group.map((item) => item.frames));
+    const bytes = group.reduce((sum, { frames }) => sum + frames.length, 0);
     const groupLast = group.at(-1)?.lastSeq ?? durableSeq;
     const groupLine = group.findLast((item) => item.line !== undefined)?.line;
     const latest = group.findLast((item) => item.rows.latest !== undefined)?.rows.latest;
@@ -141,16 +147,15 @@ export function createSessionLog(options: {
       epoch: epoch(),
       firstSeq: durableSeq + 1,
       lastSeq: groupLast,
-      frames,
+      frames: group.map(({ frames }) => frames),
       ...(groupLine === undefined ? {} : { line: groupLine }),
       also: [...group.flatMap((item) => item.rows.also ?? []), ...(latest ? [latest] : [])],
     });
     if (readers === 0) tail.clear();
     // Whoever sent a message reads from its input on, and comes a moment after the commit.
-    if (readers > 0 || frames.length < SMALL_BYTES)
-      tail.push({ firstSeq: durableSeq + 1, lastSeq: groupLast, frames });
+    if (readers > 0 || bytes < SMALL_BYTES) for (const chunk of joinSmall(group)) tail.push(chunk);
     durableSeq = groupLast;
-    waitingBytes -= frames.length;
+    waitingBytes -= bytes;
     for (const item of group) item.settle.resolve();
     if (waitingBytes < HIGH_WATER_BYTES) {
       drained.resolve();
@@ -168,17 +173,17 @@ export function createSessionLog(options: {
   }
 
   /** The next frames after `cursor` that are durable: from memory, else from disk. */
-  async function next(cursor: number): Promise<{ lastSeq: number; frames: Uint8Array } | undefined> {
+  async function next(cursor: number): Promise<(FollowedFrames & { lastSeq: number }) | undefined> {
     const held = tail.after(cursor);
     if (held) return held;
     const chunks = await log.read({ logId, after: cursor, maxBytes: READ_BYTES });
     const last = chunks.at(-1);
     if (!last) return undefined;
     const frames = chunks.length === 1 ? last.frames : concatBytes(chunks.map((chunk) => chunk.frames));
-    return { lastSeq: last.lastSeq, frames: framesAfter({ frames }, cursor) };
+    return { lastSeq: last.lastSeq, frames: framesAfter({ frames }, cursor), onlyMessages: false };
   }
 
-  async function* follow({ after, signal, until }: FollowOptions): AsyncGenerator<Uint8Array> {
+  async function* follow({ after, signal, until }: FollowOptions): AsyncGenerator<FollowedFrames> {
     let cursor = after;
     signal.addEventListener('abort', wake, { once: true });
     readers++;
@@ -193,7 +198,7 @@ export function createSessionLog(options: {
         const found = await next(cursor);
         if (!found) throw new AtollError('internal', `the log has a gap after ${cursor}`);
         cursor = found.lastSeq;
-        yield found.frames;
+        yield found;
       }
     } finally {
       signal.removeEventListener('abort', wake);
@@ -230,14 +235,15 @@ export function createSessionLog(options: {
       );
       return enqueue(frames.length === 1 && frames[0] ? frames[0] : concatBytes(frames), events.length, rows);
     },
-    appendMessages({ firstLine, count, bytes }) {
+    appendMessages({ firstLine, messages }) {
+      const count = messages.spans.length / 2;
       // Line numbers begin anew with every assignment.
       if (epoch() !== lineEpoch) line = 0;
       lineEpoch = epoch();
       if (firstLine !== line + 1)
         return Promise.reject(new AtollError('internal', `line ${firstLine} came after line ${line}`));
       line += count;
-      return enqueue(frameMessages({ firstSeq: lastSeq + 1, bytes }), count, {}, line);
+      return enqueue(frameMessages(lastSeq + 1, messages), count, {}, line);
     },
     ready: () => (waitingBytes < HIGH_WATER_BYTES ? Promise.resolve() : drained.promise),
     follow,
@@ -245,4 +251,34 @@ export function createSessionLog(options: {
     until,
     close: (reason) => fail([], reason),
   };
+}
+
+/** Neighbours in pieces of about SMALL_BYTES, since a reader is sent one piece at a time. */
+function joinSmall(group: readonly TailChunk[]): TailChunk[] {
+  const joined: TailChunk[] = [];
+  let run: TailChunk[] = [];
+  let bytes = 0;
+  const endRun = () => {
+    const [first] = run;
+    const last = run.at(-1);
+    if (!first || !last) return;
+    const frames =
+      run.length === 1
+        ? first.frames
+        : concatBytes(
+            run.map((chunk) => chunk.frames),
+            bytes,
+          );
+    const onlyMessages = run.every((chunk) => chunk.onlyMessages);
+    joined.push({ firstSeq: first.firstSeq, lastSeq: last.lastSeq, frames, onlyMessages });
+    run = [];
+    bytes = 0;
+  };
+  for (const chunk of group) {
+    if (bytes + chunk.frames.length > SMALL_BYTES) endRun();
+    run.push(chunk);
+    bytes += chunk.frames.length;
+  }
+  endRun();
+  return joined;
 }

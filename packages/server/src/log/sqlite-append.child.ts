@@ -34,7 +34,7 @@ async function appendForever(id: string): Promise<void> {
 async function appendUntilFull(id: string): Promise<void> {
   await makeLog(id);
   let seq = 1;
-  const big = (firstSeq: number) => chunkOf(id, firstSeq, 100, { frames: framesOf(firstSeq, 100, 600) });
+  const big = (firstSeq: number) => chunkOf(id, firstSeq, 100, { frames: [framesOf(firstSeq, 100, 600)] });
   try {
     for (; ; seq += 100) await log.append(big(seq));
   } catch (error) {

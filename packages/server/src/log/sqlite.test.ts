@@ -81,10 +81,9 @@ test('sqlite: a flood of 300 MB, read at the same time, leaves the WAL bounded',
   const path = join(root, 'flood.db');
   const { store, log } = await open(path);
   await store.commit([log.create({ id: 'log_f', tenant: 'a', sessionId: 's', epoch: 1, createdAt: '' })]);
-  const template = framesOf(1, 1, 256 * 1024);
+  const frames = [framesOf(1, 1, 350 * 1024)];
   let largest = 0;
   for (let seq = 1; seq <= 1200; seq += 4) {
-    const frames = template;
     await Promise.all(range(seq, seq + 3).map((at) => log.append(chunkOf('log_f', at, 1, { frames }))));
     await log.read({ logId: 'log_f', after: Math.max(0, seq - 20), maxBytes: 1024 * 1024 });
     largest = Math.max(largest, statSync(`${path}-wal`).size);

@@ -2,7 +2,13 @@
 
 const TAIL_BYTES = 1024 * 1024;
 
-export type TailChunk = { firstSeq: number; lastSeq: number; frames: Uint8Array };
+export type TailChunk = {
+  firstSeq: number;
+  lastSeq: number;
+  frames: Uint8Array;
+  /** Every event in it is a message of the executor. */
+  onlyMessages: boolean;
+};
 
 export type Tail = {
   push(chunk: TailChunk): void;

@@ -3,6 +3,7 @@ import type { EventData } from '@atoll/protocol/events';
 import { concatBytes } from '@atoll/protocol/lines';
 import { sseFrame } from '@atoll/protocol/sse';
 import { eventsOf, frameEvent, framesUpTo } from '../log/frames.ts';
+import type { FollowedFrames } from '../log/session-log.ts';
 import type { LiveSession } from './live-session.ts';
 import { isOver } from './status.ts';
 
@@ -12,7 +13,7 @@ type Frames = AsyncGenerator<Uint8Array>;
 export async function* sessionFrames(session: LiveSession, after: number, signal: AbortSignal): Frames {
   yield ready({ sessionId: session.id, turnId: session.state.turn, status: session.status });
   const until = () => (isOver(session.status) ? session.log.lastSeq : undefined);
-  yield* session.log.follow({ after, signal, until });
+  for await (const { frames } of session.log.follow({ after, signal, until })) yield frames;
 }
 
 /** The part of a turn that its stream needs; a finished turn's comes from its row. */
@@ -35,22 +36,26 @@ export async function* turnFrames(session: LiveSession, turn: StreamedTurn, sign
   yield ready({ sessionId: session.id, turnId: turn.id, status });
   let after = turn.inputSeq - 1;
   if (turn.waited) {
-    yield* bounded(log.follow({ after, signal, until: () => turn.inputSeq }), () => turn.inputSeq);
+    const input = bounded(log.follow({ after, signal, until: () => turn.inputSeq }), () => turn.inputSeq);
+    for await (const { frames } of input) yield frames;
     await log.until(() => turn.startSeq !== undefined || turn.doneSeq !== undefined, signal);
     after = (turn.startSeq ?? turn.doneSeq ?? turn.inputSeq + 1) - 1;
   }
-  const frames = bounded(log.follow({ after, signal, until: () => turn.doneSeq }), () => turn.doneSeq);
-  for await (const chunk of frames) {
-    const own = withoutOtherTurns(chunk, turn.id);
+  const all = bounded(log.follow({ after, signal, until: () => turn.doneSeq }), () => turn.doneSeq);
+  for await (const { frames, onlyMessages } of all) {
+    const own = onlyMessages ? frames : withoutOtherTurns(frames, turn.id);
     if (own.length > 0) yield own;
   }
 }
 
 /** Cuts what a chunk holds beyond the end, since chunks end where commits do. */
-async function* bounded(frames: Frames, until: () => number | undefined): Frames {
-  for await (const chunk of frames) {
+async function* bounded(
+  chunks: AsyncIterable<FollowedFrames>,
+  until: () => number | undefined,
+): AsyncGenerator<FollowedFrames> {
+  for await (const chunk of chunks) {
     const end = until();
-    yield end === undefined ? chunk : framesUpTo({ frames: chunk }, end);
+    yield end === undefined ? chunk : { ...chunk, frames: framesUpTo(chunk, end) };
   }
 }
 

@@ -9,24 +9,27 @@ export type SqlStatement = { sql: string; parameters: readonly SqlValue[] };
 export type WriteStep = SqlStatement & { mustChange?: { code: ErrorCode; detail?: string } };
 
 /** Appending a chunk is the hot path, so it has a compact form instead of statements. */
-export type ChunkAppend = {
+export type ChunkAppend<Frames> = {
   logId: string;
   tenant: string;
   epoch: number;
   firstSeq: number;
   lastSeq: number;
   line: number;
-  frames: Uint8Array;
+  frames: Frames;
 };
 
-/** All or nothing: the append first, then the steps in order. */
-export type Unit = { append?: ChunkAppend; steps: readonly WriteStep[] };
+/** All or nothing: the append first, then the steps in order. Frames are in pieces until they cross to the writer. */
+export type Unit<Frames = readonly Uint8Array[]> = {
+  append?: ChunkAppend<Frames>;
+  steps: readonly WriteStep[];
+};
 
 export type Outcome =
   | { kind: 'committed'; time: string }
   | { kind: 'refused'; code: ErrorCode; detail: string | undefined };
 
-export type WriterRequest = { kind: 'unit'; unit: Unit } | { kind: 'close' };
+export type WriterRequest = { kind: 'unit'; unit: Unit<Uint8Array> } | { kind: 'close' };
 
 /** `outcomes` answer the oldest unanswered units, in the order in which these were sent. */
 export type WriterReply =
@@ -34,7 +37,7 @@ export type WriterReply =
   | { kind: 'not_open'; detail: string }
   | { kind: 'outcomes'; outcomes: Outcome[] };
 
-/** With `untilBytes`, rows end after the one whose blobs bring their sum to it. */
+/** With `untilBytes`, rows are chunks: their `frames` are unpacked, and they end after the one that brings the sum to it. */
 export type SqlQuery = SqlStatement & { untilBytes?: number };
 
 export type ReaderRequest = { kind: 'query'; id: number; query: SqlQuery } | { kind: 'close' };

@@ -11,6 +11,7 @@
  * there; the next group starts afresh.
  */
 
+import { packChunk } from './chunk-bytes.ts';
 import type { Connection } from './sqlite-connection.ts';
 import type { ChunkAppend, Outcome, Unit, WriteStep } from './sqlite-messages.ts';
 
@@ -25,7 +26,7 @@ const INSERT_CHUNK = `INSERT INTO log_chunks (log_id, tenant, epoch, first_seq, 
 const LOG_GUARD = 'SELECT epoch, last_seq FROM logs WHERE id = ? AND tenant = ?';
 
 /** Runs the units in order and answers each; never throws. */
-export function runGroup(connection: Connection, units: readonly Unit[]): Outcome[] {
+export function runGroup(connection: Connection, units: readonly Unit<Uint8Array>[]): Outcome[] {
   const { database, statement } = connection;
   try {
     statement('BEGIN IMMEDIATE').run();
@@ -43,7 +44,7 @@ export function runGroup(connection: Connection, units: readonly Unit[]): Outcom
 }
 
 /** Ends the transaction; what it throws has refused the unit. */
-function runAlone(connection: Connection, unit: Unit): Outcome {
+function runAlone(connection: Connection, unit: Unit<Uint8Array>): Outcome {
   const time = new Date().toISOString();
   const refusal = runParts(connection, unit, time);
   connection.statement(refusal === undefined ? 'COMMIT' : 'ROLLBACK').run();
@@ -51,7 +52,7 @@ function runAlone(connection: Connection, unit: Unit): Outcome {
 }
 
 /** Throws only when the whole transaction is lost. */
-function runAmongOthers(connection: Connection, unit: Unit): Outcome {
+function runAmongOthers(connection: Connection, unit: Unit<Uint8Array>): Outcome {
   const time = new Date().toISOString();
   const { database, statement } = connection;
   statement('SAVEPOINT unit').run();
@@ -67,7 +68,7 @@ function runAmongOthers(connection: Connection, unit: Unit): Outcome {
   return refusal ?? { kind: 'committed', time };
 }
 
-function runParts(connection: Connection, unit: Unit, time: string): Refusal | undefined {
+function runParts(connection: Connection, unit: Unit<Uint8Array>, time: string): Refusal | undefined {
   if (unit.append !== undefined) {
     const refusal = appendChunk(connection, unit.append, time);
     if (refusal !== undefined) return refusal;
@@ -85,15 +86,19 @@ function runStep(connection: Connection, step: WriteStep): Refusal | undefined {
   return { kind: 'refused', code: step.mustChange.code, detail: step.mustChange.detail };
 }
 
-function appendChunk({ statement }: Connection, chunk: ChunkAppend, time: string): Refusal | undefined {
+function appendChunk(
+  { statement }: Connection,
+  chunk: ChunkAppend<Uint8Array>,
+  time: string,
+): Refusal | undefined {
   const { logId, tenant, epoch, firstSeq, lastSeq, line, frames } = chunk;
   const advanced = statement(ADVANCE_LOG).run(lastSeq, line, epoch, logId, tenant, firstSeq - 1);
   if (advanced.changes === 0) return whyNotAdvanced(statement(LOG_GUARD).get(logId, tenant), chunk);
-  statement(INSERT_CHUNK).run(logId, tenant, epoch, firstSeq, lastSeq, time, frames);
+  statement(INSERT_CHUNK).run(logId, tenant, epoch, firstSeq, lastSeq, time, packChunk(frames));
   return undefined;
 }
 
-function whyNotAdvanced(log: Record<string, unknown> | undefined, chunk: ChunkAppend): Refusal {
+function whyNotAdvanced(log: Record<string, unknown> | undefined, chunk: ChunkAppend<Uint8Array>): Refusal {
   if (log === undefined) return refused('storage_failed', `There is no log ${chunk.logId} in this tenant.`);
   if (Number(log.epoch) > chunk.epoch)
     return refused('stale_epoch', `The log is at epoch ${log.epoch}, the append at ${chunk.epoch}.`);

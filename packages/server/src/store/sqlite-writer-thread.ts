@@ -1,11 +1,24 @@
-/** The event loop's end of the writer thread: sends units, settles them in order. */
+/**
+ * The event loop's end of the writer thread: sends units, settles them in order.
+ *
+ * Frames are copied once, into memory that both threads see, since the caller goes on using its own.
+ */
 
 import type { Worker } from 'node:worker_threads';
 import { AtollError } from '@atoll/protocol/errors';
+import { concatBytes } from '@atoll/protocol/lines';
+import { createByteRing } from './byte-ring.ts';
 import type { Outcome, SqlValue, Unit, WriterReply, WriterRequest } from './sqlite-messages.ts';
 import { startThread } from './sqlite-thread.ts';
 
-type Pending = { resolve(committed: { time: string }): void; reject(error: AtollError): void };
+/** More than one busy log may have waiting; what does not fit is memory of its own. */
+const RING_BYTES = 4 * 1024 * 1024;
+
+type Pending = {
+  inRing: boolean;
+  resolve(committed: { time: string }): void;
+  reject(error: AtollError): void;
+};
 
 export type WriterThread = {
   run(unit: Unit): Promise<{ time: string }>;
@@ -17,11 +30,15 @@ export async function startWriterThread(path: string): Promise<WriterThread> {
   const worker = startThread('./sqlite-writer.ts', path);
   await opened(worker);
   const pending: Pending[] = [];
+  const ring = createByteRing(RING_BYTES);
   let lost: AtollError | undefined;
   let closed: (() => void) | undefined;
 
   worker.on('message', (reply: WriterReply) => {
-    if (reply.kind === 'outcomes') settle(pending.splice(0, reply.outcomes.length), reply.outcomes);
+    if (reply.kind !== 'outcomes') return;
+    const settled = pending.splice(0, reply.outcomes.length);
+    for (const { inRing } of settled) if (inRing) ring.release();
+    settle(settled, reply.outcomes);
   });
   worker.on('error', (cause) => {
     lost = new AtollError('storage_failed', 'The thread that writes the database has failed.', { cause });
@@ -36,10 +53,15 @@ export async function startWriterThread(path: string): Promise<WriterThread> {
     run(unit) {
       if (lost !== undefined) return Promise.reject(lost);
       return new Promise((resolve, reject) => {
+        const frames = unit.append?.frames ?? [];
+        const frameBytes = frames.reduce((sum, { length }) => sum + length, 0);
+        const shared = frames.length === 0 ? undefined : ring.put(frames, frameBytes);
         const buffers: ArrayBuffer[] = [];
-        const request: WriterRequest = { kind: 'unit', unit: detachable(unit, buffers) };
-        worker.postMessage(request, buffers);
-        pending.push({ resolve, reject });
+        worker.postMessage(
+          { kind: 'unit', unit: detachable(unit, shared, buffers) } satisfies WriterRequest,
+          buffers,
+        );
+        pending.push({ inRing: shared !== undefined, resolve, reject });
       });
     },
     close() {
@@ -74,16 +96,15 @@ function settle(pending: readonly Pending[], outcomes: readonly Outcome[]): void
   }
 }
 
-/** The unit with its bytes in buffers of their own, which the caller may go on without (see sqlite-database.ts). */
-function detachable(unit: Unit, buffers: ArrayBuffer[]): Unit {
-  const own = (bytes: Uint8Array): Uint8Array => {
-    const copy = new Uint8Array(bytes);
+/** The unit with its bytes where the writer may keep them (see sqlite-database.ts): what is not shared moves. */
+function detachable(unit: Unit, shared: Uint8Array | undefined, buffers: ArrayBuffer[]): Unit<Uint8Array> {
+  const own = (pieces: readonly Uint8Array[]): Uint8Array => {
+    const copy = concatBytes(pieces);
     buffers.push(copy.buffer);
     return copy;
   };
-  const ownValue = (value: SqlValue) => (value instanceof Uint8Array ? own(value) : value);
+  const ownValue = (value: SqlValue) => (value instanceof Uint8Array ? own([value]) : value);
   const steps = unit.steps.map((step) => ({ ...step, parameters: step.parameters.map(ownValue) }));
-  return unit.append === undefined
-    ? { steps }
-    : { append: { ...unit.append, frames: own(unit.append.frames) }, steps };
+  if (unit.append === undefined) return { steps };
+  return { append: { ...unit.append, frames: shared ?? own(unit.append.frames) }, steps };
 }

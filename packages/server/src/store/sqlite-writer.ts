@@ -49,10 +49,10 @@ async function close(connection: Connection, checkpoints: Checkpoints): Promise<
   port?.close();
 }
 
-type Group = { units: Unit[]; bytes: number; closing: boolean };
+type Group = { units: Unit<Uint8Array>[]; bytes: number; closing: boolean };
 
 function takeWaiting(first: WriterRequest): Group {
-  const units: Unit[] = [];
+  const units: Unit<Uint8Array>[] = [];
   let bytes = 0;
   let request: WriterRequest | undefined = first;
   while (request !== undefined) {
