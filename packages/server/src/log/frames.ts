@@ -16,6 +16,8 @@ const AFTER_MESSAGE_ID = Buffer.from('\nevent: message\ndata: ');
 const EVENT = Buffer.from('\nevent: ');
 const DATA = Buffer.from('\ndata: ');
 const FRAME_END = Buffer.from('\n\n');
+/** Up to here Node takes buffers from its pool. */
+const SMALL_BYTES = 4096;
 
 export type Frames = { frames: Uint8Array };
 export type FramedEvent = { seq: number; event: string; data: Uint8Array };
@@ -29,7 +31,7 @@ export function frameMessages(firstSeq: number, { bytes, spans }: Messages): Uin
   const source = asBuffer(bytes);
   const count = spans.length / 2;
   const perFrame = ID.length + digitsOf(firstSeq + count) + AFTER_MESSAGE_ID.length + FRAME_END.length;
-  const out = Buffer.allocUnsafe(bytesIn(spans) + count * perFrame);
+  const out = allocate(bytesIn(spans) + count * perFrame);
   let at = 0;
   for (let i = 0; i < count; i++) {
     const start = spans[2 * i] ?? 0;
@@ -41,6 +43,14 @@ export function frameMessages(firstSeq: number, { bytes, spans }: Messages): Uin
     at = put(out, at + end - start, FRAME_END);
   }
   return out.subarray(0, at);
+}
+
+/**
+ * Long frames are shared memory, though nobody shares it: V8 counts other buffers as growth of the old heap, and in a
+ * flood, where little else is allocated, collects the old heap for them several times a second.
+ */
+function allocate(bytes: number): Buffer {
+  return bytes < SMALL_BYTES ? Buffer.allocUnsafe(bytes) : Buffer.from(new SharedArrayBuffer(bytes));
 }
 
 function bytesIn(spans: Uint32Array): number {

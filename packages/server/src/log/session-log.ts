@@ -2,7 +2,8 @@
  * The live end of one session's log.
  *
  * Stages of an event: numbered and framed when it is appended → waits while the previous commit is under way → one
- * chunk per commit (an idle log commits at once, a busy one batches) → durable → published to readers (I1).
+ * chunk per commit (an idle log commits at once, a busy one batches, and sends a full chunk ahead so that the writer
+ * need not wait for us) → durable → published to readers (I1).
  *
  * Every reader is a cursor over the log: what it has not seen comes from the tail in memory when it keeps up, from
  * disk when it does not. So replay, reconnect (I2) and slow readers (I9) are one path, and none slows a turn.
@@ -17,6 +18,8 @@ import { createTail, type TailChunk } from './tail.ts';
 
 /** A commit takes at most about this much, so that replies to other sessions in the same commit stay quick. */
 const CHUNK_BYTES = 512 * 1024;
+/** Two, so that one is ready when the other is done; they settle in order. */
+const MAX_COMMITTING = 2;
 /** `ready` turns false when more than this waits for the disk. */
 const HIGH_WATER_BYTES = 2 * 1024 * 1024;
 const READ_BYTES = 256 * 1024;
@@ -86,8 +89,11 @@ export function createSessionLog(options: {
   let line = options.head.line;
   let lineEpoch = options.head.epoch;
   let pending: Pending[] = [];
+  /** Of them, those that no commit has taken yet. */
+  let pendingBytes = 0;
   let waitingBytes = 0;
-  let committing = false;
+  let committing = 0;
+  let scheduled = false;
   let failed: Error | undefined;
   let readers = 0;
   let drained = Promise.withResolvers<void>();
@@ -106,25 +112,35 @@ export function createSessionLog(options: {
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     const onlyMessages = line !== undefined;
     pending.push({ firstSeq, lastSeq, frames, onlyMessages, line, rows, settle: { resolve, reject } });
-    if (!committing) {
-      committing = true;
+    pendingBytes += frames.length;
+    if (!scheduled && mayCommit()) {
+      scheduled = true;
       // Not at once: what else is appended in this tick belongs to the same commit.
-      setImmediate(() => void commit());
+      setImmediate(() => {
+        scheduled = false;
+        void commit();
+      });
     }
     return promise;
   }
 
+  function mayCommit(): boolean {
+    if (pending.length === 0 || failed) return false;
+    return committing === 0 || (committing < MAX_COMMITTING && pendingBytes >= CHUNK_BYTES);
+  }
+
   /** Commits what waits, one chunk after the other, until nothing does. Never rejects. */
   async function commit(): Promise<void> {
-    while (pending.length > 0 && !failed) {
+    while (mayCommit()) {
+      committing++;
       const group = takeGroup();
       try {
         await write(group);
       } catch (error) {
         fail(group, error);
       }
+      committing--;
     }
-    committing = false;
   }
 
   function takeGroup(): Pending[] {
@@ -133,11 +149,14 @@ export function createSessionLog(options: {
       bytes += item.frames.length;
       return i > 0 && bytes > CHUNK_BYTES;
     });
-    return pending.splice(0, end === -1 ? pending.length : end);
+    const group = pending.splice(0, end === -1 ? pending.length : end);
+    for (const { frames } of group) pendingBytes -= frames.length;
+    return group;
   }
 
   async function write(group: Pending[]): Promise<void> {
     const bytes = group.reduce((sum, { frames }) => sum + frames.length, 0);
+    const firstSeq = group[0]?.firstSeq ?? durableSeq + 1;
     const groupLast = group.at(-1)?.lastSeq ?? durableSeq;
     const groupLine = group.findLast((item) => item.line !== undefined)?.line;
     const latest = group.findLast((item) => item.rows.latest !== undefined)?.rows.latest;
@@ -145,7 +164,7 @@ export function createSessionLog(options: {
       logId,
       tenant,
       epoch: epoch(),
-      firstSeq: durableSeq + 1,
+      firstSeq,
       lastSeq: groupLast,
       frames: group.map(({ frames }) => frames),
       ...(groupLine === undefined ? {} : { line: groupLine }),
@@ -168,6 +187,7 @@ export function createSessionLog(options: {
     failed ??= error instanceof Error ? error : new AtollError('storage_failed', undefined, { cause: error });
     for (const item of [...group, ...pending]) item.settle.reject(failed);
     pending = [];
+    pendingBytes = 0;
     drained.resolve();
     wake();
   }
