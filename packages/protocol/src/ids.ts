@@ -3,6 +3,8 @@
  * then 80 random bits (so nobody guesses them). Time and randomness are injected, so tests repeat.
  */
 
+import { fillRandom } from './random.ts';
+
 export const idPrefixes = {
   session: 'ses',
   turn: 'turn',
@@ -26,10 +28,7 @@ export type IdSource = {
 
 export const systemIdSource: IdSource = {
   now: () => Date.now(),
-  random: (bytes) => {
-    globalThis.crypto.getRandomValues(bytes as Uint8Array<ArrayBuffer>);
-    return bytes;
-  },
+  random: fillRandom,
 };
 
 export function newId(kind: IdKind, source: IdSource = systemIdSource): string {

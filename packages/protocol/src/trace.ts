@@ -1,5 +1,7 @@
 /** W3C Trace Context (https://www.w3.org/TR/trace-context/): one `traceparent` goes along on every wire. */
 
+import { fillRandom } from './random.ts';
+
 const PATTERN = /^00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}$/;
 
 export function isTraceparent(value: string): boolean {
@@ -9,8 +11,7 @@ export function isTraceparent(value: string): boolean {
 /** A child of `parent` (same trace, new span), or the start of a new trace where there is no valid parent. */
 export function childTraceparent(
   parent: string | undefined,
-  random: (bytes: Uint8Array) => Uint8Array = (bytes) =>
-    globalThis.crypto.getRandomValues(bytes as Uint8Array<ArrayBuffer>),
+  random: (bytes: Uint8Array) => Uint8Array = fillRandom,
 ): string {
   const span = hex(random(new Uint8Array(8)));
   if (parent !== undefined && isTraceparent(parent))

@@ -2,8 +2,8 @@
  * The live end of one session's log.
  *
  * Stages of an event: numbered and framed when it is appended → waits while the previous commit is under way → one
- * chunk per commit (an idle log commits at once, a busy one batches, and sends a full chunk ahead so that the writer
- * need not wait for us) → durable → published to readers (I1).
+ * chunk per commit (an idle log commits at once, a busy one batches, and sends a full chunk, or the end of a turn, ahead
+ * so that the writer need not wait for us) → durable → published to readers (I1).
  *
  * Every reader is a cursor over the log: what it has not seen comes from the tail in memory when it keeps up, from
  * disk when it does not. So replay, reconnect (I2) and slow readers (I9) are one path, and none slows a turn.
@@ -126,7 +126,9 @@ export function createSessionLog(options: {
 
   function mayCommit(): boolean {
     if (pending.length === 0 || failed) return false;
-    return committing === 0 || (committing < MAX_COMMITTING && pendingBytes >= CHUNK_BYTES);
+    if (committing === 0) return true;
+    const urgent = pendingBytes >= CHUNK_BYTES || pending.at(-1)?.onlyMessages === false;
+    return committing < MAX_COMMITTING && urgent;
   }
 
   /** Commits what waits, one chunk after the other, until nothing does. Never rejects. */

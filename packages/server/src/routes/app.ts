@@ -119,7 +119,8 @@ export async function createApp({ server, handlers, recognise, version, logger }
     reply: FastifyReply,
   ): Promise<unknown> {
     const abort = new AbortController();
-    reply.raw.once('close', () => abort.abort());
+    // With a reason of ours: otherwise each request makes an exception and its stack.
+    reply.raw.once('close', () => abort.abort('closed'));
     const context: Context = {
       access: accesses.get(request) ?? nobody,
       signal: abort.signal,

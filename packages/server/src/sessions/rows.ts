@@ -1,5 +1,6 @@
 /** Rows of sessions and turns: how they are read, written, and shown. */
 import type { Session, Turn } from '@atoll/protocol/schemas/session';
+import { prepared } from '../store/prepared.ts';
 import type { Step, Store } from '../store/store.ts';
 import type { SessionRow, TurnRow } from '../store/tables.ts';
 import type { SessionState } from './fold.ts';
@@ -18,37 +19,93 @@ type SessionFields = {
   readonly endedAt: string | null;
 };
 
-export function updateSession({ sql }: Store, session: SessionFields): Step {
+const sessionUpdate = prepared<SessionRow, keyof SessionChange | 'id'>(
+  [
+    'id',
+    'status',
+    'cause',
+    'detail',
+    'epoch',
+    'runner_id',
+    'sandbox_id',
+    'usage',
+    'binding',
+    'metadata',
+    'updated_at',
+    'ended_at',
+  ],
+  (sql, { id, ...change }) =>
+    sql.updateTable('sessions').set(change).where('id', '=', id).where('epoch', '<=', change.epoch),
+);
+
+type SessionChange = Omit<
+  SessionRow,
+  'id' | 'tenant' | 'agent' | 'agent_version' | 'log_id' | 'settings' | 'created_at'
+>;
+
+export function updateSession(store: Store, session: SessionFields): Step {
   const { state } = session;
-  const query = sql
-    .updateTable('sessions')
-    .set({
-      status: state.status,
-      cause: state.cause,
-      detail: state.detail,
-      epoch: session.epoch,
-      runner_id: session.runnerId,
-      sandbox_id: state.sandboxId,
-      usage: JSON.stringify(state.usage),
-      binding: JSON.stringify({
-        ...JSON.parse(session.row.binding),
-        executorSessionId: state.executorSessionId,
-      }),
-      metadata: JSON.stringify(session.metadata),
-      updated_at: session.updatedAt,
-      ended_at: session.endedAt,
-    })
-    .where('id', '=', session.id)
-    .where('epoch', '<=', session.epoch);
+  const query = sessionUpdate(store, {
+    id: session.id,
+    status: state.status,
+    cause: state.cause,
+    detail: state.detail,
+    epoch: session.epoch,
+    runner_id: session.runnerId,
+    sandbox_id: state.sandboxId,
+    usage: JSON.stringify(state.usage),
+    binding: JSON.stringify({
+      ...JSON.parse(session.row.binding),
+      executorSessionId: state.executorSessionId,
+    }),
+    metadata: JSON.stringify(session.metadata),
+    updated_at: session.updatedAt,
+    ended_at: session.endedAt,
+  });
   return { query, mustChange: { code: 'stale_epoch' } };
 }
 
-export function insertTurn({ sql }: Store, row: TurnRow): Step {
-  return { query: sql.insertInto('turns').values(row) };
+const turnInsert = prepared<TurnRow, keyof TurnRow>(
+  [
+    'id',
+    'tenant',
+    'session_id',
+    'epoch',
+    'status',
+    'cause',
+    'detail',
+    'input_seq',
+    'start_seq',
+    'done_seq',
+    'usage',
+    'idempotency_key',
+    'request_hash',
+    'created_at',
+    'ended_at',
+  ],
+  (sql, row) => sql.insertInto('turns').values(row),
+);
+
+export function insertTurn(store: Store, row: TurnRow): Step {
+  return { query: turnInsert(store, row) };
 }
 
-export function updateTurn({ sql }: Store, id: string, change: Partial<TurnRow>): Step {
-  return { query: sql.updateTable('turns').set(change).where('id', '=', id) };
+const turnStart = prepared<TurnRow, 'id' | 'status' | 'start_seq' | 'epoch'>(
+  ['id', 'status', 'start_seq', 'epoch'],
+  (sql, { id, ...start }) => sql.updateTable('turns').set(start).where('id', '=', id),
+);
+
+export function startTurn(store: Store, start: Parameters<typeof turnStart>[1]): Step {
+  return { query: turnStart(store, start) };
+}
+
+const turnEnd = prepared<TurnRow, 'id' | 'status' | 'cause' | 'detail' | 'done_seq' | 'usage' | 'ended_at'>(
+  ['id', 'status', 'cause', 'detail', 'done_seq', 'usage', 'ended_at'],
+  (sql, { id, ...end }) => sql.updateTable('turns').set(end).where('id', '=', id),
+);
+
+export function endTurn(store: Store, end: Parameters<typeof turnEnd>[1]): Step {
+  return { query: turnEnd(store, end) };
 }
 
 export function showLive(session: SessionFields): Session {

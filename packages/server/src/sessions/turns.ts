@@ -11,7 +11,7 @@ import { MAX_LINE_BYTES } from '@atoll/protocol/lines';
 import type { CommandEnd, RunnerLink } from '@atoll/protocol/runner-link';
 import type { Store } from '../store/store.ts';
 import type { LiveSession, LiveTurn, StatusDetails } from './live-session.ts';
-import { insertTurn, updateTurn } from './rows.ts';
+import { insertTurn, startTurn, endTurn as turnEnded } from './rows.ts';
 import { isOver, move, turnTable } from './status.ts';
 
 const MAX_QUEUED_TURNS = 100;
@@ -112,7 +112,8 @@ export function createTurns(options: TurnsOptions): Turns {
 
   function start(session: LiveSession, turn: LiveTurn): void {
     turn.startSeq = session.seqOf(0);
-    const row = updateTurn(store, turn.id, {
+    const row = startTurn(store, {
+      id: turn.id,
       status: move(turnTable, 'queued', 'started'),
       start_seq: turn.startSeq,
       epoch: session.epoch,
@@ -189,7 +190,8 @@ export function createTurns(options: TurnsOptions): Turns {
     turn.doneSeq = session.seqOf(0);
     session.turns.delete(turn.id);
     const from = turn.startSeq === undefined ? 'queued' : 'running';
-    const row = updateTurn(store, turn.id, {
+    const row = turnEnded(store, {
+      id: turn.id,
       status: move(turnTable, from, end.status),
       cause: end.cause ?? null,
       detail: end.detail ?? null,
