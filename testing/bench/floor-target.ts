@@ -3,7 +3,11 @@ import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import { type Target, type Wanted, wantedTurn } from './target.ts';
 
-export type FloorTarget = Target & { readonly reply: Wanted };
+export type FloorTarget = Target & {
+  readonly reply: Wanted;
+  /** A turn with an fdatasync before it and one before its end. */
+  durableTurn(session: number, content: string): Wanted;
+};
 
 const SERVER = fileURLToPath(new URL('bare-server.ts', import.meta.url));
 const PROGRAM = fileURLToPath(new URL('program.mjs', import.meta.url));
@@ -19,6 +23,7 @@ export async function startFloorTarget({ sessions }: { sessions: number }): Prom
     pid: child.pid ?? 0,
     health: { url: `${url}/health`, method: 'GET', headers: {} },
     reply: wantedTurn(`${url}/reply`, {}, 'hello'),
+    durableTurn: (session, content) => wantedTurn(`${url}/durable/${session}/messages`, {}, content),
     turn: (session, content) => wantedTurn(`${url}/sessions/${session}/messages`, {}, content),
     async [Symbol.asyncDispose]() {
       child.kill('SIGTERM');

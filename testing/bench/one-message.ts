@@ -1,10 +1,12 @@
 /** A turn of one message, against a server that answers at once out of nothing. */
 import { startAtollTarget } from './atoll-target.ts';
 import { startFloorTarget } from './floor-target.ts';
-import { figureOf, median, type Pair } from './pairs.ts';
+import { figureOf, median } from './pairs.ts';
 import { atMost, type Measure, row } from './row.ts';
-import { createTimedClient, type StreamTimes, type TimedClient } from './stream-times.ts';
-import type { Wanted } from './target.ts';
+import { createTimedClient, type StreamTimes } from './stream-times.ts';
+
+/** `floor` answers at once; `durable` does what a durable turn cannot do without: see bare-server.ts. */
+type Sides<T> = { ours: T; floor: T; durable: T };
 
 const TURNS = 200;
 const BLOCK = 20;
@@ -14,51 +16,56 @@ export const oneMessage: Measure = {
   what: 'one message to a program agent and its answer, connection kept, p50',
   async take({ pairs: count }) {
     await using atoll = await startAtollTarget({ sessions: 1 });
-    await using floor = await startFloorTarget({ sessions: 0 });
+    await using floor = await startFloorTarget({ sessions: 1 });
     using client = createTimedClient();
     using bare = createTimedClient();
-    const turn = atoll.turn(0, 'hello');
-    await takeRound(client, turn, bare, floor.reply);
-    const pairs: Pair<StreamTimes>[] = [];
-    for (let i = 0; i < count; i++) pairs.push(await takeRound(client, turn, bare, floor.reply));
+    using durable = createTimedClient();
+    const sides: Sides<() => Promise<StreamTimes>> = {
+      ours: () => client.stream(atoll.turn(0, 'hello')),
+      floor: () => bare.stream(floor.reply),
+      durable: () => durable.stream(floor.durableTurn(0, 'hello')),
+    };
+    await takeRound(sides);
+    const rounds: Sides<StreamTimes>[] = [];
+    for (let i = 0; i < count; i++) rounds.push(await takeRound(sides));
+    const ofBare = rounds;
+    const ofDurable = rounds.map(({ ours, durable }) => ({ ours, floor: durable }));
     return [
       row(
         'one-message turn, first event',
         'ms',
-        figureOf(pairs, ({ firstEvent }) => firstEvent),
+        figureOf(ofBare, ({ firstEvent }) => firstEvent),
       ),
       row(
         'one-message turn, agent’s message',
         'ms',
-        figureOf(pairs, ({ firstMessage }) => firstMessage),
+        figureOf(ofBare, ({ firstMessage }) => firstMessage),
       ),
       row(
         'one-message turn, done',
         'ms',
-        figureOf(pairs, ({ done }) => done),
+        figureOf(ofBare, ({ done }) => done),
         {
           bar: atMost(6),
           aim: atMost(4),
         },
+      ),
+      row(
+        'one-message turn, done, the floor being two fdatasyncs and the agent',
+        'ms',
+        figureOf(ofDurable, ({ done }) => done),
       ),
     ];
   },
 };
 
 /** 200 turns of each, in alternating blocks. */
-async function takeRound(
-  client: TimedClient,
-  turn: Wanted,
-  bare: TimedClient,
-  reply: Wanted,
-): Promise<Pair<StreamTimes>> {
-  const ours: StreamTimes[] = [];
-  const floor: StreamTimes[] = [];
-  for (let taken = 0; taken < TURNS; taken += BLOCK) {
-    for (let i = 0; i < BLOCK; i++) ours.push(await client.stream(turn));
-    for (let i = 0; i < BLOCK; i++) floor.push(await bare.stream(reply));
-  }
-  return { ours: medians(ours), floor: medians(floor) };
+async function takeRound(sides: Sides<() => Promise<StreamTimes>>): Promise<Sides<StreamTimes>> {
+  const times: Sides<StreamTimes[]> = { ours: [], floor: [], durable: [] };
+  const order = ['ours', 'floor', 'durable'] as const;
+  for (let taken = 0; taken < TURNS; taken += BLOCK)
+    for (const side of order) for (let i = 0; i < BLOCK; i++) times[side].push(await sides[side]());
+  return { ours: medians(times.ours), floor: medians(times.floor), durable: medians(times.durable) };
 }
 
 function medians(times: readonly StreamTimes[]): StreamTimes {

@@ -2,7 +2,7 @@
 import type { EventData } from '@atoll/protocol/events';
 import { concatBytes } from '@atoll/protocol/lines';
 import { sseFrame } from '@atoll/protocol/sse';
-import { eventsOf, frameEvent, framesUpTo } from '../log/frames.ts';
+import { eventsOf, type FramedEvent, frameEvent, framesUpTo } from '../log/frames.ts';
 import type { FollowedFrames } from '../log/session-log.ts';
 import type { LiveSession } from './live-session.ts';
 import { isOver } from './status.ts';
@@ -64,13 +64,17 @@ const OTHERS = ['\nevent: input\n', '\nevent: done\n'].map((text) => Buffer.from
 function withoutOtherTurns(frames: Uint8Array, turnId: string): Uint8Array {
   const bytes = Buffer.from(frames.buffer, frames.byteOffset, frames.byteLength);
   if (!OTHERS.some((mark) => bytes.includes(mark))) return frames;
-  const kept: Uint8Array[] = [];
-  for (const { seq, event, data } of eventsOf({ frames })) {
-    const text = event === 'input' || event === 'done' ? Buffer.from(data).toString() : undefined;
-    if (text !== undefined && (JSON.parse(text) as { turnId: string }).turnId !== turnId) continue;
-    kept.push(frameEvent({ seq, event, data: text ?? Buffer.from(data).toString() }));
-  }
-  return concatBytes(kept);
+  const events = [...eventsOf({ frames })];
+  const own = events.filter((event) => !isOfOtherTurn(event, turnId));
+  if (own.length === events.length) return frames;
+  return concatBytes(
+    own.map(({ seq, event, data }) => frameEvent({ seq, event, data: Buffer.from(data).toString() })),
+  );
+}
+
+function isOfOtherTurn({ event, data }: FramedEvent, turnId: string): boolean {
+  if (event !== 'input' && event !== 'done') return false;
+  return (JSON.parse(Buffer.from(data).toString()) as { turnId: string }).turnId !== turnId;
 }
 
 function ready(data: EventData<'ready'>): Uint8Array {
