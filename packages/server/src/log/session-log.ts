@@ -14,7 +14,7 @@ import type { Messages } from '@atoll/protocol/runner-link';
 import type { Step } from '../store/store.ts';
 import { frameEvent, frameMessages, framesAfter } from './frames.ts';
 import type { Log, LogChunk, LogHead } from './log.ts';
-import { createTail, type TailChunk } from './tail.ts';
+import { createTail, joinSmall, type TailChunk } from './tail.ts';
 
 /** A commit takes at most about this much, so that replies to other sessions in the same commit stay quick. */
 const CHUNK_BYTES = 512 * 1024;
@@ -174,7 +174,8 @@ export function createSessionLog(options: {
     });
     if (readers === 0) tail.clear();
     // Whoever sent a message reads from its input on, and comes a moment after the commit.
-    if (readers > 0 || bytes < SMALL_BYTES) for (const chunk of joinSmall(group)) tail.push(chunk);
+    if (readers > 0 || bytes < SMALL_BYTES)
+      for (const chunk of joinSmall(group, SMALL_BYTES)) tail.push(chunk);
     durableSeq = groupLast;
     waitingBytes -= bytes;
     for (const item of group) item.settle.resolve();
@@ -273,34 +274,4 @@ export function createSessionLog(options: {
     until,
     close: (reason) => fail([], reason),
   };
-}
-
-/** Neighbours in pieces of about SMALL_BYTES, since a reader is sent one piece at a time. */
-function joinSmall(group: readonly TailChunk[]): TailChunk[] {
-  const joined: TailChunk[] = [];
-  let run: TailChunk[] = [];
-  let bytes = 0;
-  const endRun = () => {
-    const [first] = run;
-    const last = run.at(-1);
-    if (!first || !last) return;
-    const frames =
-      run.length === 1
-        ? first.frames
-        : concatBytes(
-            run.map((chunk) => chunk.frames),
-            bytes,
-          );
-    const onlyMessages = run.every((chunk) => chunk.onlyMessages);
-    joined.push({ firstSeq: first.firstSeq, lastSeq: last.lastSeq, frames, onlyMessages });
-    run = [];
-    bytes = 0;
-  };
-  for (const chunk of group) {
-    if (bytes + chunk.frames.length > SMALL_BYTES) endRun();
-    run.push(chunk);
-    bytes += chunk.frames.length;
-  }
-  endRun();
-  return joined;
 }

@@ -1,4 +1,5 @@
 /** The latest durable chunks of a busy log, kept while somebody reads along, so that live readers need no disk. */
+import { concatBytes } from '@atoll/protocol/lines';
 
 const TAIL_BYTES = 1024 * 1024;
 
@@ -33,4 +34,34 @@ export function createTail(): Tail {
       bytes = 0;
     },
   };
+}
+
+/** Small neighbours put together up to `maxBytes`, since a reader is sent one chunk at a time. */
+export function joinSmall(group: readonly TailChunk[], maxBytes: number): TailChunk[] {
+  const joined: TailChunk[] = [];
+  let run: TailChunk[] = [];
+  let bytes = 0;
+  const endRun = () => {
+    const [first] = run;
+    const last = run.at(-1);
+    if (!first || !last) return;
+    const frames =
+      run.length === 1
+        ? first.frames
+        : concatBytes(
+            run.map((chunk) => chunk.frames),
+            bytes,
+          );
+    const onlyMessages = run.every((chunk) => chunk.onlyMessages);
+    joined.push({ firstSeq: first.firstSeq, lastSeq: last.lastSeq, frames, onlyMessages });
+    run = [];
+    bytes = 0;
+  };
+  for (const chunk of group) {
+    if (bytes + chunk.frames.length > maxBytes) endRun();
+    run.push(chunk);
+    bytes += chunk.frames.length;
+  }
+  endRun();
+  return joined;
 }
