@@ -24,3 +24,21 @@ test('bombs are refused before they are parsed', () => {
   assert.throws(() => parse('{"a":"never ends'), refused);
   assert.throws(() => parseJsonBody(Buffer.from([0x22, 0xff, 0x22])), refused);
 });
+
+test('what is wrong is said without a word of the body', () => {
+  const value = '"value":"mark-4f1b0c"';
+  const broken = [
+    `{${value}`,
+    `{${value},}`,
+    `{${value}}}`,
+    `{${value} mark}`,
+    `{"value":mark-4f1b0c}`,
+    'mark',
+  ];
+  for (const text of broken)
+    assert.throws(
+      () => parse(text),
+      ({ code, message }: { code: string; message: string }) =>
+        code === 'invalid_json' && message !== '' && !message.includes('ark'),
+    );
+});

@@ -21,8 +21,13 @@ export function parseJsonBody(body: Buffer): unknown {
   try {
     return JSON.parse(body.toString());
   } catch (error) {
-    throw new AtollError('invalid_json', error instanceof Error ? error.message : undefined);
+    throw new AtollError('invalid_json', error instanceof Error ? withoutQuote(error.message) : undefined);
   }
+}
+
+/** V8 quotes what stands around the fault, and that may be a secret: `Unexpected token 'x', ..."ue":"se"... is not …`. */
+function withoutQuote(message: string): string | undefined {
+  return message.split(/, (?:\.{3})?"/)[0];
 }
 
 /** Why JSON is not to be parsed here: to build and to write out again what it says would take the server down. */
