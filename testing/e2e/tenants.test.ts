@@ -30,6 +30,12 @@ before(async () => {
   const { session } = await client.call('session.create', { agent: 'owned' });
   const { key } = await client.call('key.create', { role: 'client' });
   await client.writeFile(session.id, 'file', new TextEncoder().encode('kept'));
+  await client.call('credential.set', {
+    name: 'owned',
+    kind: 'bearer',
+    hosts: ['git.example.org'],
+    value: 'kept',
+  });
   owned = { sessionId: session.id, keyId: key.id, name: 'owned', path: 'file' };
 });
 after(() => atoll[Symbol.asyncDispose]());
@@ -40,6 +46,7 @@ const bodies: Partial<Record<OperationName, object>> = {
   'session.create': { agent: 'owned' },
   'session.send': { content: 'remember that I was here' },
   'session.exec': { command: 'rm -rf file; touch /workspace/was-here' },
+  'credential.set': { name: 'x', kind: 'bearer', hosts: ['git.example.org'], value: 'x' },
   'key.create': { role: 'client' },
 };
 
@@ -104,7 +111,19 @@ describe('another tenant', () => {
     await own.call('agent.delete', { name: 'owned' });
   });
 
+  test('may have a credential of the same name, which is another credential', async () => {
+    const own = createClient({ url: atoll.url, key: stranger });
+    const mine = { name: 'owned', kind: 'openai', value: 'of the stranger' } as const;
+    assert.equal((await own.call('credential.set', mine)).credential.version, 1);
+    await own.call('credential.delete', { name: 'owned' });
+  });
+
   test('changed nothing', async () => {
+    const { credentials } = await atoll.client.call('credential.list', {});
+    assert.deepEqual(
+      credentials.map(({ name, kind, version }) => [name, kind, version]),
+      [['owned', 'bearer', 1]],
+    );
     const { sessionId = '' } = owned;
     const { session } = await atoll.client.call('session.show', { sessionId });
     assert.deepEqual([session.status, session.lastSeq], ['idle', 2]);

@@ -48,6 +48,31 @@ test('secrets have no flag that would show in the list of processes, but for --k
     [
       ['key', 'key'],
       ['anthropicApiKey', undefined],
+      ['secretKey', undefined],
     ],
   );
+});
+
+test('the secret key is 32 bytes, as hex or base64, and never repeated', () => {
+  const bytes = Buffer.from(Array.from({ length: 32 }, (_, at) => at * 8));
+  const of = (text: string) => read({ environment: { ATOLL_SECRET_KEY: text } }).secretKey;
+  for (const encoding of ['hex', 'base64', 'base64url'] as const)
+    assert.deepEqual(of(bytes.toString(encoding)), bytes, encoding);
+  assert.deepEqual(of(bytes.toString('hex').toUpperCase()), bytes);
+  assert.equal(of(''), undefined);
+  for (const text of [
+    'x',
+    'a'.repeat(42),
+    'a'.repeat(63),
+    'g'.repeat(64),
+    ` ${'a'.repeat(43)}`,
+    'a'.repeat(45),
+  ])
+    assert.throws(
+      () => of(text),
+      ({ name, message }: Error) =>
+        name === 'UsageError' &&
+        /^ATOLL_SECRET_KEY must be 32 bytes/.test(message) &&
+        !message.includes('aaaa'),
+    );
 });

@@ -147,6 +147,17 @@ export const settings = {
     fallback: () => undefined,
     read: (value) => value || undefined,
   } satisfies Setting<string | undefined>,
+  secretKey: {
+    flag: undefined,
+    variable: 'ATOLL_SECRET_KEY',
+    inFile: false,
+    of: 'server',
+    value: 'KEY',
+    summary: 'Key that seals stored credentials: 32 bytes as base64 or hex',
+    shownDefault: '`secret.key` in the data directory, made at first need',
+    fallback: () => undefined,
+    read: readSecretKey,
+  } satisfies Setting<Uint8Array | undefined>,
   anthropicBaseUrl: {
     flag: undefined,
     variable: 'ANTHROPIC_BASE_URL',
@@ -214,4 +225,10 @@ function oneOf<const T extends string>(allowed: readonly T[], about: Described<N
 function readUrl(value: string): string {
   if (!URL.canParse(value)) throw new UsageError('must be a URL');
   return value;
+}
+
+function readSecretKey(value: string): Uint8Array {
+  if (/^[0-9a-f]{64}$/i.test(value)) return Buffer.from(value, 'hex');
+  if (/^[A-Za-z0-9+/_-]{43}=?$/.test(value)) return Buffer.from(value, 'base64');
+  throw new UsageError('must be 32 bytes as base64 or hex; make one with: openssl rand -base64 32');
 }

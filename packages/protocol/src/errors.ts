@@ -12,7 +12,10 @@ export const errorRegistry = {
   invalid_cursor: { status: 400, title: 'The cursor is not a place in this list or log.' },
   invalid_path: { status: 400, title: 'The path is not one that a workspace or an agent folder can hold.' },
   invalid_agent: { status: 400, title: 'The agent folder cannot be used as it is.' },
-  secret_in_env: { status: 400, title: 'An env value looks like a secret; use credentials instead.' },
+  secret_in_env: {
+    status: 400,
+    title: 'An env value looks like a secret; store it as a credential instead.',
+  },
   path_outside_workspace: { status: 400, title: 'The path leads out of the workspace.' },
   not_a_file: { status: 400, title: 'The path is there, but is not a regular file.' },
   unauthorized: { status: 401, title: 'A valid API key is needed.' },
@@ -36,6 +39,8 @@ export const errorRegistry = {
   queue_full: { status: 429, title: 'Too many turns are waiting in this session.' },
   // The platform
   internal: { status: 500, title: 'Something went wrong inside Atoll.' },
+  wrong_secret_key: { status: 500, title: 'The stored credentials need another secret key.' },
+  credential_unreadable: { status: 500, title: 'A stored credential is not what was stored.' },
   storage_failed: { status: 500, title: 'The store could not commit.' },
   sandbox_failed: { status: 500, title: 'The sandbox could not do that.' },
   executor_failed: { status: 502, title: 'The executor could not start or broke its protocol.' },

@@ -6,6 +6,7 @@ import * as v from 'valibot';
 import { operation } from './operation.ts';
 import * as agents from './schemas/agent.ts';
 import { agentName, count, env, id, nextCursor, noNul, page, seq, time } from './schemas/common.ts';
+import * as credentials from './schemas/credential.ts';
 import * as platform from './schemas/platform.ts';
 import * as sessions from './schemas/session.ts';
 import { sessionStatuses } from './statuses.ts';
@@ -197,6 +198,32 @@ export const operations = {
     rest: { method: 'DELETE', path: '/api/sessions/:sessionId/files/*path' },
     params: v.strictObject({ sessionId, path: v.string() }),
     result: v.object({ path: v.string() }),
+  }),
+
+  'credential.set': operation({
+    kind: 'unary',
+    summary:
+      'Store a secret for gateways, in place of an earlier one of that name; its value is never given back',
+    role: 'client',
+    rest: { method: 'POST', path: '/api/credentials', status: 201 },
+    params: v.strictObject(credentials.newCredential),
+    result: v.object({ credential: credentials.credential }),
+  }),
+  'credential.list': operation({
+    kind: 'unary',
+    summary: 'List credentials, never their values',
+    role: 'client',
+    rest: { method: 'GET', path: '/api/credentials' },
+    params: v.strictObject(page),
+    result: v.object({ credentials: v.array(credentials.credential), nextCursor }),
+  }),
+  'credential.delete': operation({
+    kind: 'unary',
+    summary: 'Remove a credential',
+    role: 'client',
+    rest: { method: 'DELETE', path: '/api/credentials/:name' },
+    params: v.strictObject({ name: credentials.credentialName }),
+    result: v.object({ credential: credentials.credential }),
   }),
 
   'key.create': operation({

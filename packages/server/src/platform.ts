@@ -5,6 +5,7 @@
 import { join } from 'node:path';
 import { createAgents } from './agents/agents.ts';
 import { createDirectoryBlobStore } from './blob-store/directory.ts';
+import { createCredentials } from './credentials/credentials.ts';
 import type { Access } from './keys/access.ts';
 import { createKeys } from './keys/keys.ts';
 import { createSqliteLog } from './log/sqlite.ts';
@@ -43,12 +44,20 @@ export async function createPlatform(options: {
   const log = createSqliteLog(database);
   const blobs = createDirectoryBlobStore(join(server.dataDir, 'blobs'));
   const keys = createKeys({ store, now });
+  const credentials = createCredentials({
+    store,
+    now,
+    logger,
+    secretKey: server.secretKey,
+    keyFile: join(server.dataDir, 'secret.key'),
+  });
   const agents = createAgents({ store, blobs, now });
   const runners = createRunnerRegistry({ store, now });
   const scheduler = createScheduler({ runners });
   const sessions = createSessions({ store, log, runners, scheduler, agents, logger, now });
 
   await keys.ensureAdmin(options.adminSecret);
+  await credentials.checkKey();
   const embedded = await server.runner?.(agents.source);
   if (embedded) await attach(embedded);
   await sessions.recoverAll();
@@ -66,6 +75,7 @@ export async function createPlatform(options: {
   return {
     handlers: createHandlers({
       agents,
+      credentials,
       keys,
       sessions,
       health,

@@ -11,6 +11,8 @@ export type ServerOptions = {
   port: number;
   version: string;
   log: Logger;
+  /** 32 bytes that seal credentials. Default: those in `secret.key` of the data directory, made at first need. */
+  secretKey?: Uint8Array | undefined;
   /** Makes the runner in this process. Called once; it lives as long as the server. */
   runner?: (agents: AgentSource) => Promise<EmbeddedRunner>;
   /** An idle session's sandbox is freed after this; 0: never. Default 30 minutes. */

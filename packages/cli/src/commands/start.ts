@@ -25,11 +25,11 @@ export async function run(invocation: Invocation): Promise<void> {
   letHeapGrow();
   const directory = await dataDirectory(config.dataDir);
   const log = createLog(config.logLevel);
-  const { host, port } = config;
+  const { host, port, secretKey } = config;
   const { dataDir } = directory;
   const runner = async (agents: AgentSource) =>
     (await import('../embedded-runner.ts')).startRunner({ config, directory, agents, log });
-  const server = await createServer({ dataDir, host, port, version, log, runner });
+  const server = await createServer({ dataDir, host, port, version, log, secretKey, runner });
   try {
     await refuseUnusableDriver(config);
     announce(invocation.terminal, config, await listen(server, config));

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { looksLikeSecret } from './secrets.ts';
+import { looksLikeSecret, refuseSecrets } from './secrets.ts';
 
 test('keys are known by their shape, whatever their name', () => {
   const keys = [
@@ -33,4 +33,16 @@ test('ordinary settings pass', () => {
     ['PATH_PREFIX', '/usr/local/bin:/opt/tools/bin'],
   ];
   for (const [name, value] of plain) assert.ok(!looksLikeSecret(name, value), name);
+});
+
+test('the refusal names the variable and the way out, and never the value', () => {
+  const value = `sk-${'a'.repeat(40)}`;
+  assert.throws(
+    () => refuseSecrets({ COLOR: 'red', OPENAI: value }),
+    ({ code, message }: { code: string; message: string }) =>
+      code === 'secret_in_env' &&
+      message.includes('env.OPENAI') &&
+      message.includes('atoll credential set') &&
+      !message.includes(value),
+  );
 });

@@ -32,7 +32,7 @@ export function refuseSecrets(env: Readonly<Record<string, string>>): void {
   if (!found) return;
   throw new AtollError(
     'secret_in_env',
-    `env.${found[0]} looks like a secret, and whatever runs in the sandbox could read it. Keep it outside as a credential of the platform, or set allowSecretEnv to true if it is none.`,
+    `env.${found[0]} looks like a secret, and whatever runs in the sandbox could read it. Keep it outside with "atoll credential set", or set allowSecretEnv to true if it is none.`,
   );
 }
 

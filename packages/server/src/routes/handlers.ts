@@ -5,6 +5,7 @@
 import type { OperationName, OperationParams, OperationResult, operations } from '@atoll/protocol/operations';
 import type { FileContent } from '@atoll/protocol/runner-link';
 import type { Agents } from '../agents/agents.ts';
+import type { Credentials } from '../credentials/credentials.ts';
 import type { Access } from '../keys/access.ts';
 import type { Keys } from '../keys/keys.ts';
 import type { Sessions } from '../sessions/sessions.ts';
@@ -50,12 +51,13 @@ export type Handlers = { [N in OperationName]: HandlerOf<N> };
 
 export function createHandlers(options: {
   agents: Agents;
+  credentials: Credentials;
   keys: Keys;
   sessions: Sessions;
   health: () => Promise<OperationResult<'health.show'>>;
   metrics: () => Promise<string>;
 }): Handlers {
-  const { agents, keys, sessions } = options;
+  const { agents, credentials, keys, sessions } = options;
   return {
     'health.show': () => options.health(),
     'metrics.show': () => options.metrics(),
@@ -127,6 +129,12 @@ export function createHandlers(options: {
       await files.remove({ workspaceId: sessionId, path });
       return { path };
     },
+
+    'credential.set': async (params, { access }) => ({ credential: await credentials.set(access, params) }),
+    'credential.list': (params, { access }) => credentials.list(access, params),
+    'credential.delete': async ({ name }, { access }) => ({
+      credential: await credentials.delete(access, name),
+    }),
 
     'key.create': (params) => keys.create(params),
     'key.list': (params) => keys.list(params),

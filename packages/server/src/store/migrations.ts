@@ -5,11 +5,15 @@
  */
 
 import type { DatabaseSync } from 'node:sqlite';
+import { credentialsSchema } from './credentials-schema.ts';
 import { firstSchema } from './first-schema.ts';
 
 export type Migration = { version: number; floor: number; sql: string };
 
-export const migrations: readonly Migration[] = [{ version: 1, floor: 1, sql: firstSchema }];
+export const migrations: readonly Migration[] = [
+  { version: 1, floor: 1, sql: firstSchema },
+  { version: 2, floor: 1, sql: credentialsSchema },
+];
 
 /** Brings the database up to this code in one transaction. Throws when the database must not be opened by it. */
 export function migrate(database: DatabaseSync, known: readonly Migration[] = migrations): void {

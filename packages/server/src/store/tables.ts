@@ -22,6 +22,7 @@ export type Tables = {
   runners: RunnerRow;
   logs: LogRow;
   log_chunks: LogChunkRow;
+  credentials: CredentialRow;
 };
 
 type Json = string;
@@ -178,4 +179,20 @@ export type LogChunkRow = {
   last_seq: number;
   time: Time;
   frames: Uint8Array;
+};
+
+/** Primary key (tenant, name). */
+export type CredentialRow = {
+  tenant: string;
+  name: string;
+  /** Rises each time it is set. */
+  version: number;
+  /** Kind, hosts, agents, methods, paths, …: all but the value. Sealed together with it: a changed one opens nothing. */
+  settings: Json;
+  /** Which secret key sealed it. */
+  key_id: string;
+  sealed: Uint8Array;
+  fingerprint: string;
+  created_at: Time;
+  updated_at: Time;
 };
