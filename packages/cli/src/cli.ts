@@ -43,6 +43,7 @@ function prepare(parsed: Parsed & { kind: 'command' }, signal: AbortSignal): Inv
     optionalArg: (name) => parsed.args[name],
     rest: parsed.rest,
     options: parsed.options,
+    lists: parsed.lists,
     switches: parsed.switches,
     config,
     get terminal() {

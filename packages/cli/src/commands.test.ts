@@ -161,6 +161,44 @@ test('keys', async () => {
   assert.equal((await atoll('agents', '--key', secret)).code, 1);
 });
 
+test('credentials: set from stdin and from a file, list, delete', async () => {
+  const value = 'mark-4f1b0c';
+  const set = (words: string[], stdin: string) => start(['credential', 'set', ...words], stdin).ended;
+  const seen: Outcome[] = [];
+  const basic = ['github', '--kind', 'basic', '--host', 'github.com', '--host', '*.github.com'];
+  seen.push(await set([...basic, '--username', 'x-access-token', '--agent', 'notes'], `${value}\n`));
+  assert.match(seen[0]?.stdout ?? '', /^Stored github, version 1 \(fingerprint [0-9a-f]{8}\)\.\n$/);
+  writeFileSync(join(scratch, 'token'), value);
+  const mcp = ['linear', '--kind', 'mcp', '--url', 'https://mcp.example.org/mcp', '--value-file', 'token'];
+  seen.push(await set([...mcp, '--json'], ''), await set(basic.concat('--username', 'y'), `${value}2`));
+  assert.match(seen[2]?.stdout ?? '', /^Stored github, version 2 /);
+
+  const list = await output('credentials');
+  assert.match(list, /^CREDENTIAL +KIND +VERSION +FINGERPRINT +SET +AGENTS +FOR\ngithub +basic +2 /);
+  assert.match(list, /linear +mcp +1 +[0-9a-f]{8} +\S+ +all +https:\/\/mcp\.example\.org\/mcp\n$/);
+  assert.equal(await output('credential', 'delete', 'linear'), 'Removed linear.\n');
+
+  const refused: [words: string[], code: number, says: RegExp][] = [
+    [['x'], 2, /--kind must be one of header, bearer/],
+    [['x', '--kind', 'bearer', value], 2, /never an argument/],
+    [['x', '--kind', 'bearer'], 1, /"hosts" is missing \(invalid_request\)/],
+    [['x', '--kind', 'bearer', '--host', '*'], 1, /"hosts\.0": must be a host name/],
+    [['x', '--kind', 'openai', '--username', 'y'], 1, /unknown field "username"/],
+    [['x', '--kind', 'openai', '--value-file', 'none'], 1, /cannot read none/],
+  ];
+  for (const [words, code, says] of refused) {
+    const outcome = await set(words, value);
+    assert.equal(outcome.code, code, words.join(' '));
+    assert.match(outcome.stderr, says);
+    seen.push(outcome);
+  }
+  const empty = await set(['x', '--kind', 'openai'], '\n');
+  assert.deepEqual([empty.code, empty.stderr.split('\n')[0]], [2, 'the value is empty']);
+  assert.equal((await atoll('credential', 'delete', 'linear')).code, 1);
+  assert.ok(!(list + JSON.stringify(seen)).includes('mark'));
+  await output('credential', 'delete', 'github');
+});
+
 test('doctor, and a second server on the same port or data directory', async () => {
   const { findings } = (await json('doctor')) as { findings: { what: string; status: string }[] };
   assert.deepEqual(findings.find((finding) => finding.what === 'Server')?.status, 'ok');

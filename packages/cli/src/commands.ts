@@ -6,10 +6,12 @@ export type Command = {
   summary: string;
   /** Positional: `NAME` is needed, `[NAME]` may be left out, a last `NAME…` takes all that follow. */
   args: readonly string[];
-  /** Flags of this command alone; with `value` they take one. */
-  flags: Readonly<Record<string, { value?: string; summary: string }>>;
+  /** Flags of this command alone; with `value` they take one, with `many` one each time they are given. */
+  flags: Readonly<Record<string, { value?: string; many?: true; summary: string }>>;
   settings: readonly SettingName[];
   examples: readonly string[];
+  /** What to say of a word too many, which is not repeated then: it may be a secret. */
+  refusal?: string;
   /** Runs until a signal stops it; being stopped is then its proper end. */
   untilStopped?: true;
   load(): Promise<CommandModule>;
@@ -199,6 +201,47 @@ export const commands: Readonly<Record<string, Command>> = {
     settings: client,
     examples: ['atoll session files delete ses_… tmp'],
     load: () => import('./commands/session-files-delete.ts'),
+  },
+  'credential set': {
+    summary: 'Store a secret for gateways; its value comes from stdin, a prompt or a file',
+    args: ['NAME'],
+    flags: {
+      kind: { value: 'KIND', summary: 'header, bearer, basic, anthropic, openai or mcp' },
+      host: { value: 'HOST', many: true, summary: 'Host it goes to, or *.suffix (header, bearer, basic)' },
+      url: { value: 'URL', summary: 'Where the service is (mcp; anthropic and openai have a default)' },
+      header: { value: 'HEADER', summary: 'Header that carries it (header; mcp: default authorization)' },
+      template: { value: 'TEXT', summary: 'What the header holds, with {value} in it (header, mcp)' },
+      username: { value: 'NAME', summary: 'User name to the password (basic)' },
+      agent: { value: 'AGENT', many: true, summary: 'Only for this agent (default: all)' },
+      method: { value: 'METHOD', many: true, summary: 'Only with this HTTP method (default: all)' },
+      path: { value: 'PATH', many: true, summary: 'Only at and below this path (default: all)' },
+      'value-file': { value: 'FILE', summary: 'Read the value here; one line end after it is dropped' },
+    },
+    settings: client,
+    examples: [
+      'atoll credential set github --kind basic --host github.com --username x-access-token --agent reviewer',
+      'atoll credential set npm --kind bearer --host registry.npmjs.org --method GET --value-file npm.token',
+      'pass show linear | atoll credential set linear --kind mcp --url https://mcp.linear.app/mcp',
+    ],
+    refusal:
+      'a value is never an argument, where other users could see it; give it on stdin or by --value-file',
+    load: () => import('./commands/credential-set.ts'),
+  },
+  'credential list': {
+    summary: 'List credentials, never their values',
+    args: [],
+    flags: page,
+    settings: client,
+    examples: ['atoll credential list'],
+    load: () => import('./commands/credential-list.ts'),
+  },
+  'credential delete': {
+    summary: 'Remove a credential',
+    args: ['NAME'],
+    flags: {},
+    settings: client,
+    examples: ['atoll credential delete github'],
+    load: () => import('./commands/credential-delete.ts'),
   },
   'keys create': {
     summary: 'Make an API key; its secret is shown this once',

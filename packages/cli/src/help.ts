@@ -46,8 +46,8 @@ function groupHelp(group: string): string {
 }
 
 function flagRows(command: Command): string[][] {
-  const own = Object.entries(command.flags).map(([flag, { value, summary }]) => [
-    `--${flag}${value === undefined ? '' : ` ${value}`}`,
+  const own = Object.entries(command.flags).map(([flag, { value, many, summary }]) => [
+    `--${flag}${value === undefined ? '' : ` ${value}${many ? '…' : ''}`}`,
     summary,
   ]);
   const shared = settingsOf(command)

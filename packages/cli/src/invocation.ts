@@ -10,6 +10,7 @@ export type Invocation = {
   /** The words after `--`, or after the declared arguments where the last one repeats. */
   readonly rest: readonly string[];
   readonly options: Readonly<Record<string, string | undefined>>;
+  readonly lists: Readonly<Record<string, readonly string[] | undefined>>;
   readonly switches: Readonly<Record<string, boolean | undefined>>;
   readonly config: Config;
   readonly terminal: Terminal;

@@ -35,6 +35,15 @@ const cases: [line: string, expected: Expected][] = [
   ['session exec ses_1 -- ls -la --json', { is: 'command', rest: ['ls', '-la', '--json'], json: false }],
   ['session exec ses_1 --cwd src pwd', { is: 'command', rest: ['pwd'], options: { cwd: 'src' } }],
   ['session files read ses_1 a.txt', { is: 'command', name: 'session files read' }],
+  ['credential', { is: 'command', name: 'credential list' }],
+  ['credentials', { is: 'command', name: 'credential list' }],
+  ['credentials delete x', { is: 'command', name: 'credential delete' }],
+  ['credential set x', { is: 'command', args: { NAME: 'x' }, options: {}, lists: {} }],
+  [
+    'credential set x --kind bearer --host a.com --host b.com --method GET',
+    { is: 'command', options: { kind: 'bearer' }, lists: { host: ['a.com', 'b.com'], method: ['GET'] } },
+  ],
+  ['credential set x --value', { is: 'wrong', says: /--value'/ }],
   ['deploy', { is: 'wrong', says: /DIR is missing/ }],
   ['session exec ses_1', { is: 'wrong', says: /COMMAND is missing/ }],
   ['session show a b', { is: 'wrong', says: /unexpected argument "b"/ }],
@@ -73,4 +82,12 @@ test('every command has help with an example that parses, and code to load', asy
   }
   assert.match(helpText(''), /atoll session files write/);
   assert.match(helpText('nonsense'), /no command "nonsense"/);
+});
+
+test('a secret given as an argument is refused and not repeated', () => {
+  for (const words of [['mark-4f1b0c'], ['--value', 'mark-4f1b0c'], ['--value=mark-4f1b0c']])
+    assert.throws(
+      () => parseCommandLine(['credential', 'set', 'x', '--kind', 'bearer', ...words]),
+      ({ name, message }: Error) => name === 'UsageError' && !message.includes('mark'),
+    );
 });

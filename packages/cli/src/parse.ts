@@ -14,6 +14,8 @@ export type Parsed =
       args: Record<string, string>;
       rest: string[];
       options: Record<string, string>;
+      /** Of flags that may be given many times. */
+      lists: Record<string, string[]>;
       switches: Record<string, boolean>;
       settings: Partial<Record<SettingName, string>>;
       json: boolean;
@@ -37,7 +39,9 @@ export function commandNamed(words: readonly string[]): string {
 }
 
 /** The longest run of leading words that names a command, or that begins the names of several. */
-function findCommand(words: readonly string[]): { name: string | undefined; group: string; left: string[] } {
+function findCommand(typed: readonly string[]): { name: string | undefined; group: string; left: string[] } {
+  // As the route and the other lists of things are called.
+  const words = typed[0] === 'credentials' ? ['credential', ...typed.slice(1)] : typed;
   for (let count = 3; count > 0; count--) {
     const name = words.slice(0, count).join(' ');
     if (Object.hasOwn(commands, name)) return { name, group: name, left: words.slice(count) };
@@ -89,12 +93,12 @@ function verbsOf(group: string): string[] {
 }
 
 function parseFlags(command: Command, words: readonly string[]) {
-  const options: Record<string, { type: 'string' | 'boolean'; short?: string }> = {
+  const options: Record<string, { type: 'string' | 'boolean'; short?: string; multiple?: boolean }> = {
     json: { type: 'boolean' },
     help: { type: 'boolean', short: 'h' },
   };
-  for (const [flag, { value }] of Object.entries(command.flags))
-    options[flag] = { type: value === undefined ? 'boolean' : 'string' };
+  for (const [flag, { value, many = false }] of Object.entries(command.flags))
+    options[flag] = { type: value === undefined ? 'boolean' : 'string', multiple: many };
   for (const setting of settingsOf(command))
     if (setting.flag !== undefined)
       options[setting.flag] = { type: setting.value === undefined ? 'boolean' : 'string' };
@@ -122,13 +126,14 @@ function nameArguments(command: Command, words: readonly string[]) {
     else if (!optional) throw new UsageError(`${declared} is missing`);
   }
   const [extra] = left;
-  if (extra !== undefined) throw new UsageError(`unexpected argument "${extra}"`);
+  if (extra !== undefined) throw new UsageError(command.refusal ?? `unexpected argument "${extra}"`);
   return { args, rest: [] };
 }
 
 function sortFlags(command: Command, values: Readonly<Record<string, unknown>>) {
   const sorted = {
     options: {} as Record<string, string>,
+    lists: {} as Record<string, string[]>,
     switches: {} as Record<string, boolean>,
     settings: {} as Partial<Record<SettingName, string>>,
     json: values.json === true,
@@ -140,6 +145,7 @@ function sortFlags(command: Command, values: Readonly<Record<string, unknown>>) 
   for (const flag of Object.keys(command.flags)) {
     const value = values[flag];
     if (typeof value === 'string') sorted.options[flag] = value;
+    else if (Array.isArray(value)) sorted.lists[flag] = value.map(String);
     else if (value === true) sorted.switches[flag] = true;
   }
   return sorted;
