@@ -14,7 +14,11 @@ import { createCredentials } from './credentials.ts';
 
 const SECRET = 'mark-4f1b0c';
 const root = mkdtempSync(join(tmpdir(), 'atoll-credentials-'));
-after(() => rmSync(root, { recursive: true, force: true }));
+const stops: (() => Promise<void>)[] = [];
+after(async () => {
+  for (const stop of stops) await stop();
+  rmSync(root, { recursive: true, force: true });
+});
 let directories = 0;
 
 function directory(): string {
@@ -28,19 +32,22 @@ const github: Set = { name: 'github', kind: 'bearer', hosts: ['github.com'], val
 
 /** The store of a data directory as one start of a server has it. */
 async function start(dataDir: string, secretKey?: Uint8Array) {
+  const clock = { time: Date.parse('2026-01-01T00:00:00Z') };
   const store = createSqliteStore(await openSqlite({ path: join(dataDir, 'atoll.db') }), await loadKysely());
+  // A test that fails leaves nothing open.
+  stops.push(() => store.close());
   const logged: string[] = [];
   const log = (fields: object, message: string) => void logged.push(JSON.stringify({ ...fields, message }));
-  let time = Date.parse('2026-01-01T00:00:00Z');
   const credentials = createCredentials({
     store,
-    now: () => time++,
+    now: () => clock.time,
     logger: { debug: log, info: log, warn: log, error: log },
     secretKey,
     keyFile: join(dataDir, 'secret.key'),
   });
   const as = (tenant: string) => access(tenant, 'client');
   return {
+    clock,
     credentials,
     logged,
     stop: () => store.close(),
@@ -180,7 +187,7 @@ test('what does not belong to a kind, or fits no header, is refused without its 
 });
 
 test('agents get theirs, tenants theirs, and setting again replaces all of it', async () => {
-  const { set, list, delete: remove, deliver, stop } = await start(directory());
+  const { clock, set, list, delete: remove, deliver, stop } = await start(directory());
   const first = await set({ ...github, agents: ['one'] });
   await set({ ...github, value: 'of b' }, 'b');
   assert.deepEqual(headerOf(await deliver('one')), [`Bearer ${SECRET}`]);
@@ -190,6 +197,7 @@ test('agents get theirs, tenants theirs, and setting again replaces all of it', 
   await assert.rejects(remove('github', 'c'), { code: 'not_found' });
   assert.deepEqual((await list({}, 'c')).credentials, []);
 
+  clock.time++;
   const again = await set({ ...github, hosts: ['gitlab.com'] });
   assert.deepEqual([again.version, again.agents, again.hosts], [2, null, ['gitlab.com']]);
   assert.equal(again.fingerprint, first.fingerprint, 'the same value');

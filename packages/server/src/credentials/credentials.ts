@@ -110,7 +110,6 @@ export function createCredentials(options: {
           .where('tenant', '=', row.tenant)
           .where('name', '=', row.name)
           .where('version', '=', before.version)
-          .where('updated_at', '=', before.updated_at)
       : sql
           .insertInto('credentials')
           .values(row)
