@@ -51,9 +51,10 @@ function decode(bytes: Buffer): string {
 
 /** Keys come one by one, and unseen, in raw mode; so do those that a terminal otherwise acts on. */
 async function prompt({ note }: Pick<Terminal, 'note'>, stdin: NodeJS.ReadStream): Promise<string> {
-  note('Value (it is not shown; Enter ends it):');
+  // Before anybody is asked: what is typed from here on is not shown.
   stdin.setRawMode(true);
   try {
+    note('Value (it is not shown; Enter ends it):');
     const typed: string[] = [];
     for await (const text of stdin.setEncoding('utf8') as AsyncIterable<string>)
       for (const key of text) {
