@@ -42,3 +42,47 @@ for await (const line of createInterface({ input: process.stdin })) {
 }
 process.exit(0);
 `;
+
+/**
+ * Asks for approvals: an agent that has taken its bridge's place (they share a user). A message is JSON: `ask`, a list of
+ * calls to ask for at once, each `{tool, input}`, and maybe `finally: "exit"` or `"end"`; it says what was decided. `{}` asks nothing.
+ */
+export const asking = {
+  'atoll.json': JSON.stringify({
+    executor: { kind: 'program', command: ['cat'] },
+    env: { NODE_OPTIONS: '--import /workspace/bridge.mjs' },
+  }),
+  'bridge.mjs': `
+import { Socket } from 'node:net';
+import { createInterface } from 'node:readline';
+const socket = new Socket({ fd: 3, readable: true, writable: true });
+const say = (message) => new Promise((resolve) => socket.write(JSON.stringify({ jsonrpc: '2.0', ...message }) + '\\n', resolve));
+const waiting = new Map();
+let asked = 0;
+let query;
+const end = (status, cause) => say({ id: query, result: { status, cause } });
+const ask = (params) => new Promise((resolve) => {
+  waiting.set(++asked, resolve);
+  void say({ id: asked, method: 'approval.request', params });
+});
+async function turn({ turnId, content }) {
+  const { ask: calls = [], finally: last } = JSON.parse(content);
+  const request = { turnId, kind: 'tool', options: ['allow', 'deny'] };
+  const decided = Promise.all(calls.map((call) => ask({ ...request, ...call })));
+  if (last === 'exit') setTimeout(() => process.exit(3), 200);
+  if (last === 'end') return end('completed');
+  await say({ method: 'message', params: { type: 'decided', decisions: await decided } });
+  await end('completed');
+}
+for await (const line of createInterface({ input: socket })) {
+  const { id, method, params, result } = JSON.parse(line);
+  if (method === undefined) waiting.get(id)?.(result);
+  else if (method === 'query') { query = id; void turn(params); }
+  else {
+    await say({ id, result: { protocolVersion: 1 } });
+    if (method === 'interrupt') await end('interrupted', 'interrupted');
+  }
+}
+process.exit(0);
+`,
+};

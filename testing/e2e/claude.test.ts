@@ -1,8 +1,9 @@
 /** The whole path with the real Claude Agent SDK in a bubblewrap sandbox, against a stand-in of the model's API. */
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import type { StreamEvent } from '@atoll/client';
+import { createClient, type StreamEvent } from '@atoll/client';
 import { type Atoll, deploy, startAtoll, until } from '../atoll.ts';
+import { killAndRestart } from '../crash.ts';
 import { type MessagesApi, startMessagesApi } from '../stand-ins/messages-api.ts';
 
 const KEY = 'sk-ant-test-THE-MARKED-SECRET-0123456789';
@@ -90,12 +91,55 @@ test('the conversation goes on over turns, after an interrupt, beside another se
   for (const id of [first, second, third]) await atoll.client.call('session.end', { sessionId: id });
 });
 
-test('a tool that needs permission is denied with the reason', async () => {
+/** The one approval that waits, as another client sees it. */
+async function asked(id: string): Promise<{ id: string; tool: string; input: Record<string, unknown> }> {
+  const found = await until(async () => {
+    const { approvals } = await atoll.client.call('approval.list', { sessionId: id });
+    return approvals.length === 1 && approvals[0];
+  });
+  assert.equal((await atoll.client.call('session.show', { sessionId: id })).session.status, 'waiting');
+  return found;
+}
+
+async function decide(id: string, decision: 'allow' | 'deny', more: object = {}): Promise<void> {
+  const approvalId = (await asked(id)).id;
+  const other = createClient({ url: atoll.url, key: atoll.key });
+  await other.call('approval.decide', { sessionId: id, approvalId, decision, ...more });
+}
+
+test('a tool that needs permission waits for it: allowed, denied, interrupted', async () => {
   const id = await open('careful');
-  const events = await send(id, 'write forbidden.txt: no');
-  assert.equal(doneOf(events).status, 'completed');
-  assert.match(events.map((event) => event.text).join('\n'), /permission/i);
-  await assert.rejects(atoll.client.readFile(id, 'forbidden.txt'), { code: 'not_found' });
+  const write = send(id, 'write allowed.txt: yes');
+  const { tool, input } = await asked(id);
+  assert.deepEqual([tool, input.content], ['Write', 'yes']);
+  await decide(id, 'allow');
+  assert.equal(doneOf(await write).status, 'completed');
+  assert.equal(await new Response(await atoll.client.readFile(id, 'allowed.txt')).text(), 'yes');
+
+  const denied = send(id, 'write denied.txt: no');
+  await decide(id, 'deny', { message: 'the harbour master objects' });
+  assert.match(said(await denied), /the harbour master objects/);
+
+  const interrupted = send(id, 'write late.txt: no');
+  await asked(id);
+  await atoll.client.call('session.interrupt', { sessionId: id });
+  const events = await interrupted;
+  assert.deepEqual([doneOf(events).status, doneOf(events).cause], ['interrupted', 'interrupted']);
+  const last = events.findLast(({ event }) => event === 'approval');
+  assert.equal(JSON.parse(last?.text ?? '').cause, 'interrupted');
+  assert.match(said(await send(id, 'hello')), /You said: hello/, 'it goes on after that');
+  for (const path of ['denied.txt', 'late.txt'])
+    await assert.rejects(atoll.client.readFile(id, path), { code: 'not_found' });
+  await atoll.client.call('session.end', { sessionId: id });
+});
+
+test('a question of the agent is answered', async () => {
+  const id = await open('careful');
+  const options = ['north', 'south'].map((label) => ({ label, description: label }));
+  const questions = [{ question: 'Which way?', header: 'Way', options, multiSelect: false }];
+  const turn = send(id, `call AskUserQuestion ${JSON.stringify({ questions })}`);
+  await decide(id, 'allow', { answers: { 'Which way?': 'south' } });
+  assert.match(said(await turn), /south/);
   await atoll.client.call('session.end', { sessionId: id });
 });
 
@@ -109,5 +153,25 @@ test('the model key is nowhere in the sandbox, and the API saw it', async () => 
   assert.ok(api.requests.length > 0);
   const { events } = await atoll.client.call('session.events', { sessionId: id, limit: 1000 });
   assert.ok(!JSON.stringify(events).includes('MARKED-SECRET'));
+  await atoll.client.call('session.end', { sessionId: id });
+});
+
+test('kill -9 of the server while a tool waits: approved afterwards, the repeated turn uses it once', async () => {
+  const id = await open('careful');
+  await atoll.client.call('session.send', { sessionId: id, content: 'write kept.txt: after the storm' });
+  const { id: approvalId } = await asked(id);
+  await killAndRestart(atoll);
+  const { session } = await atoll.client.call('session.show', { sessionId: id });
+  assert.deepEqual([session.status, session.cause], ['paused', 'server_lost']);
+  const other = createClient({ url: atoll.url, key: atoll.key });
+  const { approval } = await other.call('approval.decide', { sessionId: id, approvalId, decision: 'allow' });
+  assert.deepEqual([approval.tool, approval.decision], ['Write', 'allow']);
+  const events = await send(id, 'write kept.txt: after the storm');
+  assert.equal(doneOf(events).status, 'completed');
+  assert.ok(!events.some(({ event }) => event === 'approval'), 'nobody is asked again');
+  assert.equal(await new Response(await atoll.client.readFile(id, 'kept.txt')).text(), 'after the storm');
+  const again = send(id, 'write other.txt: after the storm');
+  await decide(id, 'deny');
+  assert.equal(doneOf(await again).status, 'completed');
   await atoll.client.call('session.end', { sessionId: id });
 });

@@ -21,7 +21,13 @@ const withIds = table.filter(([, { rest, role }]) => /:/.test(rest.path) && role
 let atoll: Atoll;
 let ask: Ask;
 let owned: Ids;
-const nothing: Ids = { sessionId: newId('session'), keyId: newId('key'), name: 'nobody', path: 'file' };
+const nothing: Ids = {
+  sessionId: newId('session'),
+  approvalId: newId('approval'),
+  keyId: newId('key'),
+  name: 'nobody',
+  path: 'file',
+};
 before(async () => {
   atoll = await startAtoll();
   ask = createAsk(atoll);
@@ -36,7 +42,14 @@ before(async () => {
     hosts: ['git.example.org'],
     value: 'kept',
   });
-  owned = { sessionId: session.id, keyId: key.id, name: 'owned', path: 'file' };
+  // One that is really open is asked for by a stranger in approvals.test.ts.
+  owned = {
+    sessionId: session.id,
+    approvalId: newId('approval'),
+    keyId: key.id,
+    name: 'owned',
+    path: 'file',
+  };
 });
 after(() => atoll[Symbol.asyncDispose]());
 
@@ -47,6 +60,7 @@ const bodies: Partial<Record<OperationName, object>> = {
   'session.send': { content: 'remember that I was here' },
   'session.exec': { command: 'rm -rf file; touch /workspace/was-here' },
   'credential.set': { name: 'x', kind: 'bearer', hosts: ['git.example.org'], value: 'x' },
+  'approval.decide': { decision: 'allow' },
   'key.create': { role: 'client' },
 };
 

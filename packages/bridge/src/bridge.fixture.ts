@@ -6,7 +6,7 @@ import type { Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { createPeer, type Peer } from '@atoll/protocol/json-rpc';
+import { createPeer, type Handler, type Peer } from '@atoll/protocol/json-rpc';
 import { createLineBlocks, linesOf } from '@atoll/protocol/lines';
 import { MESSAGE_PREFIX } from '@atoll/protocol/message-line';
 import type { ExecutorSettings } from '@atoll/protocol/runner-link';
@@ -40,6 +40,8 @@ export type BridgeUnderTestOptions = {
   workspace?: string;
   /** Takes the bytes of messages instead of parsing them. */
   onBlock?: (block: Uint8Array) => void;
+  /** Decides as the runner would. */
+  decide?: (request: Record<string, unknown>) => Promise<unknown>;
 };
 
 export async function startBridgeUnderTest(options: BridgeUnderTestOptions = {}): Promise<BridgeUnderTest> {
@@ -54,7 +56,9 @@ export async function startBridgeUnderTest(options: BridgeUnderTestOptions = {})
     send: (text: string) => new Promise<void>((resolve) => socket.write(`${text}\n`, () => resolve())),
   };
   const arrived = createArrivals();
-  const peer = createPeer({ channel, handlers: {}, onNotification: arrived.take });
+  const { decide } = options;
+  const handlers: Record<string, Handler> = decide ? { 'approval.request': decide } : {};
+  const peer = createPeer({ channel, handlers, onNotification: arrived.take });
   receiveFrom(socket, peer, arrived, options.onBlock);
   child.once('exit', () => peer.close(new Error('the bridge ended')));
   const end = async () => {

@@ -7,6 +7,7 @@ import { setImmediate } from 'node:timers/promises';
 import { AtollError } from '@atoll/protocol/errors';
 import type { Handler } from '@atoll/protocol/json-rpc';
 import { PROTOCOL_VERSION } from '@atoll/protocol/wire';
+import { createApprove } from './approvals.ts';
 import { createBoundedLog } from './bounded-log.ts';
 import type { Children } from './children.ts';
 import type { BridgeConfig } from './config.ts';
@@ -93,14 +94,19 @@ export function startBridge({ socket, config, children, timers, exit }: BridgeOp
     if (gateway) await openGateway(gateway);
     const output = { messages: connection.write, log: log.write };
     const shared = { workspace: params.workspace, env, children, timers };
-    const executor = await createExecutor({ ...shared, settings: params.executor, output });
+    const approve = createApprove({
+      ask: (request) => connection.peer.call('approval.request', request),
+      turnId: () => turns.turnId,
+    });
+    const executor = await createExecutor({ ...shared, settings: params.executor, output, approve });
+    const turns = createTurns(executor, timers);
     executor.warm();
     const onOutput = (execId: string, stream: string, text: string) =>
       notify('exec.output', { execId, stream, text });
     let execs: Promise<Execs> | undefined;
     return {
       executor,
-      turns: createTurns(executor, timers),
+      turns,
       execs: () => {
         execs ??= import('./exec.ts').then(({ createExecs }) => createExecs({ ...shared, onOutput }));
         return execs;

@@ -4,6 +4,7 @@
  * in its file below `executors/`; `executors.ts` chooses. The contract suite is `executor.contract.ts`.
  */
 import type { ExecutorSettings, QueryOptions } from '@atoll/protocol/runner-link';
+import type { Approve } from './approvals.ts';
 import type { Children } from './children.ts';
 import type { Timers } from './timers.ts';
 
@@ -63,6 +64,7 @@ export type ExecutorContext = {
   /** The environment of the executor's processes; holds no credential (I7). */
   env: Readonly<Record<string, string | undefined>>;
   output: Output;
+  approve: Approve;
   children: Children;
   timers: Timers;
 };

@@ -60,7 +60,7 @@ export function isRecord(value: unknown): value is Params {
 
 function executorSettings(value: unknown): ExecutorSettings {
   if (!isRecord(value)) throw invalid('executor must be an object');
-  const { kind, command, mcpServers } = value;
+  const { kind, command, mcpServers, approvals } = value;
   if (kind !== 'claude' && kind !== 'program') throw invalid(`this bridge has no executor ${String(kind)}`);
   if (kind === 'program' && !(isStrings(command) && command.length > 0))
     throw invalid('executor.command must name the program to start');
@@ -72,6 +72,7 @@ function executorSettings(value: unknown): ExecutorSettings {
       throw invalid(`executor.${name} must be strings`);
   if (mcpServers !== undefined && !isRecord(mcpServers))
     throw invalid('executor.mcpServers must be an object');
+  if (approvals !== undefined && !isRecord(approvals)) throw invalid('executor.approvals must be an object');
   return value as ExecutorSettings;
 }
 

@@ -14,6 +14,8 @@ export type Turns = {
   /** Nothing happens when that turn is not running: it may have ended while the request was on its way. */
   interrupt(turnId: string): void;
   resume(executorSessionId: string): void;
+  /** The running one. */
+  readonly turnId: string | undefined;
 };
 
 type Running = { turnId: string; interrupted: boolean; cancelDeadline: () => void };
@@ -48,6 +50,9 @@ export function createTurns(executor: Executor, timers: Timers): Turns {
     resume(executorSessionId) {
       if (used) throw new AtollError('illegal_transition', 'resume comes before the first query');
       executor.resume(executorSessionId);
+    },
+    get turnId() {
+      return running?.turnId;
     },
   };
 }

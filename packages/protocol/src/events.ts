@@ -3,6 +3,7 @@
  * the executor's, byte for byte (I3).
  */
 import * as v from 'valibot';
+import { approvalEvent } from './schemas/approval.ts';
 import { count, id, jsonObject, seq } from './schemas/common.ts';
 import { messageContent } from './schemas/session.ts';
 import { sessionStatuses, turnStatuses } from './statuses.ts';
@@ -26,6 +27,8 @@ export const eventSchemas = {
     executorSessionId: v.optional(v.string()),
     ...cause,
   }),
+  /** The agent asks for something; then how that was resolved, whoever did it. */
+  approval: approvalEvent,
   /** Something went wrong; the stream goes on unless the session ended. */
   error: v.object({ code: v.string(), detail: v.string() }),
   /** The end of a turn. */
@@ -44,7 +47,7 @@ export const eventSchemas = {
   exit: v.object({ exitCode: v.nullable(v.number()), timedOut: v.boolean(), ...cause }),
 } as const;
 
-export type EventName = keyof typeof eventSchemas | 'message' | 'report' | 'approval';
+export type EventName = keyof typeof eventSchemas | 'message' | 'report';
 export type EventData<N extends keyof typeof eventSchemas> = v.InferOutput<(typeof eventSchemas)[N]>;
 
 /** Tokens and cost of a turn, or of all turns of a session so far. */

@@ -5,6 +5,7 @@
 import * as v from 'valibot';
 import { operation } from './operation.ts';
 import * as agents from './schemas/agent.ts';
+import * as approvals from './schemas/approval.ts';
 import { agentName, count, env, id, nextCursor, noNul, page, seq, time } from './schemas/common.ts';
 import * as credentials from './schemas/credential.ts';
 import * as platform from './schemas/platform.ts';
@@ -165,6 +166,27 @@ export const operations = {
       cwd: v.optional(v.pipe(v.string(), v.minLength(1), v.maxLength(1024), noNul)),
     }),
     result: platform.execResult,
+  }),
+
+  'approval.list': operation({
+    kind: 'unary',
+    summary: 'What the agent asks for, oldest first: what waits for a decision, or what was resolved',
+    role: 'client',
+    rest: { method: 'GET', path: '/api/sessions/:sessionId/approvals' },
+    params: v.strictObject({
+      sessionId,
+      status: v.optional(v.picklist(approvals.approvalStatuses), 'requested'),
+      ...page,
+    }),
+    result: v.object({ approvals: v.array(approvals.approval), nextCursor }),
+  }),
+  'approval.decide': operation({
+    kind: 'unary',
+    summary: 'Answer what the agent asks for; the first answer counts, a later one is refused',
+    role: 'client',
+    rest: { method: 'POST', path: '/api/sessions/:sessionId/approvals/:approvalId' },
+    params: v.strictObject({ sessionId, approvalId: id('approval'), ...approvals.newDecision }),
+    result: v.object({ approval: approvals.approval }),
   }),
 
   'session.files.list': operation({

@@ -4,6 +4,8 @@
  * assignment, and an older one is refused with `stale_epoch` (I6).
  */
 
+import type { ApprovalDecision, ApprovalPolicy, ApprovalRequest } from './approvals.ts';
+
 export type RunnerLink = {
   readonly runnerId: string;
   /**
@@ -23,6 +25,13 @@ export type RunnerLink = {
   command(request: SandboxCommand): AsyncIterable<CommandEvent>;
   /** Interrupts a running command: it still ends with its `end`. */
   cancel(request: { sandboxId: string; epoch: number; commandId: string }): Promise<void>;
+  /** Answers an `approval` of a running command. Nothing happens when nobody waits for it any more. */
+  decide(request: {
+    sandboxId: string;
+    epoch: number;
+    requestId: string;
+    decision: ApprovalDecision;
+  }): Promise<void>;
   /** Told once for each sandbox that ended without being asked to. */
   onSandboxEnded(listener: (ended: SandboxEnded) => void): void;
   readonly files: SandboxFiles;
@@ -58,6 +67,8 @@ export type ExecutorSettings = {
   allowedTools?: readonly string[];
   disallowedTools?: readonly string[];
   mcpServers?: Record<string, unknown>;
+  /** By pattern of tool names, in which `*` stands for anything; the longest pattern that fits counts. */
+  approvals?: Readonly<Record<string, ApprovalPolicy>>;
 };
 
 export type ResourceLimits = {
@@ -103,6 +114,8 @@ export type CommandEvent =
   | { kind: 'messages'; firstLine: number; messages: Messages }
   /** What the executor wrote to its stderr; bounded. */
   | { kind: 'log'; text: string }
+  /** The executor waits until `decide` answers it, or its command ends. The id is the runner's own. */
+  | { kind: 'approval'; requestId: string; request: ApprovalRequest }
   | { kind: 'output'; stream: 'stdout' | 'stderr'; text: string }
   | CommandEnd;
 

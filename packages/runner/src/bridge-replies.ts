@@ -1,4 +1,6 @@
 /** What a bridge answers, parsed: it is untrusted, so only what these schemas let through goes on (I11). */
+
+import { approvalKinds, approvalOptions } from '@atoll/protocol/approvals';
 import { isExecutorSessionId } from '@atoll/protocol/executor-session';
 import * as v from 'valibot';
 
@@ -48,6 +50,14 @@ export const outputNotification = v.object({
   execId: v.string(),
   stream: v.picklist(['stdout', 'stderr']),
   text: v.string(),
+});
+
+export const approvalRequest = v.object({
+  turnId: v.string(),
+  kind: v.picklist(approvalKinds),
+  tool: v.pipe(v.string(), v.minLength(1), v.maxLength(256)),
+  input: v.record(v.string(), v.unknown()),
+  options: v.pipe(v.array(v.picklist(approvalOptions)), v.minLength(1), v.maxLength(16)),
 });
 
 /** What does not match is as if it were not there. */

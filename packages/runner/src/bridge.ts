@@ -9,6 +9,9 @@ import { createLineBlocks, LineTooLong } from '@atoll/protocol/lines';
 import type { Messages } from '@atoll/protocol/runner-link';
 import { type Cut, cutBlock, ProtocolViolation } from './bridge-lines.ts';
 
+/** The one thing that a bridge may ask of its runner. */
+const APPROVAL = 'approval.request';
+
 export type Bridge = {
   call(method: string, params: Record<string, unknown>): Promise<unknown>;
   /** Stops and goes on reading, for backpressure. */
@@ -21,16 +24,19 @@ export type BridgeOptions = {
   channel: Duplex;
   onMessages: (messages: Messages) => void;
   onNotification: (method: string, params: Record<string, unknown>) => void;
+  /** Rejects when the bridge may not ask that. */
+  onApproval: (params: Record<string, unknown>) => Promise<unknown>;
   /** The channel ended (undefined), or was refused. Told once. */
   onClose: (violation: ProtocolViolation | undefined) => void;
 };
 
-export function createBridge({ channel, onMessages, onNotification, onClose }: BridgeOptions): Bridge {
+export function createBridge(options: BridgeOptions): Bridge {
+  const { channel, onMessages, onNotification, onApproval, onClose } = options;
   const blocks = createLineBlocks();
   let closed = false;
   const peer = createPeer({
     channel: { send: (text) => write(channel, `${text}\n`) },
-    handlers: {},
+    handlers: { [APPROVAL]: approve },
     onNotification,
   });
 
@@ -40,6 +46,15 @@ export function createBridge({ channel, onMessages, onNotification, onClose }: B
     channel.off('data', onData);
     peer.close(violation ?? new Error('the bridge is gone'));
     onClose(violation);
+  }
+
+  async function approve(params: Record<string, unknown>): Promise<unknown> {
+    try {
+      return await onApproval(params);
+    } catch (error) {
+      closeWith(toViolation(error));
+      throw error;
+    }
   }
 
   function onData(chunk: Uint8Array): void {
@@ -53,7 +68,7 @@ export function createBridge({ channel, onMessages, onNotification, onClose }: B
   function take(cut: Cut): void {
     if (closed) return;
     if (cut.kind === 'messages') onMessages(cut.messages);
-    else peer.receive(refuseRequest(parseControl(cut.text)));
+    else peer.receive(refuseOtherRequests(parseControl(cut.text)));
   }
 
   channel.on('data', onData);
@@ -89,11 +104,12 @@ function parseControl(text: string): unknown {
   }
 }
 
-/** The runner answers nothing, and a reply to each of a flood of requests would be work without a bound. */
-function refuseRequest(message: unknown): unknown {
-  if (typeof message === 'object' && message !== null && 'id' in message && 'method' in message)
-    throw new ProtocolViolation('the bridge sent a request, and the runner takes none');
-  return message;
+/** Of approvals only so many can wait; a reply to each of a flood of other requests would be work without a bound. */
+function refuseOtherRequests(message: unknown): unknown {
+  if (typeof message !== 'object' || message === null || !('id' in message && 'method' in message))
+    return message;
+  if (message.method === APPROVAL) return message;
+  throw new ProtocolViolation(`the bridge sent a request, and the runner takes none but ${APPROVAL}`);
 }
 
 function toViolation(error: unknown): ProtocolViolation {

@@ -75,5 +75,6 @@ export function sizeOf({ bytes, spans }: Messages): number {
 
 function sizeOfEvent(event: CommandEvent): number {
   if (event.kind === 'messages') return sizeOf(event.messages);
+  if (event.kind === 'approval') return EVENT_BYTES + JSON.stringify(event.request).length;
   return EVENT_BYTES + (event.kind === 'end' ? 0 : event.text.length);
 }

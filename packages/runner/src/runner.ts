@@ -257,6 +257,9 @@ export async function createRunner(options: RunnerOptions): Promise<Runner> {
     async cancel({ sandboxId, epoch, commandId }) {
       if (pool.get(sandboxId)) sandboxAt(sandboxId, epoch).cancel(commandId);
     },
+    async decide({ sandboxId, epoch, requestId, decision }) {
+      if (pool.get(sandboxId)) sandboxAt(sandboxId, epoch).decide(requestId, decision);
+    },
     onSandboxEnded: (listener) => void listeners.push(listener),
     files: workspaces.files,
   };

@@ -88,6 +88,26 @@ test('a bridge that asks the runner something is ended', async () => {
   assert.deepEqual(asked, []);
 });
 
+test('an approval is told with the turn, and answered once; at its end nobody waits', async () => {
+  const { sandbox, say, query, asked } = openSandbox();
+  const events = query()[Symbol.asyncIterator]();
+  const params = { turnId: 't', kind: 'tool', tool: 'Bash', input: { command: 'ls' }, options: ['allow'] };
+  const replies = () => asked.filter(({ method }) => method === undefined);
+  for (const id of ['a', 'b']) say({ id, method: 'approval.request', params });
+  const { value } = await events.next();
+  const { turnId: _, ...request } = params;
+  assert.deepEqual(value, { kind: 'approval', requestId: '1', request });
+  assert.deepEqual(replies(), []);
+  sandbox.decide('1', { decision: 'allow' });
+  sandbox.decide('1', { decision: 'deny' });
+  sandbox.decide('9', { decision: 'deny' });
+  await setImmediate();
+  assert.deepEqual(replies(), [{ jsonrpc: '2.0', id: 'a', result: { decision: 'allow' } }]);
+  say({ id: asked[0]?.id, result: { status: 'completed' } });
+  await setImmediate();
+  assert.deepEqual(replies()[1], { jsonrpc: '2.0', id: 'b', result: { decision: 'cancelled' } });
+});
+
 test('a turn that goes on after its interrupt ends its sandbox, and says so', async ({ mock }) => {
   mock.timers.enable({ apis: ['setTimeout'] });
   const { sandbox, query } = openSandbox();

@@ -4,6 +4,7 @@
  * Stages: `starting` (process up, bridge answers `initialize` and `resume`) → `ready` (commands) → `ended` (nothing
  * runs; every command got its end). The end comes once, from whoever is first: asked for, the process, the wire.
  */
+import type { ApprovalDecision } from '@atoll/protocol/approvals';
 import { AtollError } from '@atoll/protocol/errors';
 import { isExecutorSessionId } from '@atoll/protocol/executor-session';
 import { parse } from '@atoll/protocol/parse';
@@ -16,6 +17,7 @@ import type {
 } from '@atoll/protocol/runner-link';
 import { PROTOCOL_VERSION } from '@atoll/protocol/wire';
 import type * as v from 'valibot';
+import { createApprovals } from './approvals.ts';
 import { type Bridge, createBridge } from './bridge.ts';
 import {
   execReply,
@@ -53,6 +55,7 @@ export type Sandbox = {
   ): Promise<void>;
   command(request: SandboxCommand): AsyncIterable<CommandEvent>;
   cancel(commandId: string): void;
+  decide(requestId: string, decision: ApprovalDecision): void;
   /** Ends it; resolves when nothing of it runs. */
   end(cause: SandboxEndCause): Promise<SandboxExit>;
   readonly exited: Promise<SandboxExit>;
@@ -76,10 +79,12 @@ export function createSandbox({ id, workspaceId, epoch, process, logger }: Sandb
   let violation: string | undefined;
   let closing: NodeJS.Timeout | undefined;
 
+  const approvals = createApprovals(query);
   const bridge: Bridge = createBridge({
     channel: process.channel,
     onMessages,
     onNotification,
+    onApproval: approvals.request,
     onClose(refused) {
       if (refused) end('protocol_violation', refused.message);
       else closing = setTimeout(() => end('exited', 'the bridge closed its connection'), CLOSED_MS);
@@ -192,6 +197,7 @@ export function createSandbox({ id, workspaceId, epoch, process, logger }: Sandb
       else stream.end(refusal(error));
     } finally {
       commands.delete(commandId);
+      if (method === 'query') approvals.cancel();
       pace();
     }
   }
@@ -253,6 +259,7 @@ export function createSandbox({ id, workspaceId, epoch, process, logger }: Sandb
     initialize,
     command,
     cancel,
+    decide: approvals.decide,
     end(cause) {
       process.kill(cause);
       return exited;

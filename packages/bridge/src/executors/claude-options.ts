@@ -2,14 +2,10 @@
  * How the Claude Agent SDK is started. Three sources: the agent's executor settings, which hold for the session;
  * the options of a turn, some of which need a process of their own; and what keeps an agent inside its sandbox.
  */
-import type {
-  CanUseTool,
-  McpServerConfig,
-  Options,
-  OutputFormat,
-  PermissionMode,
-} from '@anthropic-ai/claude-agent-sdk';
+import type { McpServerConfig, Options, OutputFormat, PermissionMode } from '@anthropic-ai/claude-agent-sdk';
 import type { ExecutorSettings, QueryOptions } from '@atoll/protocol/runner-link';
+import type { Approve } from '../approvals.ts';
+import { permissionOptions } from './claude-permissions.ts';
 
 /** What only a new process can change; a turn that differs in it restarts the executor with `resume`. */
 export type LaunchOptions = Pick<
@@ -51,13 +47,15 @@ export type SdkOptionsInput = {
   settings: ExecutorSettings;
   workspace: string;
   env: Readonly<Record<string, string | undefined>>;
+  approve: Approve;
   launch: LaunchOptions;
   model: string | undefined;
   session: SessionChoice;
 };
 
-export function sdkOptions({ settings, workspace, env, launch, model, session }: SdkOptionsInput): Options {
-  const { systemPrompt, allowedTools, disallowedTools, mcpServers } = settings;
+export function sdkOptions(input: SdkOptionsInput): Options {
+  const { settings, workspace, env, approve, launch, model, session } = input;
+  const { systemPrompt, allowedTools, disallowedTools, mcpServers, approvals } = settings;
   const permissionMode = (settings.permissionMode ?? 'default') as PermissionMode;
   return {
     cwd: workspace,
@@ -67,7 +65,7 @@ export function sdkOptions({ settings, workspace, env, launch, model, session }:
     // Given always: left out, the CLI may choose `auto`.
     permissionMode,
     ...(permissionMode === 'bypassPermissions' && { allowDangerouslySkipPermissions: true }),
-    canUseTool: denyUntilApprovals,
+    ...permissionOptions(approvals, approve),
     // Whoever deploys an agent folder trusts its .mcp.json; nobody is there to answer the CLI's question.
     settings: { enableAllProjectMcpServers: true },
     // As in the SDK: a string replaces Claude Code's own system prompt, none keeps it.
@@ -87,10 +85,3 @@ export function sdkOptions({ settings, workspace, env, launch, model, session }:
     ...(launch.includePartialMessages && { includePartialMessages: true }),
   };
 }
-
-const denyUntilApprovals: CanUseTool = async (tool) => ({
-  behavior: 'deny',
-  message:
-    `The tool ${tool} needs permission, and approvals are not available yet. ` +
-    'Allow it in .claude/settings.json of the agent, or set permissionMode.',
-});

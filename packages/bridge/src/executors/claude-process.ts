@@ -53,15 +53,15 @@ export class ClaudeProcess {
   constructor(
     sdk: Sdk,
     context: ExecutorContext,
-    options: Omit<SdkOptionsInput, 'settings' | 'workspace' | 'env'>,
+    options: Omit<SdkOptionsInput, 'settings' | 'workspace' | 'env' | 'approve'>,
   ) {
-    const { settings, workspace, env } = context;
+    const { settings, workspace, env, approve } = context;
     this.#context = context;
     this.#model = options.model ?? ('resume' in options.session ? null : undefined);
     this.#query = sdk.query({
       prompt: this.#input,
       options: {
-        ...sdkOptions({ ...options, settings, workspace, env }),
+        ...sdkOptions({ ...options, settings, workspace, env, approve }),
         spawnClaudeCodeProcess: (spawning) => this.#spawn(spawning),
       },
     });

@@ -1,10 +1,10 @@
 /** The real Claude Agent SDK and CLI against the stand-in of the Messages API. */
 import assert from 'node:assert/strict';
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { type MessagesApi, startMessagesApi } from '../../../../testing/stand-ins/messages-api.ts';
-import { startBridgeUnderTest } from '../bridge.fixture.ts';
+import { type BridgeUnderTest, startBridgeUnderTest } from '../bridge.fixture.ts';
 import { childrenOf, executorContract } from '../executor.contract.ts';
 
 const API_KEY = 'sk-stand-in';
@@ -41,7 +41,8 @@ describe('claude', () => {
   }));
 
   it('uses tools as the mode allows, and gives each turn its own usage', async () => {
-    await using bridge = await startBridgeUnderTest({ env: env() });
+    const decide = async () => ({ decision: 'deny', message: 'That needs permission.' });
+    await using bridge = await startBridgeUnderTest({ env: env(), decide });
     await bridge.initialize({ kind: 'claude', permissionMode: 'acceptEdits' });
     const written = await bridge.query('write note.txt: hello');
     assert.equal(readFileSync(join(bridge.workspace, 'note.txt'), 'utf8'), 'hello');
@@ -56,6 +57,30 @@ describe('claude', () => {
     assert.ok(Number(again.usage?.costUsd) < Number(written.usage?.costUsd));
     assert.equal(again.usage?.turns, 1);
     assert.equal(lastModel(api), 'claude-sonnet-5');
+  });
+
+  it('follows the policies of the agent, whatever the mode', async () => {
+    const asked: unknown[] = [];
+    const decide = async ({ turnId, kind, tool }: Record<string, unknown>) => {
+      asked.push([turnId, kind, tool]);
+      return { decision: 'allow' };
+    };
+    const last = (bridge: BridgeUnderTest) =>
+      String(bridge.messages.findLast(({ type }) => type === 'result')?.result);
+    await using bold = await startBridgeUnderTest({ env: env(), decide });
+    const approvals = { '*': 'always_ask', Bash: 'deny' } as const;
+    await bold.initialize({ kind: 'claude', permissionMode: 'bypassPermissions', approvals });
+    await bold.query('write a.txt: a', {}, 'first');
+    assert.equal(readFileSync(join(bold.workspace, 'a.txt'), 'utf8'), 'a');
+    await bold.query('run touch b.txt');
+    assert.match(last(bold), /Bash failed: .*settings say deny/);
+    assert.deepEqual(asked, [['first', 'tool', 'Write']]);
+
+    await using shy = await startBridgeUnderTest({ env: env(), decide });
+    await shy.initialize({ kind: 'claude', approvals: { 'B*': 'always_allow' } });
+    await shy.query('run touch b.txt');
+    assert.ok(existsSync(join(shy.workspace, 'b.txt')));
+    assert.equal(asked.length, 1);
   });
 
   it('applies options that need another process, with the conversation kept', async () => {

@@ -1,4 +1,5 @@
 import * as v from 'valibot';
+import { approvalPolicies } from '../approvals.ts';
 import { agentName, count, env, jsonObject, label, noNul, time } from './common.ts';
 
 /** A file of an agent folder; `content` is strict base64. */
@@ -34,6 +35,15 @@ export const executor = v.union([
   v.strictObject({ kind: v.literal('program'), command }),
 ]);
 
+/** By pattern of tool names: `Bash`, `mcp__github__*`, `*`. The longest pattern that fits counts. */
+const approvals = v.pipe(
+  v.record(
+    v.pipe(v.string(), v.regex(/^[A-Za-z0-9_*.:-]{1,256}$/, 'must be a tool name, with * for anything')),
+    v.picklist(approvalPolicies),
+  ),
+  v.check((entries) => Object.keys(entries).length <= 256, 'at most 256 patterns'),
+);
+
 /** `atoll.json` in an agent folder. */
 export const agentConfig = v.strictObject({
   $schema: v.optional(v.string()),
@@ -46,6 +56,7 @@ export const agentConfig = v.strictObject({
   allowSecretEnv: v.optional(v.boolean()),
   model: v.optional(label),
   permissionMode: v.optional(label),
+  approvals: v.optional(approvals),
 });
 export type AgentConfig = v.InferOutput<typeof agentConfig>;
 

@@ -55,8 +55,9 @@ export function parseAgentConfig(bytes: Uint8Array): AgentConfig {
   return parse(agentConfig, value, { code: 'invalid_agent', what: 'atoll.json' });
 }
 
-function executorOf({ executor = 'claude' }: AgentConfig): ExecutorSettings {
-  return typeof executor === 'string' ? { kind: executor } : executor;
+function executorOf({ executor = 'claude', approvals }: AgentConfig): ExecutorSettings {
+  const named = typeof executor === 'string' ? { kind: executor } : executor;
+  return approvals === undefined ? named : { ...named, approvals };
 }
 
 /** Without the members that are there but undefined. */

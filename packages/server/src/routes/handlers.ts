@@ -106,6 +106,9 @@ export function createHandlers(options: {
       },
     },
 
+    'approval.list': (params, { access }) => sessions.approvals(access, params),
+    'approval.decide': async (params, { access }) => ({ approval: await sessions.decide(access, params) }),
+
     'session.files.list': async ({ sessionId, prefix, limit, cursor }, { access }) => {
       const files = await sessions.filesOf(access, sessionId);
       const where = {

@@ -22,6 +22,26 @@ test('turns queue, run and leave', () => {
   assert.deepEqual(foldAll([input(1), input(2), running(1), done(2)]).queue, []);
 });
 
+const approval = (n: number, status: 'requested' | 'resolved'): StateEvent => ({
+  event: 'approval',
+  data: {
+    approvalId: `appr_${n}`,
+    status,
+    kind: 'tool',
+    tool: 'Bash',
+    input: {},
+    options: ['allow', 'deny'],
+  },
+});
+const openOf = (events: StateEvent[]) => foldAll(events).approvals.map(({ approvalId }) => approvalId);
+
+test('approvals are open until they are resolved, and one that is asked again is the same one', () => {
+  const two = [approval(1, 'requested'), approval(2, 'requested')];
+  assert.deepEqual(openOf(two), ['appr_1', 'appr_2']);
+  assert.deepEqual(openOf([...two, approval(1, 'requested')]), ['appr_2', 'appr_1']);
+  assert.deepEqual(openOf([...two, approval(1, 'resolved'), approval(1, 'resolved')]), ['appr_2']);
+});
+
 test('usage adds up over turns', () => {
   const { usage } = foldAll([input(1), running(1), done(1), input(2), running(2), done(2)]);
   assert.deepEqual(usage, { inputTokens: 4, costUsd: 1 });

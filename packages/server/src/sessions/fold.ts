@@ -13,6 +13,8 @@ export type SessionState = {
   readonly turn: string | null;
   /** Accepted turns that have not started, in order. */
   readonly queue: readonly string[];
+  /** What waits for a decision, as it was requested, in order. */
+  readonly approvals: readonly EventData<'approval'>[];
   readonly usage: Usage;
   readonly sandboxId: string | null;
   readonly executorSessionId: string | null;
@@ -22,6 +24,7 @@ export type SessionState = {
 export type StateEvent =
   | { event: 'input'; data: EventData<'input'> }
   | { event: 'status'; data: EventData<'status'> }
+  | { event: 'approval'; data: EventData<'approval'> }
   | { event: 'done'; data: EventData<'done'> };
 
 export const initialState: SessionState = {
@@ -30,6 +33,7 @@ export const initialState: SessionState = {
   detail: null,
   turn: null,
   queue: [],
+  approvals: [],
   usage: {},
   sandboxId: null,
   executorSessionId: null,
@@ -41,6 +45,8 @@ export function fold(state: SessionState, { event, data }: StateEvent): SessionS
       return { ...state, queue: [...state.queue, data.turnId] };
     case 'status':
       return foldStatus(state, data);
+    case 'approval':
+      return foldApproval(state, data);
     case 'done':
       return {
         ...state,
@@ -63,6 +69,12 @@ function foldStatus(state: SessionState, data: EventData<'status'>): SessionStat
     sandboxId: data.sandboxId ?? state.sandboxId,
     executorSessionId: data.executorSessionId ?? state.executorSessionId,
   };
+}
+
+/** One that is requested again, by the next executor, is the same one. */
+function foldApproval(state: SessionState, data: EventData<'approval'>): SessionState {
+  const others = state.approvals.filter(({ approvalId }) => approvalId !== data.approvalId);
+  return { ...state, approvals: data.status === 'requested' ? [...others, data] : others };
 }
 
 export function addUsage(total: Usage, more: Record<string, unknown>): Usage {

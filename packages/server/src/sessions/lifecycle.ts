@@ -5,6 +5,7 @@
 import { AtollError } from '@atoll/protocol/errors';
 import { childTraceparent } from '@atoll/protocol/trace';
 import type { Step } from '../store/store.ts';
+import type { Approvals } from './approvals.ts';
 import type { LiveSession } from './live-session.ts';
 import type { Assignment, SandboxEnd, SandboxSettings, SessionSandboxes } from './sandboxes.ts';
 import { hasReadySandbox, isOver } from './status.ts';
@@ -25,6 +26,7 @@ export type Lifecycle = {
 
 export type LifecycleOptions = {
   sandboxes: SessionSandboxes;
+  approvals: Approvals;
   turns: () => Turns;
   settingsOf: (session: LiveSession) => Promise<SandboxSettings>;
   onBroken: (session: LiveSession, error: unknown) => void;
@@ -32,7 +34,8 @@ export type LifecycleOptions = {
 
 type Bringing = { settings: SandboxSettings; assignment: Assignment; traceparent: string };
 
-export function createLifecycle({ sandboxes, turns, settingsOf, onBroken }: LifecycleOptions): Lifecycle {
+export function createLifecycle(options: LifecycleOptions): Lifecycle {
+  const { sandboxes, approvals, turns, settingsOf, onBroken } = options;
   async function open(session: LiveSession, rows: readonly Step[], traceparent: string): Promise<void> {
     const prepared = await prepare(session, rows);
     // The sandbox is made while event 1 of every log is written.
@@ -143,7 +146,10 @@ export function createLifecycle({ sandboxes, turns, settingsOf, onBroken }: Life
     const done = [...session.turns.values()].map((turn) =>
       turns().recordDone(session, turn, { status: 'interrupted', ...why }),
     );
-    await Promise.all([...done, session.record([session.statusEvent('end_requested', why)])]);
+    // What an earlier executor left open, when no turn ended here.
+    const closed = approvals.closing(session, { status: 'interrupted', ...why });
+    const ended = [...closed.events, session.statusEvent('end_requested', why)];
+    await Promise.all([...done, session.record(ended, closed.rows)]);
     await sandboxes.remove(session, { cause: 'ended', keep: false });
     if (rows.length > 0) await session.record([], rows);
   }

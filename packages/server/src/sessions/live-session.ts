@@ -3,6 +3,7 @@
  * fold (I5). Decisions are taken synchronously against `state`, which is at most one commit ahead of the disk;
  * effects that others can see (a command, an answer) wait for the promise that `record` returns (I1).
  */
+import type { ApprovalDecision } from '@atoll/protocol/approvals';
 import type { SessionStatus } from '@atoll/protocol/statuses';
 import type { SessionLog } from '../log/session-log.ts';
 import type { Step, Store } from '../store/store.ts';
@@ -43,6 +44,10 @@ export class LiveSession {
   readonly log: SessionLog;
   /** Accepted turns that have no `done` yet, by id; in order of acceptance. */
   readonly turns = new Map<string, LiveTurn>();
+  /** Open approvals that the running executor waits for: its own number of each, by id. */
+  readonly asked = new Map<string, string>();
+  /** Decisions that no executor heard yet, by approval; each answers one call with that hash. */
+  readonly decided = new Map<string, { callHash: string; decision: ApprovalDecision }>();
   /** Grows with every assignment (I6). */
   epoch: number;
   runnerId: string | null;

@@ -7,7 +7,8 @@ import type { Access } from '../keys/access.ts';
 import type { Log, LogHead } from '../log/log.ts';
 import { createSessionLog } from '../log/session-log.ts';
 import type { Store } from '../store/store.ts';
-import type { SessionRow } from '../store/tables.ts';
+import type { ApprovalRow, SessionRow } from '../store/tables.ts';
+import { requestOf, unspentApprovals } from './approvals.ts';
 import { initialState, type SessionState } from './fold.ts';
 import { LiveSession } from './live-session.ts';
 import { holdsSandbox } from './status.ts';
@@ -49,12 +50,21 @@ export function createLiveSessions(options: {
     return session;
   }
 
+  function addLoaded(row: SessionRow, approvals: readonly ApprovalRow[], head: LogHead): LiveSession {
+    const open = approvals.filter(({ status }) => status === 'requested').map(requestOf);
+    const session = add(row, { ...stateOf(row), approvals: open }, head);
+    for (const { id, call_hash: callHash, decision } of approvals)
+      if (decision !== null) session.decided.set(id, { callHash, decision: JSON.parse(decision) });
+    return session;
+  }
+
   async function loadRow(id: string): Promise<LiveSession> {
     const row = await store.first(store.sql.selectFrom('sessions').selectAll().where('id', '=', id));
     if (!row) throw new AtollError('not_found', `no session ${id}`);
     const head = await log.head(row.log_id);
     if (!head) throw new AtollError('internal', `session ${id} has no log`);
-    const session = live.get(id) ?? add(row, stateOf(row), head);
+    const approvals = await unspentApprovals(store, id);
+    const session = live.get(id) ?? addLoaded(row, approvals, head);
     if (holdsSandbox(row.status)) await recover(session);
     return session;
   }

@@ -13,6 +13,7 @@ import type { RunnerRegistry } from '../runners/registry.ts';
 import type { Scheduler } from '../scheduler/scheduler.ts';
 import type { Store } from '../store/store.ts';
 import type { SessionRow } from '../store/tables.ts';
+import { createApprovals } from './approvals.ts';
 import { createLifecycle } from './lifecycle.ts';
 import type { LiveSession } from './live-session.ts';
 import { createLiveSessions } from './live-sessions.ts';
@@ -50,10 +51,18 @@ export function createSessions(options: SessionsOptions) {
   let stopping = false;
 
   const sandboxes = createSessionSandboxes({ ...options, makeRoom });
-  const lifecycle = createLifecycle({ sandboxes, turns: () => turns, settingsOf, onBroken: broken });
+  const approvals = createApprovals({ store, now, linkOf });
+  const lifecycle = createLifecycle({
+    sandboxes,
+    approvals,
+    turns: () => turns,
+    settingsOf,
+    onBroken: broken,
+  });
   const turns = createTurns({
     store,
     now,
+    approvals,
     linkOf,
     resume: (session) => void lifecycle.resume(session),
     onSandboxLost: (session, end) =>
@@ -183,6 +192,7 @@ export function createSessions(options: SessionsOptions) {
       { query: sql.deleteFrom('log_chunks').where('log_id', '=', row.log_id) },
       { query: sql.deleteFrom('logs').where('id', '=', row.log_id) },
       { query: sql.deleteFrom('turns').where('session_id', '=', id) },
+      { query: sql.deleteFrom('approvals').where('session_id', '=', id) },
       { query: sql.deleteFrom('jobs').where('session_id', '=', id) },
       { query: sql.deleteFrom('sandboxes').where('session_id', '=', id) },
       { query: sql.deleteFrom('sessions').where('id', '=', id) },
@@ -311,6 +321,10 @@ export function createSessions(options: SessionsOptions) {
     showTurn: turnShown,
     interrupt,
     end,
+    approvals: async (access: Access, params: OperationParams<'approval.list'>) =>
+      approvals.list(await live.get(access, params.sessionId), params),
+    decide: async (access: Access, params: OperationParams<'approval.decide'>) =>
+      approvals.decide(await live.get(access, params.sessionId), params),
     exec,
     filesOf,
     pauseIdle,

@@ -10,6 +10,7 @@ import { newId } from '@atoll/protocol/ids';
 import { MAX_LINE_BYTES } from '@atoll/protocol/lines';
 import type { CommandEnd, RunnerLink } from '@atoll/protocol/runner-link';
 import type { Store } from '../store/store.ts';
+import type { Approvals } from './approvals.ts';
 import type { LiveSession, LiveTurn, StatusDetails } from './live-session.ts';
 import { insertTurn, startTurn, endTurn as turnEnded } from './rows.ts';
 import { isOver, move, turnTable } from './status.ts';
@@ -41,6 +42,7 @@ export type Turns = {
 export type TurnsOptions = {
   store: Store;
   now: () => number;
+  approvals: Approvals;
   linkOf: (session: LiveSession) => RunnerLink;
   /** A paused session has a turn waiting. */
   resume: (session: LiveSession) => void;
@@ -51,7 +53,7 @@ export type TurnsOptions = {
 };
 
 export function createTurns(options: TurnsOptions): Turns {
-  const { store, now, linkOf } = options;
+  const { store, now, approvals, linkOf } = options;
 
   function accept(session: LiveSession, request: NewTurn): Promise<LiveTurn> {
     checkAcceptable(session, request);
@@ -159,7 +161,8 @@ export function createTurns(options: TurnsOptions): Turns {
         if (event.kind === 'end') return event;
         // The turn ended without its executor: whatever still comes belongs to nobody, and is not even read.
         if (session.epoch !== epoch || turn.doneSeq !== undefined) return interruptedEnd;
-        if (event.kind === 'messages')
+        if (event.kind === 'approval') await approvals.requested(session, turn, event);
+        else if (event.kind === 'messages')
           session.log.appendMessages(event).catch((error) => {
             broken ??= error;
           });
@@ -187,9 +190,10 @@ export function createTurns(options: TurnsOptions): Turns {
 
   function recordDone(session: LiveSession, turn: LiveTurn, end: TurnEnd): Promise<void> {
     if (turn.doneSeq !== undefined) return Promise.resolve();
-    turn.doneSeq = session.seqOf(0);
-    session.turns.delete(turn.id);
     const from = turn.startSeq === undefined ? 'queued' : 'running';
+    const closed = from === 'running' ? approvals.closing(session, end) : { events: [], rows: [] };
+    turn.doneSeq = session.seqOf(closed.events.length);
+    session.turns.delete(turn.id);
     const row = turnEnded(store, {
       id: turn.id,
       status: move(turnTable, from, end.status),
@@ -202,7 +206,7 @@ export function createTurns(options: TurnsOptions): Turns {
     const { status, cause, detail, usage } = end;
     const why = { ...(cause === undefined ? {} : { cause }), ...(detail === undefined ? {} : { detail }) };
     const data = { sessionId: session.id, turnId: turn.id, status, ...why, ...(usage ? { usage } : {}) };
-    return session.record([{ event: 'done', data }], [row]);
+    return session.record([...closed.events, { event: 'done', data }], [...closed.rows, row]);
   }
 
   async function interrupt(session: LiveSession, { queued }: { queued: boolean }): Promise<void> {

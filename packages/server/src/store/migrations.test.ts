@@ -10,8 +10,9 @@ import { openSqlite } from './sqlite-database.ts';
 const root = mkdtempSync(join(tmpdir(), 'atoll-migrations-'));
 after(() => rmSync(root, { recursive: true, force: true }));
 
-const next: Migration = { version: 3, floor: 1, sql: 'CREATE TABLE later (id TEXT) STRICT' };
-const breaking: Migration = { version: 4, floor: 4, sql: 'DROP TABLE later' };
+const ours = migrations.length;
+const next: Migration = { version: ours + 1, floor: 1, sql: 'CREATE TABLE later (id TEXT) STRICT' };
+const breaking: Migration = { version: ours + 2, floor: ours + 2, sql: 'DROP TABLE later' };
 
 function metaValue(database: DatabaseSync, key: string): unknown {
   return database.prepare('SELECT value FROM meta WHERE key = ?').get(key)?.value;
@@ -32,7 +33,7 @@ test('an empty database gets every table; again changes nothing', () => {
   const tables = database.prepare("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name").all();
   assert.deepEqual(
     tables.map((table) => table.name),
-    'agent_versions agents credentials jobs keys log_chunks logs meta runners sandboxes sessions turns'.split(
+    'agent_versions agents approvals credentials jobs keys log_chunks logs meta runners sandboxes sessions turns'.split(
       ' ',
     ),
   );
@@ -42,7 +43,7 @@ test('only what is missing is applied', () => {
   const database = new DatabaseSync(':memory:');
   migrate(database);
   migrate(database, [...migrations, next]);
-  assert.equal(metaValue(database, 'schema_version'), '3');
+  assert.equal(metaValue(database, 'schema_version'), String(ours + 1));
   assert.equal(metaValue(database, 'schema_floor'), '1');
 });
 
@@ -50,20 +51,22 @@ test('newer code left a schema: opened while its floor allows, refused below', (
   const database = new DatabaseSync(':memory:');
   migrate(database, [...migrations, next]);
   migrate(database);
-  assert.equal(metaValue(database, 'schema_version'), '3');
+  assert.equal(metaValue(database, 'schema_version'), String(ours + 1));
   migrate(database, [...migrations, next, breaking]);
   assert.throws(
     () => migrate(database),
-    /schema 4, which needs at least schema 4; this program knows schema 2/,
+    new RegExp(
+      `schema ${ours + 2}, which needs at least schema ${ours + 2}; this program knows schema ${ours}:`,
+    ),
   );
 });
 
 test('migrations that fail leave the database as it was', () => {
   const database = new DatabaseSync(':memory:');
   migrate(database);
-  const broken: Migration = { version: 4, floor: 4, sql: 'CREATE TABLE x (id TEXT); NONSENSE' };
+  const broken: Migration = { version: ours + 2, floor: 1, sql: 'CREATE TABLE x (id TEXT); NONSENSE' };
   assert.throws(() => migrate(database, [...migrations, next, broken]));
-  assert.equal(metaValue(database, 'schema_version'), String(migrations.length));
+  assert.equal(metaValue(database, 'schema_version'), String(ours));
   assert.equal(database.prepare("SELECT 1 FROM sqlite_master WHERE name IN ('later', 'x')").get(), undefined);
 });
 

@@ -5,6 +5,7 @@
  */
 
 import type { DatabaseSync } from 'node:sqlite';
+import { approvalsSchema } from './approvals-schema.ts';
 import { credentialsSchema } from './credentials-schema.ts';
 import { firstSchema } from './first-schema.ts';
 
@@ -13,6 +14,7 @@ export type Migration = { version: number; floor: number; sql: string };
 export const migrations: readonly Migration[] = [
   { version: 1, floor: 1, sql: firstSchema },
   { version: 2, floor: 1, sql: credentialsSchema },
+  { version: 3, floor: 1, sql: approvalsSchema },
 ];
 
 /** Brings the database up to this code in one transaction. Throws when the database must not be opened by it. */

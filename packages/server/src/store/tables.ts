@@ -17,6 +17,7 @@ export type Tables = {
   agent_versions: AgentVersionRow;
   sessions: SessionRow;
   turns: TurnRow;
+  approvals: ApprovalRow;
   sandboxes: SandboxRow;
   jobs: JobRow;
   runners: RunnerRow;
@@ -100,6 +101,30 @@ export type TurnRow = {
   request_hash: string | null;
   created_at: Time;
   ended_at: Time | null;
+};
+
+export type ApprovalRow = {
+  id: string;
+  tenant: string;
+  session_id: string;
+  /** That asked last. */
+  turn_id: string;
+  epoch: number;
+  status: 'requested' | 'resolved';
+  kind: 'tool' | 'question';
+  tool: string;
+  input: Json;
+  options: Json;
+  /** SHA-256 (hex) of tool and input, canonical: the same call has the same one. */
+  call_hash: string;
+  /** What was decided: decision, message, answers. */
+  decision: Json | null;
+  /** Why it was cancelled. */
+  cause: string | null;
+  /** 0 while a call may still be answered by it: it is open, or decided and no executor heard it. */
+  spent: 0 | 1;
+  created_at: Time;
+  resolved_at: Time | null;
 };
 
 export type SandboxRow = {

@@ -1,0 +1,255 @@
+/**
+ * What an agent asks of people: requested → resolved, by whoever answers first, by the end of its turn, or never.
+ *
+ * A request is durable before anybody sees it, and a decision before the executor hears it (I1). When the executor
+ * dies, its requests stay open while the session can go on: whatever is decided then answers the same call (tool and
+ * input) once, when it is made again. A turn that comes to an orderly end leaves nothing open behind it.
+ */
+import { createHash } from 'node:crypto';
+import type { ApprovalDecision } from '@atoll/protocol/approvals';
+import { AtollError } from '@atoll/protocol/errors';
+import type { EventData } from '@atoll/protocol/events';
+import { newId } from '@atoll/protocol/ids';
+import type { OperationParams, OperationResult } from '@atoll/protocol/operations';
+import type { CommandEnd, CommandEvent, RunnerLink } from '@atoll/protocol/runner-link';
+import type { Approval } from '@atoll/protocol/schemas/approval';
+import type { Step, Store } from '../store/store.ts';
+import type { ApprovalRow } from '../store/tables.ts';
+import type { StateEvent } from './fold.ts';
+import type { LiveSession, LiveTurn } from './live-session.ts';
+
+type Asked = Extract<CommandEvent, { kind: 'approval' }>;
+type Recorded = { events: StateEvent[]; rows: Step[] };
+
+export type Approvals = {
+  /** The executor asks. Resolves when that is durable, or answered with what was decided before. */
+  requested(session: LiveSession, turn: LiveTurn, asked: Asked): Promise<void>;
+  /** Rejects with `not_found`, and with `already_decided` for all but the first. */
+  decide(session: LiveSession, params: OperationParams<'approval.decide'>): Promise<Approval>;
+  list(
+    session: LiveSession,
+    params: OperationParams<'approval.list'>,
+  ): Promise<OperationResult<'approval.list'>>;
+  /** What the end of the running turn, or of the session, does to what is open; to be recorded with it. */
+  closing(session: LiveSession, end: Pick<CommandEnd, 'status' | 'cause'>): Recorded;
+};
+
+export function createApprovals(options: {
+  store: Store;
+  now: () => number;
+  linkOf: (session: LiveSession) => RunnerLink;
+}): Approvals {
+  const { store, now, linkOf } = options;
+  const { sql } = store;
+  const timestamp = () => new Date(now()).toISOString();
+
+  const update = (id: string, change: Partial<ApprovalRow>): Step => ({
+    query: sql.updateTable('approvals').set(change).where('id', '=', id),
+  });
+
+  async function requested(session: LiveSession, turn: LiveTurn, asked: Asked): Promise<void> {
+    const { requestId, request } = asked;
+    const callHash = hashOf(request);
+    const [before] = [...session.decided].filter(([, decided]) => decided.callHash === callHash);
+    if (before) {
+      const [approvalId, { decision }] = before;
+      session.decided.delete(approvalId);
+      await session.record([], [update(approvalId, { spent: 1 })]);
+      return answer(session, requestId, decision);
+    }
+    const orphan = session.state.approvals.find(
+      (open) => !session.asked.has(open.approvalId) && hashOf(open) === callHash,
+    );
+    const approvalId = orphan?.approvalId ?? newId('approval');
+    const at = { turn_id: turn.id, epoch: session.epoch };
+    const row = orphan
+      ? update(approvalId, at)
+      : {
+          query: sql
+            .insertInto('approvals')
+            .values(newRow(session, { ...at, approvalId, callHash, request })),
+        };
+    session.asked.set(approvalId, requestId);
+    const event = { event: 'approval', data: { approvalId, status: 'requested', ...request } } as const;
+    const waiting = session.status === 'running' ? [session.statusEvent('approval_requested')] : [];
+    await session.record([event, ...waiting], [row]);
+  }
+
+  function newRow(
+    session: LiveSession,
+    asked: {
+      approvalId: string;
+      turn_id: string;
+      epoch: number;
+      callHash: string;
+      request: Asked['request'];
+    },
+  ): ApprovalRow {
+    const { approvalId, turn_id, epoch, callHash, request } = asked;
+    return {
+      id: approvalId,
+      tenant: session.row.tenant,
+      session_id: session.id,
+      turn_id,
+      epoch,
+      status: 'requested',
+      kind: request.kind,
+      tool: request.tool,
+      input: JSON.stringify(request.input),
+      options: JSON.stringify(request.options),
+      call_hash: callHash,
+      decision: null,
+      cause: null,
+      spent: 0,
+      created_at: timestamp(),
+      resolved_at: null,
+    };
+  }
+
+  async function decide(session: LiveSession, params: OperationParams<'approval.decide'>): Promise<Approval> {
+    const { approvalId } = params;
+    const row = await find(session, approvalId);
+    // From here to the record nothing waits, so that of two answers one is the first.
+    const open = session.state.approvals.find((known) => known.approvalId === approvalId);
+    const requestId = session.asked.get(approvalId);
+    const running = session.state.turn === null ? undefined : session.turns.get(session.state.turn);
+    if (!open || (requestId !== undefined && running?.interrupted)) throw new AtollError('already_decided');
+    if (params.answers !== undefined && open.kind !== 'question')
+      throw new AtollError(
+        'invalid_request',
+        'answers are for questions; this is a tool that needs permission',
+      );
+    const decision = decisionOf(params);
+    const json = JSON.stringify(decision);
+    const change = { status: 'resolved' as const, decision: json, resolved_at: timestamp() };
+    const event = { event: 'approval', data: { ...open, status: 'resolved', ...decision } } as const;
+    if (requestId === undefined) {
+      session.decided.set(approvalId, { callHash: hashOf(open), decision });
+      await session.record([event], [update(approvalId, change)]);
+    } else {
+      session.asked.delete(approvalId);
+      const last = session.asked.size === 0 && session.status === 'waiting';
+      const goesOn = last ? [session.statusEvent('approvals_resolved')] : [];
+      await session.record([event, ...goesOn], [update(approvalId, { ...change, spent: 1 })]);
+      await answer(session, requestId, decision);
+    }
+    return showApproval({ ...row, ...change });
+  }
+
+  async function answer(session: LiveSession, requestId: string, decision: ApprovalDecision): Promise<void> {
+    const { sandboxId } = session.state;
+    if (sandboxId === null) return;
+    // A sandbox that is gone, or another one's turn: then this turn has its end, and that tells.
+    await linkOf(session)
+      .decide({ sandboxId, epoch: session.epoch, requestId, decision })
+      .catch(() => undefined);
+  }
+
+  async function find(session: LiveSession, id: string): Promise<ApprovalRow> {
+    const query = sql.selectFrom('approvals').selectAll().where('id', '=', id);
+    const row = await store.first(query.where('session_id', '=', session.id));
+    if (!row) throw new AtollError('not_found', `no approval ${id}`);
+    return row;
+  }
+
+  async function list(
+    session: LiveSession,
+    { status, limit, cursor }: OperationParams<'approval.list'>,
+  ): Promise<OperationResult<'approval.list'>> {
+    let query = sql
+      .selectFrom('approvals')
+      .selectAll()
+      .where('session_id', '=', session.id)
+      .where('status', '=', status)
+      .orderBy('id')
+      .limit(limit + 1);
+    if (cursor !== undefined) query = query.where('id', '>', cursor);
+    const rows = await store.all(query);
+    const page = rows.slice(0, limit);
+    const nextCursor = rows.length > page.length ? (page.at(-1)?.id ?? null) : null;
+    return { approvals: page.map(showApproval), nextCursor };
+  }
+
+  function closing(session: LiveSession, end: Pick<CommandEnd, 'status' | 'cause'>): Recorded {
+    const { approvals } = session.state;
+    const asked = new Set(session.asked.keys());
+    session.asked.clear();
+    const orderly = end.status === 'completed' || end.cause === 'interrupted' || end.cause === 'ended';
+    if (!orderly || (approvals.length === 0 && session.decided.size === 0)) return { events: [], rows: [] };
+    const unheard = [...session.decided.keys()].map((id) => update(id, { spent: 1 }));
+    session.decided.clear();
+    const cancelled = approvals.map((open) => {
+      const cause = asked.has(open.approvalId) ? (end.cause ?? 'turn_ended') : 'executor_lost';
+      const event: StateEvent = {
+        event: 'approval',
+        data: { ...open, status: 'resolved', decision: 'cancelled', cause },
+      };
+      const change = { status: 'resolved', decision: '{"decision":"cancelled"}', cause, spent: 1 } as const;
+      return { event, row: update(open.approvalId, { ...change, resolved_at: timestamp() }) };
+    });
+    return {
+      events: cancelled.map(({ event }) => event),
+      rows: [...unheard, ...cancelled.map(({ row }) => row)],
+    };
+  }
+
+  return { requested, decide, list, closing };
+}
+
+/** What a session that is loaded must know: what is open, and what was decided and not heard. */
+export async function unspentApprovals(store: Store, sessionId: string): Promise<ApprovalRow[]> {
+  const query = store.sql.selectFrom('approvals').selectAll().where('session_id', '=', sessionId);
+  return store.all(query.where('spent', '=', 0).orderBy('id'));
+}
+
+/** Its event when it was requested, which is what state holds of it. */
+export function requestOf(row: ApprovalRow): EventData<'approval'> {
+  const { id: approvalId, kind, tool } = row;
+  const input = JSON.parse(row.input) as Record<string, unknown>;
+  const options = JSON.parse(row.options) as Approval['options'];
+  return { approvalId, status: 'requested', kind, tool, input, options };
+}
+
+function decisionOf({ decision, message, answers }: OperationParams<'approval.decide'>): ApprovalDecision {
+  return {
+    decision,
+    ...(message === undefined ? {} : { message }),
+    ...(answers === undefined ? {} : { answers }),
+  };
+}
+
+function showApproval(row: ApprovalRow): Approval {
+  const { kind, tool, input, options } = requestOf(row);
+  const decided = row.decision === null ? undefined : (JSON.parse(row.decision) as ApprovalDecision);
+  return {
+    id: row.id,
+    sessionId: row.session_id,
+    turnId: row.turn_id,
+    status: row.status,
+    kind,
+    tool,
+    input,
+    options,
+    decision: decided?.decision ?? null,
+    message: decided?.message ?? null,
+    answers: decided?.answers ?? null,
+    cause: row.cause,
+    createdAt: row.created_at,
+    resolvedAt: row.resolved_at,
+  };
+}
+
+/** The same for the same tool and input, in whatever order its members come. SHA-256, hex. */
+export function hashOf({ tool, input }: { tool: string; input: unknown }): string {
+  return createHash('sha256')
+    .update(canonical([tool, input]))
+    .digest('hex');
+}
+
+function canonical(value: unknown): string {
+  return JSON.stringify(value, (_, held: unknown) =>
+    typeof held === 'object' && held !== null && !Array.isArray(held)
+      ? Object.fromEntries(Object.entries(held).sort(([a], [b]) => (a < b ? -1 : 1)))
+      : held,
+  );
+}
