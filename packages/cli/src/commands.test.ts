@@ -5,7 +5,8 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
-import { type Atoll, startAtoll, until } from '../../../testing/atoll.ts';
+import { asking } from '../../../testing/agents.ts';
+import { type Atoll, deploy, startAtoll, until } from '../../../testing/atoll.ts';
 
 const main = join(import.meta.dirname, 'main.mjs');
 const notes = join(import.meta.dirname, '../../../examples/02-program');
@@ -119,6 +120,34 @@ test('a session: send, files, exec, attach, end', async () => {
   const seen = await attached.ended;
   assert.equal(seen.code, 0, 'the end of the session is the end of the stream');
   assert.match(seen.stdout, /> one\nNoted: one\n[\s\S]*> two\nNoted: two\n[\s\S]*· session ended/);
+});
+
+test('approve: what waits is listed, and answered once', async () => {
+  await deploy(server.client, 'asking', asking);
+  const id = (await output('session', 'create', 'asking')).trim();
+  assert.equal(await output('session', 'approve', id), 'Nothing waits for a decision.\n');
+  const call = { tool: 'Bash', input: { command: 'ls\u001b[2J' } };
+  const sending = start(['session', 'send', id, JSON.stringify({ ask: [call] })]);
+  await until(async () => sending.stdout.includes('--allow'));
+  const [, approval = ''] = / (appr_\w+) /.exec(sending.stdout) ?? [];
+  assert.match(await output('session', 'approve', id), new RegExp(`^APPROVAL .*\n${approval} +Bash `));
+  for (const wrong of [['--allow'], [approval], [approval, '--allow', '--deny']])
+    assert.equal((await atoll('session', 'approve', id, ...wrong)).code, 2);
+  assert.match(
+    await output('session', 'approve', id, approval, '--deny', '--message', 'no'),
+    /^Denied: Bash /,
+  );
+  const { code, stdout } = await sending.ended;
+  assert.equal(code, 0);
+  assert.match(
+    stdout,
+    /^\? Bash .*\n {2}atoll session approve ses_\w+ appr_\w+ --allow .*\n· Bash denied: no\n/,
+  );
+  assert.ok(!stdout.includes('\u001b'));
+  const again = await atoll('session', 'approve', id, approval, '--allow');
+  assert.equal(again.code, 1);
+  assert.match(again.stderr, /answered or cancelled before/);
+  await output('session', 'end', id);
 });
 
 test('Ctrl-C: send leaves the turn, run ends its session, and the code is 130', async () => {

@@ -145,6 +145,26 @@ export const commands: Readonly<Record<string, Command>> = {
     examples: ['atoll session interrupt ses_…'],
     load: () => import('./commands/session-interrupt.ts'),
   },
+  'session approve': {
+    summary: 'Answer what the agent asks for; without APPROVAL, list what is open',
+    args: ['SESSION', '[APPROVAL]'],
+    flags: {
+      allow: { summary: 'Let the agent do it' },
+      deny: { summary: 'Do not let it' },
+      message: {
+        value: 'TEXT',
+        summary: 'Why, told to the agent when it is denied; or the answer to a question',
+      },
+      ...page,
+    },
+    settings: client,
+    examples: [
+      'atoll session approve ses_…',
+      'atoll session approve ses_… appr_… --allow',
+      'atoll session approve ses_… appr_… --deny --message "Use the staging database"',
+    ],
+    load: () => import('./commands/session-approve.ts'),
+  },
   'session end': {
     summary: 'End a session; its log stays readable',
     args: ['SESSION'],

@@ -1,5 +1,6 @@
 import { eventData, type StreamEvent } from '@atoll/client';
 import { harmless, oneLine, type Terminal } from '../terminal.ts';
+import { showApproval } from './approval.ts';
 import { createMessageRenderer } from './message.ts';
 
 export type StreamPrinter = (event: StreamEvent) => void;
@@ -19,8 +20,12 @@ export function jsonLine({ seq, event, text }: StreamEvent): string {
 function textPrinter(terminal: Terminal, { showInput }: { showInput: boolean }): StreamPrinter {
   const { style, line, write } = terminal;
   const messages = createMessageRenderer(style);
+  let sessionId = 'SESSION';
   return (event) => {
     if (event.event === 'message') return write(messages.render(parsed(event.text)));
+    sessionId = eventData(event, 'ready')?.sessionId ?? sessionId;
+    const approval = eventData(event, 'approval');
+    if (approval !== undefined) return showApproval(terminal, sessionId, approval);
     const input = eventData(event, 'input');
     if (input !== undefined)
       return showInput ? line(`${style.bold('>')} ${inputText(input.content)}`) : undefined;
