@@ -43,16 +43,7 @@ for await (const line of createInterface({ input: process.stdin })) {
 process.exit(0);
 `;
 
-/**
- * Asks for approvals: an agent that has taken its bridge's place (they share a user). A message is JSON: `ask`, a list of
- * calls to ask for at once, each `{tool, input}`, and maybe `finally: "exit"` or `"end"`; it says what was decided. `{}` asks nothing.
- */
-export const asking = {
-  'atoll.json': JSON.stringify({
-    executor: { kind: 'program', command: ['cat'] },
-    env: { NODE_OPTIONS: '--import /workspace/bridge.mjs' },
-  }),
-  'bridge.mjs': `
+const askingBridge = `
 import { Socket } from 'node:net';
 import { createInterface } from 'node:readline';
 const socket = new Socket({ fd: 3, readable: true, writable: true });
@@ -84,5 +75,17 @@ for await (const line of createInterface({ input: socket })) {
   }
 }
 process.exit(0);
-`,
+`;
+
+/**
+ * Asks for approvals: an agent that has taken its bridge's place (they share a user). A message is JSON: `ask`, a list of
+ * calls to ask for at once, each `{tool, input}`, and maybe `finally: "exit"` or `"end"`; it says what was decided. `{}` asks nothing.
+ */
+export const asking = {
+  'atoll.json': JSON.stringify({
+    executor: { kind: 'program', command: ['cat'] },
+    // Not from a file: the workspace is filled while the bridge starts.
+    env: { NODE_OPTIONS: `--import data:text/javascript,${encodeURIComponent(askingBridge)}` },
+    allowSecretEnv: true,
+  }),
 };

@@ -7,6 +7,7 @@ import { after, before, test } from 'node:test';
 import { createClient } from '@atoll/client';
 import { newId } from '@atoll/protocol';
 import { fold, initialState, type StateEvent } from '@atoll/server';
+import fc from 'fast-check';
 import { asking } from '../agents.ts';
 import { type Atoll, deploy, startAtoll, until } from '../atoll.ts';
 import { killAndRestart } from '../crash.ts';
@@ -228,4 +229,59 @@ test('kill -9 of the server while it waits: what is open is there afterwards, an
   await until(async () => (await show(id)).status === 'waiting');
   await decide(id, second, 'deny');
   assert.deepEqual(decisionsOf(await turn), [{ decision: 'allow' }, { decision: 'deny' }]);
+});
+
+type Step = 'nothing' | 'list' | 'both' | 'exit' | 'allow' | 'deny' | 'race' | 'interrupt' | 'settle';
+
+async function perform(sessionId: string, step: Step): Promise<void> {
+  const { client } = atoll;
+  const messages: Partial<Record<Step, object>> = {
+    nothing: {},
+    list: { ask: [LIST] },
+    both: { ask: [OTHER, SAME, LIST] },
+    exit: { ask: [LIST, OTHER], finally: 'exit' },
+  };
+  const message = messages[step];
+  if (message) await client.call('session.send', { sessionId, content: JSON.stringify(message) });
+  else if (step === 'interrupt') await client.call('session.interrupt', { sessionId });
+  else if (step === 'settle') await settle(sessionId);
+  else {
+    const [first] = await listed(sessionId);
+    if (!first) return;
+    const deciding = decide(sessionId, first.id, step === 'deny' ? 'deny' : 'allow');
+    const others = step === 'race' ? [perform(sessionId, 'interrupt')] : [];
+    for (const result of await Promise.allSettled([deciding, ...others]))
+      if (result.status === 'rejected') assert.equal(result.reason.code, 'already_decided');
+  }
+}
+
+/** Until nothing runs: whatever is asked is allowed. */
+async function settle(sessionId: string): Promise<void> {
+  await until(async () => {
+    const { status, queuedTurns, turn } = await show(sessionId);
+    if (turn !== null) await perform(sessionId, 'allow');
+    return (status === 'idle' || status === 'paused') && queuedTurns === 0;
+  }, 20_000);
+}
+
+test('whatever happens: each is resolved at most once, nothing hangs, and the fold says the same', async () => {
+  const steps: Step[] = ['nothing', 'list', 'both', 'exit', 'allow', 'deny', 'race', 'interrupt', 'settle'];
+  await fc.assert(
+    fc.asyncProperty(fc.array(fc.constantFrom(...steps), { minLength: 3, maxLength: 10 }), async (run) => {
+      const id = await open();
+      for (const step of run) await perform(id, step);
+      await settle(id);
+      await assertFold(id);
+      await atoll.client.call('session.end', { sessionId: id });
+      await assertFold(id);
+      assert.deepEqual(await listed(id), []);
+      const { events } = await atoll.client.call('session.events', { sessionId: id, limit: 1000 });
+      const resolved = events
+        .map(({ event, data }) => ({ event, data: data as Record<string, unknown> }))
+        .filter(({ event, data }) => event === 'approval' && data.status === 'resolved')
+        .map(({ data }) => data.approvalId);
+      assert.equal(new Set(resolved).size, resolved.length);
+    }),
+    { numRuns: 12, seed: 11, endOnFailure: true },
+  );
 });

@@ -16,7 +16,7 @@ import type { Approval } from '@atoll/protocol/schemas/approval';
 import type { Step, Store } from '../store/store.ts';
 import type { ApprovalRow } from '../store/tables.ts';
 import type { StateEvent } from './fold.ts';
-import type { LiveSession, LiveTurn } from './live-session.ts';
+import type { AskedAt, LiveSession, LiveTurn } from './live-session.ts';
 
 type Asked = Extract<CommandEvent, { kind: 'approval' }>;
 type Recorded = { events: StateEvent[]; rows: Step[] };
@@ -49,27 +49,30 @@ export function createApprovals(options: {
 
   async function requested(session: LiveSession, turn: LiveTurn, asked: Asked): Promise<void> {
     const { requestId, request } = asked;
+    const { sandboxId } = session.state;
+    if (sandboxId === null) throw new AtollError('internal', 'a sandbox asks that nobody knows');
+    const at = { sandboxId, epoch: session.epoch, requestId };
     const callHash = hashOf(request);
     const [before] = [...session.decided].filter(([, decided]) => decided.callHash === callHash);
     if (before) {
       const [approvalId, { decision }] = before;
       session.decided.delete(approvalId);
       await session.record([], [update(approvalId, { spent: 1 })]);
-      return answer(session, requestId, decision);
+      return answer(session, at, decision);
     }
     const orphan = session.state.approvals.find(
       (open) => !session.asked.has(open.approvalId) && hashOf(open) === callHash,
     );
     const approvalId = orphan?.approvalId ?? newId('approval');
-    const at = { turn_id: turn.id, epoch: session.epoch };
+    const asker = { turn_id: turn.id, epoch: session.epoch };
     const row = orphan
-      ? update(approvalId, at)
+      ? update(approvalId, asker)
       : {
           query: sql
             .insertInto('approvals')
-            .values(newRow(session, { ...at, approvalId, callHash, request })),
+            .values(newRow(session, { ...asker, approvalId, callHash, request })),
         };
-    session.asked.set(approvalId, requestId);
+    session.asked.set(approvalId, at);
     const event = { event: 'approval', data: { approvalId, status: 'requested', ...request } } as const;
     const waiting = session.status === 'running' ? [session.statusEvent('approval_requested')] : [];
     await session.record([event, ...waiting], [row]);
@@ -111,9 +114,9 @@ export function createApprovals(options: {
     const row = await find(session, approvalId);
     // From here to the record nothing waits, so that of two answers one is the first.
     const open = session.state.approvals.find((known) => known.approvalId === approvalId);
-    const requestId = session.asked.get(approvalId);
+    const at = session.asked.get(approvalId);
     const running = session.state.turn === null ? undefined : session.turns.get(session.state.turn);
-    if (!open || (requestId !== undefined && running?.interrupted)) throw new AtollError('already_decided');
+    if (!open || (at && running?.interrupted)) throw new AtollError('already_decided');
     if (params.answers !== undefined && open.kind !== 'question')
       throw new AtollError(
         'invalid_request',
@@ -123,7 +126,7 @@ export function createApprovals(options: {
     const json = JSON.stringify(decision);
     const change = { status: 'resolved' as const, decision: json, resolved_at: timestamp() };
     const event = { event: 'approval', data: { ...open, status: 'resolved', ...decision } } as const;
-    if (requestId === undefined) {
+    if (at === undefined) {
       session.decided.set(approvalId, { callHash: hashOf(open), decision });
       await session.record([event], [update(approvalId, change)]);
     } else {
@@ -131,17 +134,15 @@ export function createApprovals(options: {
       const last = session.asked.size === 0 && session.status === 'waiting';
       const goesOn = last ? [session.statusEvent('approvals_resolved')] : [];
       await session.record([event, ...goesOn], [update(approvalId, { ...change, spent: 1 })]);
-      await answer(session, requestId, decision);
+      await answer(session, at, decision);
     }
     return showApproval({ ...row, ...change });
   }
 
-  async function answer(session: LiveSession, requestId: string, decision: ApprovalDecision): Promise<void> {
-    const { sandboxId } = session.state;
-    if (sandboxId === null) return;
-    // A sandbox that is gone, or another one's turn: then this turn has its end, and that tells.
+  /** A sandbox that is gone, or another turn's by now, needs no answer: that turn has its end. */
+  async function answer(session: LiveSession, at: AskedAt, decision: ApprovalDecision): Promise<void> {
     await linkOf(session)
-      .decide({ sandboxId, epoch: session.epoch, requestId, decision })
+      .decide({ ...at, decision })
       .catch(() => undefined);
   }
 

@@ -28,6 +28,9 @@ export type LiveTurn = {
   interrupted: boolean;
 };
 
+/** Where the answer goes: to that assignment alone, since the next one counts its requests anew (I6). */
+export type AskedAt = { sandboxId: string; epoch: number; requestId: string };
+
 /** Events besides those of state that may stand in a record. */
 export type RecordEvent = StateEvent | { event: 'error' | 'report'; data: unknown };
 
@@ -44,8 +47,8 @@ export class LiveSession {
   readonly log: SessionLog;
   /** Accepted turns that have no `done` yet, by id; in order of acceptance. */
   readonly turns = new Map<string, LiveTurn>();
-  /** Open approvals that the running executor waits for: its own number of each, by id. */
-  readonly asked = new Map<string, string>();
+  /** Open approvals that the running executor waits for, by id. */
+  readonly asked = new Map<string, AskedAt>();
   /** Decisions that no executor heard yet, by approval; each answers one call with that hash. */
   readonly decided = new Map<string, { callHash: string; decision: ApprovalDecision }>();
   /** Grows with every assignment (I6). */
