@@ -52,9 +52,13 @@ const waiting = new Map();
 let asked = 0;
 let query;
 const end = (status, cause) => say({ id: query, result: { status, cause } });
-const ask = (params) => new Promise((resolve) => {
+// Deeper than JSON.stringify can.
+const nested = (depth) => '{"a":' + '['.repeat(depth) + ']'.repeat(depth) + '}';
+const ask = ({ deep, ...params }) => new Promise((resolve) => {
   waiting.set(++asked, resolve);
-  void say({ id: asked, method: 'approval.request', params });
+  const request = { jsonrpc: '2.0', id: asked, method: 'approval.request', params };
+  const text = JSON.stringify(deep ? { ...request, params: { ...params, input: '@' } } : request);
+  socket.write(text.replace('"@"', () => nested(deep)) + '\\n');
 });
 async function turn({ turnId, content }) {
   const { ask: calls = [], finally: last } = JSON.parse(content);
@@ -79,7 +83,7 @@ process.exit(0);
 
 /**
  * Asks for approvals: an agent that has taken its bridge's place (they share a user). A message is JSON: `ask`, a list of
- * calls to ask for at once, each `{tool, input}`, and maybe `finally: "exit"` or `"end"`; it says what was decided. `{}` asks nothing.
+ * calls to ask for at once, each `{tool, input}` (or `{tool, deep}`), and maybe `finally: "exit"` or `"end"`; it says what was decided. `{}` asks nothing.
  */
 export const asking = {
   'atoll.json': JSON.stringify({

@@ -201,6 +201,8 @@ test('a bridge that asks for too much, or for nobody, is ended', async () => {
     [[{ ...LIST, turnId: 'another' }], /outside of a turn/],
     [[{ tool: 'Write', input: { content: 'x'.repeat(300_000) } }], /more than 262144 bytes/],
     [[{ tool: 5 }], /malformed/],
+    [[{ tool: 'Bash\n', input: {} }], /malformed/],
+    [[{ tool: 'Bash', deep: 100_000 }], /malformed.*nested too deep/],
   ] as const) {
     const id = await open();
     const done = doneOf(await say(id, { ask }));

@@ -32,6 +32,8 @@ test('what the runner would not take is denied here, with the reason', async () 
   turnId = 't';
   const large = { ...request, input: { content: 'é'.repeat(131_072) } };
   assert.match((await approve(large, signal)).message ?? '', /too large/);
+  const deep = { ...request, input: JSON.parse(`{"a":${'['.repeat(100_000)}${']'.repeat(100_000)}}`) };
+  assert.match((await approve(deep, signal)).message ?? '', /too large/);
   assert.equal(asked.length, 0);
   for (let n = 0; n < 32; n++) void approve(request, signal);
   assert.match((await approve(request, signal)).message ?? '', /Too much/);

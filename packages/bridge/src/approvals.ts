@@ -8,6 +8,7 @@ import {
   type ApprovalDecision,
   type ApprovalPolicy,
   type ApprovalRequest,
+  isTooDeep,
   MAX_APPROVAL_BYTES,
   MAX_OPEN_APPROVALS,
 } from '@atoll/protocol/approvals';
@@ -32,7 +33,7 @@ export function createApprove({
     const turn = turnId();
     if (turn === undefined) return deny('Nobody can be asked between turns.');
     if (open >= MAX_OPEN_APPROVALS) return deny('Too much waits for a decision already.');
-    if (Buffer.byteLength(JSON.stringify(request)) > MAX_APPROVAL_BYTES)
+    if (isTooDeep(request.input) || Buffer.byteLength(JSON.stringify(request)) > MAX_APPROVAL_BYTES)
       return deny('Its input is too large to be shown to anybody; use smaller steps.');
     open++;
     const decided = ask({ turnId: turn, ...request }).then(

@@ -5,6 +5,14 @@ export const MAX_OPEN_APPROVALS = 32;
 /** Of one request, as JSON in UTF-8. */
 export const MAX_APPROVAL_BYTES = 256 * 1024;
 
+/** How deep its input may be nested, so that whoever walks it has the stack for it. */
+const MAX_APPROVAL_DEPTH = 64;
+
+export function isTooDeep(value: unknown, depth = 0): boolean {
+  if (typeof value !== 'object' || value === null) return false;
+  return depth === MAX_APPROVAL_DEPTH || Object.values(value).some((held) => isTooDeep(held, depth + 1));
+}
+
 /** What an agent's settings say about a tool before anybody is asked. */
 export const approvalPolicies = ['always_allow', 'always_ask', 'deny'] as const;
 export type ApprovalPolicy = (typeof approvalPolicies)[number];

@@ -1,6 +1,6 @@
 /** What a bridge answers, parsed: it is untrusted, so only what these schemas let through goes on (I11). */
 
-import { approvalKinds, approvalOptions } from '@atoll/protocol/approvals';
+import { approvalKinds, approvalOptions, isTooDeep } from '@atoll/protocol/approvals';
 import { isExecutorSessionId } from '@atoll/protocol/executor-session';
 import * as v from 'valibot';
 
@@ -55,8 +55,11 @@ export const outputNotification = v.object({
 export const approvalRequest = v.object({
   turnId: v.string(),
   kind: v.picklist(approvalKinds),
-  tool: v.pipe(v.string(), v.minLength(1), v.maxLength(256)),
-  input: v.record(v.string(), v.unknown()),
+  tool: v.pipe(v.string(), v.maxLength(256), v.regex(/^[^\p{Cc}\p{Cs}]+$/u, 'must be a name')),
+  input: v.pipe(
+    v.record(v.string(), v.unknown()),
+    v.check((value) => !isTooDeep(value), 'is nested too deep'),
+  ),
   options: v.pipe(v.array(v.picklist(approvalOptions)), v.minLength(1), v.maxLength(16)),
 });
 
