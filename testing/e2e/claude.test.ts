@@ -156,22 +156,37 @@ test('the model key is nowhere in the sandbox, and the API saw it', async () => 
   await atoll.client.call('session.end', { sessionId: id });
 });
 
-test('kill -9 of the server while a tool waits: approved afterwards, the repeated turn uses it once', async () => {
-  const id = await open('careful');
-  await atoll.client.call('session.send', { sessionId: id, content: 'write kept.txt: after the storm' });
-  const { id: approvalId } = await asked(id);
-  await killAndRestart(atoll);
-  const { session } = await atoll.client.call('session.show', { sessionId: id });
-  assert.deepEqual([session.status, session.cause], ['paused', 'server_lost']);
-  const other = createClient({ url: atoll.url, key: atoll.key });
-  const { approval } = await other.call('approval.decide', { sessionId: id, approvalId, decision: 'allow' });
-  assert.deepEqual([approval.tool, approval.decision], ['Write', 'allow']);
-  const events = await send(id, 'write kept.txt: after the storm');
-  assert.equal(doneOf(events).status, 'completed');
-  assert.ok(!events.some(({ event }) => event === 'approval'), 'nobody is asked again');
-  assert.equal(await new Response(await atoll.client.readFile(id, 'kept.txt')).text(), 'after the storm');
-  const again = send(id, 'write other.txt: after the storm');
-  await decide(id, 'deny');
-  assert.equal(doneOf(await again).status, 'completed');
-  await atoll.client.call('session.end', { sessionId: id });
-});
+/** The executor alone, with the bridge beside it alive. */
+async function killExecutor(sessionId: string): Promise<void> {
+  const command =
+    'for p in /proc/[0-9]*; do readlink $p/exe | grep -q claude$ && kill -9 $(basename $p); done';
+  await atoll.client.call('session.exec', { sessionId, command });
+}
+
+for (const [what, cause, kill] of [
+  ['the executor', 'executor_crashed', killExecutor],
+  ['the server', 'server_lost', () => killAndRestart(atoll)],
+] as const)
+  test(`kill -9 of ${what} while a tool waits: approved afterwards, the repeated turn uses it once`, async () => {
+    const id = await open('careful');
+    const content = 'write kept.txt: after the storm';
+    await atoll.client.call('session.send', { sessionId: id, content });
+    const { id: approvalId } = await asked(id);
+    await kill(id);
+    const done = await until(async () => {
+      const { events } = await atoll.client.call('session.events', { sessionId: id, limit: 1000 });
+      return events.find(({ event }) => event === 'done')?.data as { cause?: string } | undefined;
+    });
+    assert.equal(done.cause, cause);
+    const other = createClient({ url: atoll.url, key: atoll.key });
+    const params = { sessionId: id, approvalId, decision: 'allow' } as const;
+    assert.equal((await other.call('approval.decide', params)).approval.tool, 'Write');
+    const events = await send(id, content);
+    assert.equal(doneOf(events).status, 'completed');
+    assert.ok(!events.some(({ event }) => event === 'approval'), 'nobody is asked again');
+    assert.equal(await new Response(await atoll.client.readFile(id, 'kept.txt')).text(), 'after the storm');
+    const again = send(id, 'write other.txt: after the storm');
+    await decide(id, 'deny');
+    assert.equal(doneOf(await again).status, 'completed');
+    await atoll.client.call('session.end', { sessionId: id });
+  });
