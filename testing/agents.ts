@@ -51,7 +51,7 @@ const say = (message) => new Promise((resolve) => socket.write(JSON.stringify({ 
 const waiting = new Map();
 let asked = 0;
 let query;
-const end = (status, cause) => say({ id: query, result: { status, cause } });
+const end = (status, cause, id = query) => say({ id, result: { status, cause } });
 // Deeper than JSON.stringify can.
 const nested = (depth) => '{"a":' + '['.repeat(depth) + ']'.repeat(depth) + '}';
 const ask = ({ deep, ...params }) => new Promise((resolve) => {
@@ -75,7 +75,7 @@ for await (const line of createInterface({ input: socket })) {
   else if (method === 'query') { query = id; void turn(params); }
   else {
     await say({ id, result: { protocolVersion: 1 } });
-    if (method === 'interrupt') await end('interrupted', 'interrupted');
+    if (method === 'interrupt') setTimeout(end, 100, 'interrupted', 'interrupted', query);
   }
 }
 process.exit(0);
