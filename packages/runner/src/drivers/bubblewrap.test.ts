@@ -51,6 +51,15 @@ test('a shell waits for the next sandbox, becomes it, and ends with the driver',
   assert.deepEqual(await waitingShells(process.pid), []);
 });
 
+test('sandboxes that are the first at the same time leave nothing that runs on', async () => {
+  const bench = createBench((dataDir) => createBubblewrapDriver({ dataDir }));
+  await bench.open();
+  await Promise.all([bench.run(''), bench.run(''), bench.run('')]);
+  await bench.close();
+  const left = (await listProcesses()).filter(({ parent, state }) => parent === process.pid && state !== 'Z');
+  assert.deepEqual(left, []);
+});
+
 test('a shell that waits for the next sandbox ends with a runner that is killed', async () => {
   const bench = createBench((dataDir) => createBubblewrapDriver({ dataDir }));
   await bench.open();

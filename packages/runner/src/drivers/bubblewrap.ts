@@ -198,9 +198,12 @@ class BubblewrapDriver implements Driver {
   }
 
   async #openView(): Promise<MountView> {
-    const open = await this.#view?.catch(() => undefined);
+    const known = this.#view;
+    const open = await known?.catch(() => undefined);
     if (open?.alive()) return open;
-    this.#view = openMountView(this.#ground.dataDir);
+    // Another start may have opened one meanwhile; a second would outlive the driver.
+    const others = this.#view === known ? undefined : this.#view;
+    this.#view = others ?? openMountView(this.#ground.dataDir);
     return this.#view;
   }
 

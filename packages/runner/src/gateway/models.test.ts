@@ -1,0 +1,187 @@
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { mkdtemp, rm, stat } from 'node:fs/promises';
+import http from 'node:http';
+import { type AddressInfo, connect, type Socket } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { setImmediate } from 'node:timers/promises';
+import { createGateway, type Gateway } from './gateway.ts';
+import type { Where } from './listen.ts';
+import { createModelRow, type Upstreams } from './models.ts';
+
+const KEY = 'sk-ant-the-real-key';
+const silent = { debug() {}, info() {}, warn() {}, error() {} };
+let upstream: http.Server;
+let baseUrl: string;
+let directory: string;
+let gateway: Gateway;
+const seen: { url: string | undefined; headers: http.IncomingHttpHeaders; body: string }[] = [];
+
+before(async () => {
+  upstream = http.createServer(async (request, response) => {
+    const body = Buffer.concat(await request.toArray()).toString();
+    seen.push({ url: request.url, headers: request.headers, body });
+    response.writeHead(body.includes('teapot') ? 418 : 200, {
+      'content-type': 'text/event-stream',
+      'x-echo': KEY,
+    });
+    response.write('data: one\n\n');
+    // The second half waits for the test, so that what came before it was not gathered.
+    if (body.includes('halves')) await once(upstream, 'go-on');
+    response.end(`data: your key is ${KEY}\n\n`);
+  });
+  upstream.listen(0, '127.0.0.1');
+  await once(upstream, 'listening');
+  baseUrl = `http://127.0.0.1:${(upstream.address() as AddressInfo).port}`;
+  directory = await mkdtemp(join(tmpdir(), 'atoll-gateway-'));
+  const where = { socketPath: join(directory, 'gateway.sock'), owner: undefined };
+  gateway = await open(where, { anthropic: { baseUrl, apiKey: KEY } });
+});
+after(async () => {
+  await gateway.close();
+  upstream.close();
+  upstream.closeAllConnections();
+  await rm(directory, { recursive: true });
+});
+
+function open(where: Where, upstreams: Upstreams): Promise<Gateway> {
+  return createGateway({ where, rows: [createModelRow(upstreams, silent)] });
+}
+
+function ask(
+  method: string,
+  path: string,
+  body = '',
+  headers: Record<string, string> = {},
+  socketPath = gateway.address,
+): Promise<http.IncomingMessage> {
+  return new Promise((resolve, reject) => {
+    http.request({ socketPath, method, path, headers, agent: false }, resolve).on('error', reject).end(body);
+  });
+}
+
+const text = async (response: http.IncomingMessage) => Buffer.concat(await response.toArray()).toString();
+
+test('a model call goes on with the real key, without what the caller sent as one', async () => {
+  const own = {
+    'x-api-key': 'mine',
+    authorization: 'Bearer mine',
+    cookie: 'a=b',
+    forwarded: 'for=x',
+    'anthropic-version': '2023-06-01',
+  };
+  const response = await ask('POST', '/anthropic/v1/messages?beta=true', '{"a":1}', own);
+  await text(response);
+  const [{ url, headers, body } = assert.fail('nothing arrived')] = seen.slice(-1);
+  assert.deepEqual([url, body], ['/v1/messages?beta=true', '{"a":1}']);
+  assert.equal(headers['x-api-key'], KEY);
+  assert.equal(headers['anthropic-version'], '2023-06-01');
+  for (const name of ['authorization', 'cookie', 'forwarded']) assert.equal(headers[name], undefined);
+});
+
+test('status passes, chunks pass as they come, and the key is taken out of the reply', async () => {
+  const response = await ask('POST', '/anthropic/v1/messages', 'teapot halves');
+  assert.equal(response.statusCode, 418);
+  assert.equal(response.headers['x-echo'], '[removed by Atoll]');
+  const [first] = (await once(response, 'data')) as [Buffer];
+  assert.equal(first.toString(), 'data: one\n\n');
+  upstream.emit('go-on');
+  assert.equal(await text(response), 'data: your key is [removed by Atoll]\n\n');
+});
+
+test('what is no model call is refused and reaches nobody', async () => {
+  const before = seen.length;
+  const asked: [string, string][] = [
+    ['GET', '/anthropic/v1/messages'],
+    ['POST', '/anthropic/v1/files'],
+    ['DELETE', '/anthropic/v1/models/x'],
+  ];
+  for (const [method, path] of asked) {
+    const response = await ask(method, path);
+    assert.equal(response.statusCode, 403, `${method} ${path}`);
+    assert.equal(JSON.parse(await text(response)).error.type, 'permission_error');
+  }
+  assert.equal((await ask('POST', '/v1/messages')).statusCode, 404);
+  assert.equal(seen.length, before);
+});
+
+test('a body on a GET is refused, and nothing of it is a request upstream', async () => {
+  const before = seen.length;
+  const smuggled = 'POST /v1/files HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n';
+  for (const headers of [{ 'transfer-encoding': 'chunked' }, { 'content-length': `${smuggled.length}` }]) {
+    const refused = await ask('GET', '/anthropic/v1/models', smuggled, headers);
+    assert.equal(refused.statusCode, 400);
+    await text(refused);
+    await text(await ask('POST', '/anthropic/v1/messages', '{"mine":1}'));
+  }
+  await text(await ask('GET', '/anthropic/v1/models/claude-x', '', { 'content-length': '0' }));
+  assert.deepEqual(
+    seen.slice(before).map(({ url, body }) => [url, body]),
+    [
+      ['/v1/messages', '{"mine":1}'],
+      ['/v1/messages', '{"mine":1}'],
+      ['/v1/models/claude-x', ''],
+    ],
+  );
+});
+
+test('a body is framed as it came, and only known headers go on', async () => {
+  await text(
+    await ask('POST', '/anthropic/v1/messages', 'whole', {
+      'content-length': '5',
+      connection: 'close, anthropic-beta',
+      'anthropic-beta': 'hop',
+      'x-stainless-lang': 'js',
+      'x-forwarded-host': 'elsewhere',
+      'proxy-authorization': 'mine',
+    }),
+  );
+  const whole = seen.at(-1)?.headers ?? {};
+  assert.deepEqual([whole['content-length'], whole['transfer-encoding']], ['5', undefined]);
+  assert.equal(whole['x-stainless-lang'], 'js');
+  for (const name of ['anthropic-beta', 'x-forwarded-host', 'proxy-authorization'])
+    assert.equal(whole[name], undefined, name);
+  await text(await ask('POST', '/anthropic/v1/messages', 'pieces', { 'transfer-encoding': 'chunked' }));
+  const pieces = seen.at(-1) ?? assert.fail('nothing arrived');
+  assert.deepEqual([pieces.headers['transfer-encoding'], pieces.body], ['chunked', 'pieces']);
+});
+
+test('the socket is its owner’s alone, however long its path', async () => {
+  assert.equal((await stat(gateway.address)).mode & 0o777, 0o600);
+  const deep = await mkdtemp(join(directory, 'x'.repeat(120)));
+  const long = await open({ socketPath: join(deep, 'gateway.sock'), owner: undefined }, {});
+  assert.ok((await stat(join(deep, 'gateway.sock'))).isSocket());
+  await long.close();
+});
+
+test('no key, or no upstream, is said in the API’s own shape', async () => {
+  const none = await open({ secretPath: '/s/abc' }, {});
+  const lost = await open(
+    { secretPath: '/s/abc' },
+    { anthropic: { baseUrl: 'http://127.0.0.1:1', apiKey: KEY } },
+  );
+  const post = (url: string) => fetch(`${url}/anthropic/v1/messages`, { method: 'POST', body: '{}' });
+  assert.equal((await post(none.address)).status, 503);
+  const answer = await post(lost.address);
+  assert.equal(answer.status, 502);
+  assert.equal(((await answer.json()) as { type: string }).type, 'error');
+  await Promise.all([none.close(), lost.close()]);
+});
+
+test('a caller that opens connections without end is refused the next, and its calls go on', async () => {
+  const sockets: Socket[] = [];
+  let refused = 0;
+  for (let count = 0; count < 400; count++) {
+    const socket = connect(gateway.address).on('error', () => undefined);
+    socket.on('close', () => refused++);
+    socket.resume();
+    sockets.push(socket);
+  }
+  while (refused < 400 - 256) await setImmediate();
+  assert.equal(refused, 400 - 256);
+  for (const socket of sockets) socket.destroy();
+  await Promise.all(sockets.map((socket) => socket.closed || once(socket, 'close')));
+  assert.equal((await ask('POST', '/anthropic/v1/messages', '{}')).statusCode, 200);
+});
