@@ -3,12 +3,14 @@ import { settings } from '@atoll/cli/settings';
 import type { Operation } from '@atoll/protocol/operation';
 import { operations } from '@atoll/protocol/operations';
 import { placeParams } from '@atoll/protocol/rest';
+import { executorRoutes, ownedFields } from '@atoll/runner/executor-routes';
 
 export type Generated = { file: string; name: string; text: () => string };
 
 export const generatedTables: readonly Generated[] = [
   { file: 'docs/configuration.md', name: 'settings', text: settingsTable },
   { file: 'docs/api.md', name: 'routes', text: routesTable },
+  { file: 'docs/gateway.md', name: 'executor routes', text: executorRoutesTable },
 ];
 
 /** The document with the named table replaced; throws when it has no place for it. */
@@ -38,12 +40,31 @@ function routesTable(): string {
   const rows = Object.entries(operations).map(([name, op]: [string, Operation]) => [
     `\`${op.rest.method} ${op.rest.path}\``,
     `\`${name}\``,
-    op.role,
+    op.bySession ? `${op.role}, session token` : op.role,
     paramsOf(op),
     answerOf(op),
     op.summary,
   ]);
   return markdownTable(['method, path', 'operation', 'key', 'params', 'answer', 'what'], rows);
+}
+
+function executorRoutesTable(): string {
+  const owned = (name: string) => ownedFields.some((field) => field === name);
+  const rows = Object.entries(executorRoutes).map(([path, op]: [string, Operation]) => {
+    const { body, open } = placeParams(op);
+    const said = ['session_id', ...body.filter((name) => !owned(name))].map(
+      (name) => `\`${name}\`${op.params.entries[name]?.type === 'optional' ? '?' : ''}`,
+    );
+    const added = body.filter(owned).map((name) => `\`${name}\``);
+    return [
+      `\`${op.rest.method} ${path}\``,
+      `${said.join(', ')}${open ? ', and any other' : ''}`,
+      added.join(', ') || 'nothing',
+      `\`${op.rest.method} ${op.rest.path}\``,
+      answerOf(op),
+    ];
+  });
+  return markdownTable(['route', 'the executor says', 'the runner adds', 'goes to', 'answer'], rows);
 }
 
 function paramsOf(op: Operation): string {
@@ -53,10 +74,16 @@ function paramsOf(op: Operation): string {
     names.map((name) => `\`${name}\`${isOptional(name) ? '?' : ''}`).join(', ');
   const parts = [
     places.query.length > 0 ? `query: ${list(places.query)}` : '',
-    op.rest.bytes === 'in' ? 'body: bytes' : places.body.length > 0 ? `body: ${list(places.body)}` : '',
+    bodyOf(op, list(places.body)),
     ...places.headers.map((name) => `header: \`${op.rest.headers?.[name]}\`?`),
   ];
   return parts.filter((part) => part !== '').join('; ') || 'none';
+}
+
+function bodyOf(op: Operation, named: string): string {
+  if (op.rest.bytes === 'in') return 'body: bytes';
+  if (placeParams(op).open) return named === '' ? 'body: any JSON object' : `body: ${named}, and any other`;
+  return named === '' ? '' : `body: ${named}`;
 }
 
 function answerOf(op: Operation): string {

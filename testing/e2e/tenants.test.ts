@@ -16,7 +16,7 @@ type Ids = Readonly<Record<string, string>>;
 
 const table = Object.entries(operations) as [OperationName, Operation][];
 const closed = table.filter(([, { role }]) => role !== 'public');
-const withIds = table.filter(([, { rest, role }]) => /:/.test(rest.path) && role === 'client');
+const withIds = table.filter(([, { rest, role }]) => /:/.test(rest.path) && role !== 'admin');
 
 let atoll: Atoll;
 let ask: Ask;
@@ -61,6 +61,10 @@ const bodies: Partial<Record<OperationName, object>> = {
   'session.exec': { command: 'rm -rf file; touch /workspace/was-here' },
   'credential.set': { name: 'x', kind: 'bearer', hosts: ['git.example.org'], value: 'x' },
   'approval.decide': { decision: 'allow' },
+  'session.bind': { executor_session_id: 'of-a-stranger' },
+  'session.report': { event_type: 'strange' },
+  'session.metadata.update': { owner: 'a stranger' },
+  'session.token.create': { epoch: 1 },
   'key.create': { role: 'client' },
 };
 
@@ -72,7 +76,8 @@ async function askFor(name: OperationName, operation: Operation, ids: Ids, key: 
     assert.ok(id, `${name}: say in this test what its ${param} is`);
     return id;
   });
-  const body = rest.method === 'POST' ? { body: JSON.stringify(bodies[name] ?? {}) } : {};
+  const body =
+    rest.method === 'POST' || rest.method === 'PATCH' ? { body: JSON.stringify(bodies[name] ?? {}) } : {};
   const asked = rest.bytes === 'in' ? { body: 'written by a stranger' } : body;
   const accepts = kind === 'stream' ? ['text/event-stream', 'application/json'] : ['*/*'];
   return Promise.all(accepts.map((accept) => ask(rest.method, path, { ...asked, key, headers: { accept } })));
@@ -83,14 +88,17 @@ const makeKey = async (params: { role: 'client' | 'runner'; tenant?: string; exp
 
 describe('another tenant', () => {
   let stranger: string;
+  let strangeRunner: string;
   before(async () => {
     stranger = await makeKey({ role: 'client', tenant: 'stranger' });
+    strangeRunner = await makeKey({ role: 'runner', tenant: 'stranger' });
   });
 
   for (const [name, operation] of withIds)
     test(`${name}: not found, as if it had never been`, async () => {
-      const foreign = await askFor(name, operation, owned, stranger);
-      const unknown = await askFor(name, operation, nothing, stranger);
+      const key = operation.role === 'runner' ? strangeRunner : stranger;
+      const foreign = await askFor(name, operation, owned, key);
+      const unknown = await askFor(name, operation, nothing, key);
       for (const [at, answer] of foreign.entries()) {
         assertProblem(answer, 404, 'not_found', name);
         const same = (text = '', ids: Ids) =>
@@ -141,6 +149,7 @@ describe('another tenant', () => {
     const { sessionId = '' } = owned;
     const { session } = await atoll.client.call('session.show', { sessionId });
     assert.deepEqual([session.status, session.lastSeq], ['idle', 2]);
+    assert.deepEqual([session.metadata, session.binding.executorSessionId], [{}, null]);
     const kept = await new Response(await atoll.client.readFile(sessionId, 'file')).text();
     assert.equal(kept, 'kept');
     const { files } = await atoll.client.call('session.files.list', { sessionId });
@@ -174,7 +183,7 @@ describe('a key that opens nothing', () => {
       for (const [what, key] of keys)
         for (const answer of await askFor(name, operation, owned, key))
           assertProblem(answer, 401, 'unauthorized', `${what} ${name}`);
-      const other = await makeKey({ role: operation.role === 'admin' ? 'client' : 'runner' });
+      const other = await makeKey({ role: operation.role === 'client' ? 'runner' : 'client' });
       for (const answer of await askFor(name, operation, owned, other))
         assertProblem(answer, 403, 'forbidden', name);
     });

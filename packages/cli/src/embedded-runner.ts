@@ -2,7 +2,7 @@
 import { join } from 'node:path';
 import { describeBridge } from '@atoll/bridge/install';
 import { stageBridge } from '@atoll/bridge/stage';
-import type { AgentSource } from '@atoll/protocol/runner-link';
+import type { Coordinator } from '@atoll/protocol/runner-link';
 import { type BridgeInstall, createRunner, type Driver, type Logger } from '@atoll/runner';
 import type { EmbeddedRunner } from '@atoll/server';
 import type { DataDirectory } from './data-directory.ts';
@@ -13,10 +13,10 @@ import { version } from './version.ts';
 export async function startRunner(options: {
   config: Config;
   directory: DataDirectory;
-  agents: AgentSource;
+  coordinator: Coordinator;
   log: Logger;
 }): Promise<EmbeddedRunner> {
-  const { config, directory, agents, log } = options;
+  const { config, directory, coordinator, log } = options;
   const { hostname, capacity, memoryMb, processes, diskMb } = config;
   const driver = chooseDriver(config);
   // Begun at once: the first sandbox is rarely asked for in the first half second.
@@ -27,7 +27,8 @@ export async function startRunner(options: {
     driver,
     capacity,
     bridge: () => staged,
-    agents,
+    coordinator,
+    hostname,
     upstreams: modelUpstream(config),
     limits: { memoryMb, processes, diskMb },
     log,

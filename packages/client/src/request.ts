@@ -1,6 +1,6 @@
 import { AtollError } from '@atoll/protocol/errors';
 import type { Operation } from '@atoll/protocol/operation';
-import { placeParams } from '@atoll/protocol/rest';
+import { type Placement, placeParams } from '@atoll/protocol/rest';
 
 export type RestRequest = {
   method: string;
@@ -24,9 +24,10 @@ export function restRequest(op: Operation, params: Readonly<Record<string, unkno
     path: fillPath(op.rest.path, params) + queryString(places.query, params),
     headers,
   };
-  if (places.body.length === 0 || op.rest.bytes === 'in') return request;
+  const names = places.open ? bodyNames(places, params) : places.body;
+  if ((names.length === 0 && !places.open) || op.rest.bytes === 'in') return request;
   headers['content-type'] = 'application/json';
-  return { ...request, body: JSON.stringify(pick(places.body, params)) };
+  return { ...request, body: JSON.stringify(pick(names, params)) };
 }
 
 function fillPath(path: string, params: Readonly<Record<string, unknown>>): string {
@@ -51,6 +52,12 @@ function queryString(names: readonly string[], params: Readonly<Record<string, u
   for (const name of names) if (params[name] !== undefined) query.set(name, String(params[name]));
   const text = query.toString();
   return text === '' ? '' : `?${text}`;
+}
+
+/** Whatever has no other place is of an open body. */
+function bodyNames({ path, query, headers }: Placement, params: Readonly<Record<string, unknown>>): string[] {
+  const placed = new Set([...path, ...query, ...headers]);
+  return Object.keys(params).filter((name) => !placed.has(name));
 }
 
 function pick(names: readonly string[], params: Readonly<Record<string, unknown>>): Record<string, unknown> {

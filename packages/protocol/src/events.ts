@@ -29,6 +29,8 @@ export const eventSchemas = {
   }),
   /** The agent asks for something; then how that was resolved, whoever did it. */
   approval: approvalEvent,
+  /** What the executor, or the bridge for it, told about itself. */
+  report: v.looseObject({ event_type: v.string() }),
   /** Something went wrong; the stream goes on unless the session ended. */
   error: v.object({ code: v.string(), detail: v.string() }),
   /** The end of a turn. */
@@ -47,7 +49,7 @@ export const eventSchemas = {
   exit: v.object({ exitCode: v.nullable(v.number()), timedOut: v.boolean(), ...cause }),
 } as const;
 
-export type EventName = keyof typeof eventSchemas | 'message' | 'report';
+export type EventName = keyof typeof eventSchemas | 'message';
 export type EventData<N extends keyof typeof eventSchemas> = v.InferOutput<(typeof eventSchemas)[N]>;
 
 /** Tokens and cost of a turn, or of all turns of a session so far. */

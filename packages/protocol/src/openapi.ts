@@ -5,7 +5,7 @@
 import { toJsonSchema } from '@valibot/to-json-schema';
 import type * as v from 'valibot';
 import type { Operation } from './operation.ts';
-import { placeParams } from './rest.ts';
+import { type Placement, placeParams } from './rest.ts';
 
 type Json = Record<string, unknown>;
 
@@ -72,27 +72,27 @@ function describeOperation(name: string, op: Operation): Json {
     summary: op.summary,
     ...(op.role === 'public' ? { security: [] } : { 'x-role': op.role }),
     ...(parameters.length > 0 ? { parameters } : {}),
-    ...requestBody(op, places.body, properties, required),
+    ...requestBody(op, places, properties, required),
     responses: { ...successes(op), default: { $ref: '#/components/responses/problem' } },
   };
 }
 
 function requestBody(
   op: Operation,
-  names: string[],
+  { body: names, open }: Placement,
   properties: Record<string, Json>,
   required: Set<string>,
 ): Json {
   if (op.rest.bytes === 'in') {
     return { requestBody: { required: true, content: { 'application/octet-stream': {} } } };
   }
-  if (names.length === 0) return {};
+  if (names.length === 0 && !open) return {};
   const needed = names.filter((name) => required.has(name));
   const schema = {
     type: 'object',
     properties: Object.fromEntries(names.map((name) => [name, properties[name]])),
     required: needed,
-    additionalProperties: false,
+    additionalProperties: open,
   };
   return { requestBody: { required: needed.length > 0, content: { 'application/json': { schema } } } };
 }

@@ -15,8 +15,11 @@ export type Operation = {
   summary: string;
   /** Who may: a role or better (admin may all). `public` needs no key. */
   role: Role | 'public';
+  /** A session's own token may, too, for that session. */
+  bySession?: boolean;
   rest: RestBinding;
-  params: v.StrictObjectSchema<v.ObjectEntries, undefined>;
+  /** Loose where the body is the caller's own JSON object: what the entries do not name is of the body, too. */
+  params: v.StrictObjectSchema<v.ObjectEntries, undefined> | v.LooseObjectSchema<v.ObjectEntries, undefined>;
   result: v.GenericSchema;
 };
 

@@ -6,7 +6,18 @@ import * as v from 'valibot';
 import { operation } from './operation.ts';
 import * as agents from './schemas/agent.ts';
 import * as approvals from './schemas/approval.ts';
-import { agentName, count, env, id, nextCursor, noNul, page, seq, time } from './schemas/common.ts';
+import {
+  agentName,
+  count,
+  env,
+  id,
+  jsonObject,
+  nextCursor,
+  noNul,
+  page,
+  seq,
+  time,
+} from './schemas/common.ts';
 import * as credentials from './schemas/credential.ts';
 import * as platform from './schemas/platform.ts';
 import * as sessions from './schemas/session.ts';
@@ -99,6 +110,7 @@ export const operations = {
     summary: 'One session',
     role: 'client',
     rest: { method: 'GET', path: '/api/sessions/:sessionId' },
+    bySession: true,
     params: v.strictObject({ sessionId }),
     result: sessionResult,
   }),
@@ -130,6 +142,7 @@ export const operations = {
       headers: { lastEventId: 'last-event-id' },
       jsonFirst: true,
     },
+    bySession: true,
     params: v.strictObject({
       sessionId,
       after: v.optional(seq),
@@ -188,12 +201,52 @@ export const operations = {
     params: v.strictObject({ sessionId, approvalId: id('approval'), ...approvals.newDecision }),
     result: v.object({ approval: approvals.approval }),
   }),
+  'session.bind': operation({
+    kind: 'unary',
+    summary: 'Say which executor works for a session, and where; the same again is no error',
+    role: 'client',
+    bySession: true,
+    rest: { method: 'POST', path: '/api/sessions/:sessionId/bind' },
+    params: v.strictObject({ sessionId, ...sessions.newBinding }),
+    result: sessionResult,
+  }),
+  'session.report': operation({
+    kind: 'unary',
+    summary: 'Log a `report` of the executor; its data is the body',
+    role: 'client',
+    bySession: true,
+    rest: { method: 'POST', path: '/api/sessions/:sessionId/events', status: 201 },
+    params: v.looseObject({ sessionId, ...sessions.newReport }),
+    result: v.object({ seq }),
+  }),
+  'session.metadata.update': operation({
+    kind: 'unary',
+    summary: 'Merge the body into the metadata (RFC 7396): null removes a member',
+    role: 'client',
+    bySession: true,
+    rest: {
+      method: 'PATCH',
+      path: '/api/sessions/:sessionId/metadata',
+      maxBodyBytes: sessions.maxMetadataBytes,
+    },
+    params: v.looseObject({ sessionId }),
+    result: v.object({ metadata: jsonObject }),
+  }),
+  'session.token.create': operation({
+    kind: 'unary',
+    summary: 'For runners: a token that may do for one session what its gateway must',
+    role: 'runner',
+    rest: { method: 'POST', path: '/api/internal/sessions/:sessionId/token' },
+    params: v.strictObject({ sessionId, epoch: count }),
+    result: v.object({ token: v.string(), expiresAt: time }),
+  }),
 
   'session.files.list': operation({
     kind: 'unary',
     summary: 'List what is in the workspace, at any depth',
     role: 'client',
     rest: { method: 'GET', path: '/api/sessions/:sessionId/files' },
+    bySession: true,
     params: v.strictObject({ sessionId, prefix: v.optional(v.string()), ...page }),
     result: v.object({ files: v.array(platform.workspaceFile), nextCursor }),
   }),

@@ -5,6 +5,8 @@ export type Placement = {
   query: string[];
   body: string[];
   headers: string[];
+  /** The body may hold more than `body` names. */
+  open: boolean;
 };
 
 /**
@@ -19,5 +21,6 @@ export function placeParams(op: Operation): Placement {
   );
   const hasBody = op.rest.method === 'POST' || op.rest.method === 'PATCH';
   const query = rest.filter((name) => !hasBody || op.rest.query?.includes(name));
-  return { path: inPath, query, body: rest.filter((name) => !query.includes(name)), headers };
+  const body = rest.filter((name) => !query.includes(name));
+  return { path: inPath, query, body, headers, open: op.params.type === 'loose_object' };
 }

@@ -170,6 +170,15 @@ export type WorkspaceFile = {
   modifiedAt: string;
 };
 
+/** What a runner asks of its coordinator. */
+export type Coordinator = {
+  readonly agents: AgentSource;
+  /** Where its API is, for gateways. */
+  readonly url: string;
+  /** A token of narrow reach for one assignment of a session. Rejects with `stale_epoch` or `session_ended`. */
+  sessionToken(request: { sessionId: string; epoch: number }): Promise<string>;
+};
+
 /**
  * Where a runner gets agent folders from: by content hash, over its link. It verifies what it gets, and holds no
  * credential of the blob store.

@@ -10,10 +10,10 @@ import { PROTOCOL_VERSION, protocolVersions } from './wire.ts';
 
 test('the wire schemas are those of the latest protocol version', () => {
   const table: Record<string, unknown> = {};
-  for (const [name, { params, result, rest, kind, role }] of Object.entries(
+  for (const [name, { params, result, rest, kind, role, bySession }] of Object.entries(
     operations as Record<string, Operation>,
   ))
-    table[name] = { params: jsonSchema(params), result: jsonSchema(result), rest, kind, role };
+    table[name] = { params: jsonSchema(params), result: jsonSchema(result), rest, kind, role, bySession };
   const events = Object.entries(eventSchemas).map(([name, schema]) => [name, jsonSchema(schema)]);
   const all = JSON.stringify({ table, events, agentConfig: jsonSchema(agentConfig) });
   const latest = protocolVersions.at(-1);

@@ -47,7 +47,7 @@ export type SandboxSpec = {
   env: Readonly<Record<string, string>>;
   /** Host paths shown read-only inside, e.g. the bridge and the SDK. Process driver: see its header. */
   readOnly: readonly Mount[];
-  /** Host Unix sockets shown inside (the forwarder's). */
+  /** Host Unix sockets shown inside (the gateway's). */
   sockets: readonly Mount[];
   limits: SandboxLimits;
 };

@@ -3,6 +3,6 @@ export type { Driver, DriverProblem, Mount } from './driver.ts';
 export { createBubblewrapDriver } from './drivers/bubblewrap.ts';
 export { describeLimits } from './drivers/limits.ts';
 export { createProcessDriver } from './drivers/process.ts';
-export type { Upstreams } from './gateway/forwarder.ts';
+export type { Upstreams } from './gateway/models.ts';
 export type { Logger } from './logger.ts';
 export { type BridgeInstall, createRunner, type Runner, type RunnerOptions } from './runner.ts';

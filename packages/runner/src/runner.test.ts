@@ -35,7 +35,12 @@ async function openBench({ agents = noAgents, capacity = 4 } = {}): Promise<Benc
     driver: createProcessDriver({ dataDir }),
     capacity,
     bridge: async () => ({ command, hostCommand: command, mounts: [], env: {} }),
-    agents,
+    coordinator: {
+      agents,
+      url: 'http://127.0.0.1:1',
+      sessionToken: async () => assert.fail('no token was asked for'),
+    },
+    hostname: 'here',
     upstreams: {},
     log: silent,
   });

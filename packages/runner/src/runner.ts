@@ -3,12 +3,11 @@
  * RunnerLink and knows neither sessions nor logs. In one process with the coordinator, its link is handed over as it is.
  */
 
-import { randomBytes } from 'node:crypto';
 import { chmod, mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { AtollError } from '@atoll/protocol/errors';
 import type {
-  AgentSource,
+  Coordinator,
   CreateSandbox,
   DeleteSandbox,
   ResourceLimits,
@@ -17,10 +16,11 @@ import type {
 } from '@atoll/protocol/runner-link';
 import { fillWorkspace } from './agent-folder.ts';
 import type { Driver, Mount, SandboxEndCause, SandboxLimits, SandboxOwner } from './driver.ts';
-import { createForwarder, type Forwarder, type Upstreams } from './gateway/forwarder.ts';
+import type { Upstreams } from './gateway/models.ts';
 import type { Logger } from './logger.ts';
 import { createPool } from './pool.ts';
 import { createSandbox, type Sandbox } from './sandbox.ts';
+import { type GatewayPlace, openGateway, type SandboxGateway } from './sandbox-gateway.ts';
 import { createWorkspaces } from './workspaces.ts';
 
 export type RunnerOptions = {
@@ -31,7 +31,9 @@ export type RunnerOptions = {
   capacity: number;
   /** How to start a bridge; asked for at the first sandbox, and answered the same every time. */
   bridge: () => Promise<BridgeInstall>;
-  agents: AgentSource;
+  coordinator: Coordinator;
+  /** The machine's name, constant for the runner's life. */
+  hostname: string;
   upstreams: Upstreams;
   /** What a sandbox may use where its agent does not say. */
   limits?: Partial<ResourceLimits>;
@@ -50,9 +52,6 @@ export type BridgeInstall = {
 export type Runner = { readonly link: RunnerLink; stop(): Promise<void> };
 
 const INITIALIZE_MS = 60_000;
-const GATEWAY_SOCKET = '/run/atoll/gateway.sock';
-/** Inside a sandbox's own network namespace, so every sandbox can have the same. */
-const GATEWAY_PORT = 4180;
 const MiB = 1024 * 1024;
 
 const DEFAULT_LIMITS: ResourceLimits = {
@@ -107,7 +106,7 @@ export async function createRunner(options: RunnerOptions): Promise<Runner> {
     const { id, workspaceId, fresh } = request;
     refuseWhenStopping();
     const release = await pool.take();
-    let gateway: Forwarder | undefined;
+    let gateway: SandboxGateway | undefined;
     let filled: Promise<void> | undefined;
     try {
       const owner = fresh ? await workspaces.create(workspaceId) : await workspaces.existing(workspaceId);
@@ -115,7 +114,7 @@ export async function createRunner(options: RunnerOptions): Promise<Runner> {
       // While the sandbox boots: before `initialize` there is nothing of the agent in it that could look.
       filled = fill(request, join(directory, 'workspace'), owner);
       filled.catch(() => undefined); // awaited below
-      gateway = await openGateway(id, owner);
+      gateway = await openGateway({ ...options, sandbox: request, epoch, where: gatewayPlace(id, owner) });
       const sandbox = await startSandbox(request, epoch, directory, gateway);
       void sandbox.exited.then(async (exit) => {
         pool.remove(id);
@@ -158,21 +157,18 @@ export async function createRunner(options: RunnerOptions): Promise<Runner> {
     owner: SandboxOwner,
   ): Promise<void> {
     if (!fresh || agentHash === undefined) return;
-    await fillWorkspace({ source: options.agents, tenant, hash: agentHash, directory, owner });
+    await fillWorkspace({ source: options.coordinator.agents, tenant, hash: agentHash, directory, owner });
   }
 
-  function openGateway(id: string, owner: SandboxOwner): Promise<Forwarder> {
-    const where = enclosed
-      ? { socketPath: join(directories.sockets, `${id}.sock`), owner }
-      : { loopback: true as const, secretPath: `/s/${randomBytes(24).toString('base64url')}` };
-    return createForwarder({ upstreams: options.upstreams, where, logger });
+  function gatewayPlace(id: string, owner: SandboxOwner): GatewayPlace {
+    return enclosed ? { socketPath: join(directories.sockets, `${id}.sock`), owner } : 'loopback';
   }
 
   async function startSandbox(
     request: CreateSandbox['sandbox'],
     epoch: number,
     directory: string,
-    gateway: Forwarder,
+    gateway: SandboxGateway,
   ): Promise<Sandbox> {
     const bridge = await options.bridge();
     const asked = toLimits({ ...limits, ...request.limits });
@@ -182,9 +178,9 @@ export async function createRunner(options: RunnerOptions): Promise<Runner> {
       id: request.id,
       directory,
       command: enclosed ? bridge.command : bridge.hostCommand,
-      env: { ...request.env, ...gatewayEnv(gateway), ...(enclosed ? bridge.env : {}) },
+      env: { ...request.env, ...gateway.env, ...(enclosed ? bridge.env : {}) },
       readOnly: enclosed ? bridge.mounts : [],
-      sockets: enclosed ? [{ source: gateway.address, target: GATEWAY_SOCKET }] : [],
+      sockets: gateway.sockets,
       limits: asked,
     });
     const sandbox = createSandbox({
@@ -201,19 +197,6 @@ export async function createRunner(options: RunnerOptions): Promise<Runner> {
 
   function refuseWhenStopping(): void {
     if (stopping) throw new AtollError('shutting_down');
-  }
-
-  function gatewayEnv(gateway: Forwarder): Record<string, string> {
-    const base = enclosed ? `http://127.0.0.1:${GATEWAY_PORT}` : gateway.address;
-    const forward = enclosed
-      ? { ATOLL_GATEWAY_SOCKET: GATEWAY_SOCKET, ATOLL_GATEWAY_PORT: String(GATEWAY_PORT) }
-      : {};
-    // The SDK wants some key to be set; the real one is added outside.
-    return {
-      ...forward,
-      ANTHROPIC_BASE_URL: `${base}/anthropic`,
-      ANTHROPIC_API_KEY: 'added-by-the-atoll-gateway',
-    };
   }
 
   /** The live sandbox of that assignment; an older epoch is refused (I6). */

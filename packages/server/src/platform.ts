@@ -6,8 +6,9 @@ import { join } from 'node:path';
 import { createAgents } from './agents/agents.ts';
 import { createDirectoryBlobStore } from './blob-store/directory.ts';
 import { createCredentials } from './credentials/credentials.ts';
-import type { Access } from './keys/access.ts';
+import { type Access, access } from './keys/access.ts';
 import { createKeys } from './keys/keys.ts';
+import { createSessionTokens } from './keys/session-tokens.ts';
 import { createSqliteLog } from './log/sqlite.ts';
 import type { Logger } from './logger.ts';
 import { renderMetrics } from './metrics.ts';
@@ -30,11 +31,15 @@ export type Platform = {
 };
 
 const SWEEP_MS = 15_000;
+/** The runner in this process serves every tenant. */
+const runnerAccess = access('default', 'admin');
 
 export async function createPlatform(options: {
   server: ServerOptions;
   database: SqliteDatabase;
   adminSecret: string;
+  /** Where the API is. */
+  url: string;
   logger: Logger;
   now: () => number;
   health: () => Promise<Health>;
@@ -51,14 +56,15 @@ export async function createPlatform(options: {
     secretKey: server.secretKey,
     keyFile: join(server.dataDir, 'secret.key'),
   });
+  const tokens = createSessionTokens({ now });
   const agents = createAgents({ store, blobs, now });
   const runners = createRunnerRegistry({ store, now });
   const scheduler = createScheduler({ runners });
-  const sessions = createSessions({ store, log, runners, scheduler, agents, logger, now });
+  const sessions = createSessions({ store, log, runners, scheduler, agents, tokens, logger, now });
 
   await keys.ensureAdmin(options.adminSecret);
   await credentials.checkKey();
-  const embedded = await server.runner?.(agents.source);
+  const embedded = await server.runner?.({ agents: agents.source, url: options.url, sessionToken });
   if (embedded) await attach(embedded);
   await sessions.recoverAll();
   const stopSweeping = sweepEvery(SWEEP_MS, () => {
@@ -72,6 +78,11 @@ export async function createPlatform(options: {
     link.onSandboxEnded((ended) => sessions.onSandboxEnded(ended));
   }
 
+  /** As `session.token.create` gives it to a runner elsewhere. */
+  async function sessionToken(request: { sessionId: string; epoch: number }): Promise<string> {
+    return (await sessions.token(runnerAccess, request)).token;
+  }
+
   return {
     handlers: createHandlers({
       agents,
@@ -81,7 +92,7 @@ export async function createPlatform(options: {
       health,
       metrics: async () => renderMetrics(await health()),
     }),
-    recognise: (secret) => keys.recognise(secret),
+    recognise: async (secret) => (tokens.isToken(secret) ? tokens.recognise(secret) : keys.recognise(secret)),
     async load() {
       const { sessions: live, running, idle } = sessions.counts();
       return { sessions: live, pool: { ...(await runners.usage()), running, idle, warm: 0 } };

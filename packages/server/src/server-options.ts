@@ -1,5 +1,5 @@
 import type { OperationResult } from '@atoll/protocol/operations';
-import type { AgentSource, RunnerLink } from '@atoll/protocol/runner-link';
+import type { Coordinator, RunnerLink } from '@atoll/protocol/runner-link';
 import type { Logger } from './logger.ts';
 import type { RunnerInfo } from './runners/registry.ts';
 
@@ -14,7 +14,7 @@ export type ServerOptions = {
   /** 32 bytes that seal credentials. Default: those in `secret.key` of the data directory, made at first need. */
   secretKey?: Uint8Array | undefined;
   /** Makes the runner in this process. Called once; it lives as long as the server. */
-  runner?: (agents: AgentSource) => Promise<EmbeddedRunner>;
+  runner?: (coordinator: Coordinator) => Promise<EmbeddedRunner>;
   /** An idle session's sandbox is freed after this; 0: never. Default 30 minutes. */
   idlePauseMs?: number;
   now?: () => number;

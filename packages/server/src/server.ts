@@ -53,6 +53,8 @@ export async function createServer(options: ServerOptions): Promise<Server> {
   let recovering: Promise<void> | undefined;
   let loading: Promise<App> | undefined;
   let platform: Platform | undefined;
+  /** Where it listens; nothing is loaded before. */
+  let url = '';
   let stopping = false;
 
   function api(): Promise<App> {
@@ -83,7 +85,15 @@ export async function createServer(options: ServerOptions): Promise<Server> {
       opening,
       adminKey(),
     ]);
-    platform = await createPlatform({ server: options, database, adminSecret: secret, logger, now, health });
+    platform = await createPlatform({
+      server: options,
+      database,
+      adminSecret: secret,
+      url,
+      logger,
+      now,
+      health,
+    });
     return createApp({ server: front.server, ...platform, version, logger });
   }
 
@@ -95,7 +105,7 @@ export async function createServer(options: ServerOptions): Promise<Server> {
   return {
     async listen() {
       // Until the port is ours, nothing on this machine is touched.
-      const url = await front.listen(options);
+      url = await front.listen(options);
       await Promise.all([recovered(), adminKey()]);
       return { url, adminKeyFile };
     },

@@ -5,7 +5,7 @@
  */
 
 import { join } from 'node:path';
-import type { AgentSource } from '@atoll/protocol/runner-link';
+import type { Coordinator } from '@atoll/protocol/runner-link';
 import { createServer, type Server } from '@atoll/server';
 import { dataDirectory, RUNNER_DIRECTORY } from '../data-directory.ts';
 import { SetupError, UsageError } from '../failure.ts';
@@ -27,8 +27,8 @@ export async function run(invocation: Invocation): Promise<void> {
   const log = createLog(config.logLevel);
   const { host, port, secretKey } = config;
   const { dataDir } = directory;
-  const runner = async (agents: AgentSource) =>
-    (await import('../embedded-runner.ts')).startRunner({ config, directory, agents, log });
+  const runner = async (coordinator: Coordinator) =>
+    (await import('../embedded-runner.ts')).startRunner({ config, directory, coordinator, log });
   const server = await createServer({ dataDir, host, port, version, log, secretKey, runner });
   try {
     await refuseUnusableDriver(config);

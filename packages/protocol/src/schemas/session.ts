@@ -1,7 +1,7 @@
 import * as v from 'valibot';
 import { sessionStatuses, turnStatuses } from '../statuses.ts';
 import { demands } from './agent.ts';
-import { agentName, cause, count, env, id, jsonObject, label, seq, text, time } from './common.ts';
+import { agentName, cause, count, env, id, jsonObject, label, noNul, seq, text, time } from './common.ts';
 
 export const permissionMode = v.picklist(['default', 'acceptEdits', 'bypassPermissions', 'plan', 'dontAsk']);
 
@@ -58,6 +58,21 @@ export const binding = v.object({
   hostname: v.nullable(v.string()),
   executorProfile: v.nullable(v.string()),
 });
+
+const reported = (max: number) => v.pipe(v.string(), v.minLength(1), v.maxLength(max), noNul);
+
+/** As the executor writes it, snake_case; its runner adds the last two. */
+export const newBinding = {
+  executor_session_id: reported(256),
+  project_dir: v.optional(reported(4096)),
+  hostname: v.optional(reported(256)),
+  executor_profile: v.optional(reported(256)),
+};
+
+export const newReport = { event_type: reported(256) };
+
+/** Of a session's metadata as JSON, and of a change to it. */
+export const maxMetadataBytes = 64 * 1024;
 
 export const session = v.object({
   id: id('session'),

@@ -12,7 +12,7 @@ import type { FileContent } from '@atoll/protocol/runner-link';
 import { sseFrame } from '@atoll/protocol/sse';
 import { childTraceparent } from '@atoll/protocol/trace';
 import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
-import type { Access } from '../keys/access.ts';
+import { type Access, access, refuseUnlessAllowed } from '../keys/access.ts';
 import type { Logger } from '../logger.ts';
 import { bodyPieces, gatherBody } from './body.ts';
 import { addDocs } from './docs.ts';
@@ -100,15 +100,14 @@ export async function createApp({ server, handlers, recognise, version, logger }
     });
   }
 
-  async function authorize(request: FastifyRequest, { role }: Operation): Promise<void> {
-    if (role === 'public') return;
+  async function authorize(request: FastifyRequest, operation: Operation): Promise<void> {
+    if (operation.role === 'public') return;
     const secret = /^Bearer (\S+)$/i.exec(request.headers.authorization ?? '')?.[1];
     if (secret === undefined)
       throw new AtollError('unauthorized', 'send an API key as "Authorization: Bearer …"');
-    const access = await recognise(secret);
-    if (access.role !== role && access.role !== 'admin')
-      throw new AtollError('forbidden', `this needs a key with the role ${role}, yours has ${access.role}`);
-    accesses.set(request, access);
+    const asking = await recognise(secret);
+    refuseUnlessAllowed(asking, operation);
+    accesses.set(request, asking);
   }
 
   async function answer(
@@ -161,7 +160,7 @@ type AnyHandler =
     };
 
 const accesses = new WeakMap<FastifyRequest, Access>();
-const nobody: Access = { tenant: '', role: 'client', crossesTenants: false, may: () => false };
+const nobody: Access = { ...access('', 'client'), may: () => false };
 
 /** What the client accepts decides; where it accepts all, the operation's first kind does. */
 function wantsStream(request: FastifyRequest, operation: Operation): boolean {

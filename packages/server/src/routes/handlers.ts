@@ -108,6 +108,10 @@ export function createHandlers(options: {
 
     'approval.list': (params, { access }) => sessions.approvals(access, params),
     'approval.decide': async (params, { access }) => ({ approval: await sessions.decide(access, params) }),
+    'session.bind': async (params, { access }) => ({ session: await sessions.bind(access, params) }),
+    'session.report': (params, { access }) => sessions.report(access, params),
+    'session.metadata.update': (params, { access }) => sessions.updateMetadata(access, params),
+    'session.token.create': (params, { access }) => sessions.token(access, params),
 
     'session.files.list': async ({ sessionId, prefix, limit, cursor }, { access }) => {
       const files = await sessions.filesOf(access, sessionId);

@@ -9,7 +9,8 @@ import type { SessionLog } from '../log/session-log.ts';
 import type { Step, Store } from '../store/store.ts';
 import type { SessionRow } from '../store/tables.ts';
 import { fold, type SessionState, type StateEvent } from './fold.ts';
-import { updateSession } from './rows.ts';
+import type { Reported } from './reported.ts';
+import { reportedIn, updateSession } from './rows.ts';
 import { move, type SessionTrigger, sessionTable } from './status.ts';
 
 /** A turn from its acceptance to its `done`. */
@@ -54,13 +55,14 @@ export class LiveSession {
   /** Grows with every assignment (I6). */
   epoch: number;
   runnerId: string | null;
-  metadata: Record<string, unknown>;
   /** Milliseconds since 1970 of the last thing a user or the agent did here. */
   lastUsedMs: number;
   updatedAt: string;
   endedAt: string | null;
   #state: SessionState;
   #durableState: SessionState;
+  #reported: Reported;
+  #durableReported: Reported;
   readonly #store: Store;
   readonly #now: () => number;
   readonly #onBroken: (error: unknown) => void;
@@ -79,12 +81,13 @@ export class LiveSession {
     this.row = options.row;
     this.epoch = options.row.epoch;
     this.runnerId = options.row.runner_id;
-    this.metadata = JSON.parse(options.row.metadata) as Record<string, unknown>;
     this.updatedAt = options.row.updated_at;
     this.endedAt = options.row.ended_at;
     this.log = options.log;
     this.#state = options.state;
     this.#durableState = options.state;
+    this.#reported = reportedIn(options.row);
+    this.#durableReported = this.#reported;
     this.#store = options.store;
     this.#now = options.now;
     this.#onBroken = (error) => options.onBroken(this, error);
@@ -105,6 +108,15 @@ export class LiveSession {
     return this.#durableState;
   }
 
+  /** As `state` and `durableState`: the first for what is made from it, the second for everybody else. */
+  get reported(): Reported {
+    return this.#reported;
+  }
+
+  get durableReported(): Reported {
+    return this.#durableReported;
+  }
+
   get status(): SessionStatus {
     return this.#state.status;
   }
@@ -116,9 +128,13 @@ export class LiveSession {
 
   /**
    * Records events and the rows that change with them in one commit. State changes at once, in call order; resolves
-   * when durable. Without an event only the rows are written.
+   * when durable. Without an event only the rows are written. `change` is what a `report` among the events says.
    */
-  record(events: readonly RecordEvent[], also: readonly Step[] = []): Promise<void> {
+  record(
+    events: readonly RecordEvent[],
+    also: readonly Step[] = [],
+    change?: Partial<Reported>,
+  ): Promise<void> {
     if (events.length === 0) return this.#store.commit(also);
     this.lastUsedMs = this.#now();
     this.updatedAt = new Date(this.lastUsedMs).toISOString();
@@ -126,10 +142,13 @@ export class LiveSession {
       if (isStateEvent(event)) this.#state = fold(this.#state, event);
     }
     if (this.#state.status === 'ended' || this.#state.status === 'failed') this.endedAt ??= this.updatedAt;
+    if (change) this.#reported = { ...this.#reported, ...change };
     const state = this.#state;
+    const reported = this.#reported;
     return this.log.append(events, { also, latest: updateSession(this.#store, this) }).then(
       () => {
         this.#durableState = state;
+        this.#durableReported = reported;
       },
       (error: unknown) => {
         // State is ahead of what is on disk, and will stay so.

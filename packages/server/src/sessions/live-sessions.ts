@@ -3,7 +3,7 @@
  * when somebody asks. One that a crash or a broken write left at work is recovered as it is loaded.
  */
 import { AtollError } from '@atoll/protocol/errors';
-import type { Access } from '../keys/access.ts';
+import { type Access, refuseForeignSession, refuseStale } from '../keys/access.ts';
 import type { Log, LogHead } from '../log/log.ts';
 import { createSessionLog } from '../log/session-log.ts';
 import type { Store } from '../store/store.ts';
@@ -11,6 +11,7 @@ import type { ApprovalRow, SessionRow } from '../store/tables.ts';
 import { requestOf, unspentApprovals } from './approvals.ts';
 import { initialState, type SessionState } from './fold.ts';
 import { LiveSession } from './live-session.ts';
+import { conversationIn } from './rows.ts';
 import { holdsSandbox } from './status.ts';
 
 /** Whoever was handed a session may hold it for a moment before it does something that shows: longer than that. */
@@ -18,6 +19,8 @@ const HELD_MS = 60_000;
 
 export type LiveSessions = {
   /** Rejects with `not_found`; another tenant's session is not there either (I12). */
+  find(access: Access, id: string): Promise<LiveSession>;
+  /** As `find`, and with `stale_epoch` for the token of an assignment that is over (I6). */
   get(access: Access, id: string): Promise<LiveSession>;
   load(id: string): Promise<LiveSession>;
   known(id: string): LiveSession | undefined;
@@ -82,10 +85,18 @@ export function createLiveSessions(options: {
     return loaded;
   }
 
+  async function find(access: Access, id: string): Promise<LiveSession> {
+    refuseForeignSession(access, id);
+    const session = await load(id);
+    if (!access.may(session.row.tenant)) throw new AtollError('not_found', `no session ${id}`);
+    return session;
+  }
+
   return {
+    find,
     async get(access, id) {
-      const session = await load(id);
-      if (!access.may(session.row.tenant)) throw new AtollError('not_found', `no session ${id}`);
+      const session = await find(access, id);
+      refuseStale(access, session.epoch);
       return session;
     },
     load,
@@ -106,7 +117,6 @@ export function createLiveSessions(options: {
 
 /** What the row keeps of the fold; a session that is not in memory has no turn. */
 function stateOf(row: SessionRow): SessionState {
-  const binding = JSON.parse(row.binding) as { executorSessionId?: string | null };
   return {
     ...initialState,
     status: row.status,
@@ -114,6 +124,6 @@ function stateOf(row: SessionRow): SessionState {
     detail: row.detail,
     usage: JSON.parse(row.usage) as SessionState['usage'],
     sandboxId: row.sandbox_id,
-    executorSessionId: binding.executorSessionId ?? null,
+    executorSessionId: conversationIn(row),
   };
 }

@@ -4,6 +4,7 @@ import { prepared } from '../store/prepared.ts';
 import type { Step, Store } from '../store/store.ts';
 import type { SessionRow, TurnRow } from '../store/tables.ts';
 import type { SessionState } from './fold.ts';
+import type { BoundExecutor, Reported } from './reported.ts';
 
 /** What of a session in memory goes into its row, and is shown. */
 type SessionFields = {
@@ -14,7 +15,8 @@ type SessionFields = {
   readonly log: { readonly durableSeq: number };
   readonly epoch: number;
   readonly runnerId: string | null;
-  readonly metadata: Record<string, unknown>;
+  readonly reported: Reported;
+  readonly durableReported: Reported;
   readonly updatedAt: string;
   readonly endedAt: string | null;
 };
@@ -54,11 +56,8 @@ export function updateSession(store: Store, session: SessionFields): Step {
     runner_id: session.runnerId,
     sandbox_id: state.sandboxId,
     usage: JSON.stringify(state.usage),
-    binding: JSON.stringify({
-      ...JSON.parse(session.row.binding),
-      executorSessionId: state.executorSessionId,
-    }),
-    metadata: JSON.stringify(session.metadata),
+    binding: JSON.stringify({ executorSessionId: state.executorSessionId, bound: session.reported.bound }),
+    metadata: JSON.stringify(session.reported.metadata),
     updated_at: session.updatedAt,
     ended_at: session.endedAt,
   });
@@ -108,8 +107,21 @@ export function endTurn(store: Store, end: Parameters<typeof turnEnd>[1]): Step 
   return { query: turnEnd(store, end) };
 }
 
+/** In the column `binding`: the conversation that a resumed executor goes on with, and who said that it is bound. */
+type BindingColumn = { executorSessionId?: string | null; bound?: BoundExecutor | null };
+
+/** The conversation that the session's next sandbox goes on with. */
+export function conversationIn(row: SessionRow): string | null {
+  return (JSON.parse(row.binding) as BindingColumn).executorSessionId ?? null;
+}
+
+export function reportedIn(row: SessionRow): Reported {
+  const { bound = null } = JSON.parse(row.binding) as BindingColumn;
+  return { bound, metadata: JSON.parse(row.metadata) as Record<string, unknown> };
+}
+
 export function showLive(session: SessionFields): Session {
-  const { row, durableState: state } = session;
+  const { row, durableState: state, durableReported } = session;
   return {
     ...show(row, session.log.durableSeq),
     status: state.status,
@@ -120,8 +132,8 @@ export function showLive(session: SessionFields): Session {
     sandboxId: state.sandboxId,
     turn: state.turn,
     queuedTurns: state.queue.length,
-    binding: { ...showBinding(row.binding), executorSessionId: state.executorSessionId },
-    metadata: session.metadata,
+    binding: showBinding(durableReported.bound, state.executorSessionId),
+    metadata: durableReported.metadata,
     updatedAt: session.updatedAt,
     endedAt: session.endedAt,
   };
@@ -129,6 +141,7 @@ export function showLive(session: SessionFields): Session {
 
 /** A session that is not in memory: it has no turn under way. */
 export function show(row: SessionRow, lastSeq: number): Session {
+  const { bound, metadata } = reportedIn(row);
   return {
     id: row.id,
     agent: row.agent,
@@ -142,22 +155,18 @@ export function show(row: SessionRow, lastSeq: number): Session {
     sandboxId: row.sandbox_id,
     turn: null,
     queuedTurns: 0,
-    binding: showBinding(row.binding),
-    metadata: JSON.parse(row.metadata) as Record<string, unknown>,
+    binding: showBinding(bound, conversationIn(row)),
+    metadata,
     createdAt: row.created_at,
     updatedAt: row.updated_at,
     endedAt: row.ended_at,
   };
 }
 
-function showBinding(json: string): Session['binding'] {
-  return {
-    executorSessionId: null,
-    projectDir: null,
-    hostname: null,
-    executorProfile: null,
-    ...JSON.parse(json),
-  };
+function showBinding(bound: BoundExecutor | null, conversation: string | null): Session['binding'] {
+  return (
+    bound ?? { executorSessionId: conversation, projectDir: null, hostname: null, executorProfile: null }
+  );
 }
 
 export function showTurn(row: TurnRow): Turn {

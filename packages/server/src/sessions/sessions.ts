@@ -7,6 +7,7 @@ import type { Session, Turn } from '@atoll/protocol/schemas/session';
 import type { Agents } from '../agents/agents.ts';
 import { refuseSecrets } from '../agents/secrets.ts';
 import type { Access } from '../keys/access.ts';
+import type { SessionTokens } from '../keys/session-tokens.ts';
 import type { Log } from '../log/log.ts';
 import type { Logger } from '../logger.ts';
 import type { RunnerRegistry } from '../runners/registry.ts';
@@ -18,6 +19,7 @@ import { createLifecycle } from './lifecycle.ts';
 import type { LiveSession } from './live-session.ts';
 import { createLiveSessions } from './live-sessions.ts';
 import { leftBehind, leftoverRows, recoverSession } from './recovery.ts';
+import { createReports } from './reports.ts';
 import { show, showLive, showTurn } from './rows.ts';
 import { createSessionSandboxes, type SandboxSettings } from './sandboxes.ts';
 import { createSending } from './sending.ts';
@@ -32,6 +34,7 @@ export type SessionsOptions = {
   runners: RunnerRegistry;
   scheduler: Scheduler;
   agents: Agents;
+  tokens: SessionTokens;
   logger: Logger;
   now: () => number;
 };
@@ -46,7 +49,7 @@ const EVICTED = { cause: 'evicted', detail: 'Its sandbox made room for another s
 const ENDED = { cause: 'ended', detail: 'Somebody asked for the session to end.' };
 
 export function createSessions(options: SessionsOptions) {
-  const { store, log, runners, agents, logger, now } = options;
+  const { store, log, runners, agents, tokens, logger, now } = options;
   const { sql } = store;
   let stopping = false;
 
@@ -73,6 +76,7 @@ export function createSessions(options: SessionsOptions) {
   const recover = (session: LiveSession) => recoverSession(recovery, session, SERVER_LOST);
   const live = createLiveSessions({ store, log, now, recover, onBroken: broken });
   const sending = createSending({ store, turns });
+  const reports = createReports(live);
 
   function linkOf(session: LiveSession): RunnerLink {
     if (session.runnerId === null) throw new AtollError('no_runner', 'the session has no runner');
@@ -212,6 +216,18 @@ export function createSessions(options: SessionsOptions) {
     }
   }
 
+  /** For the gateway of that assignment of a session (I6). */
+  async function token(
+    access: Access,
+    { sessionId, epoch }: OperationParams<'session.token.create'>,
+  ): Promise<OperationResult<'session.token.create'>> {
+    const session = await live.get(access, sessionId);
+    if (isOver(session.status)) throw new AtollError('session_ended', `the session has ${session.status}`);
+    if (epoch !== session.epoch)
+      throw new AtollError('stale_epoch', `the session is at epoch ${session.epoch}, not at ${epoch}`);
+    return tokens.create({ tenant: session.row.tenant, sessionId, epoch });
+  }
+
   /** The session's files, whether its sandbox is up or not. */
   async function filesOf(access: Access, id: string): Promise<SandboxFiles> {
     const session = await live.get(access, id);
@@ -326,6 +342,10 @@ export function createSessions(options: SessionsOptions) {
     decide: async (access: Access, params: OperationParams<'approval.decide'>) =>
       approvals.decide(await live.get(access, params.sessionId), params),
     exec,
+    bind: reports.bind,
+    report: reports.add,
+    updateMetadata: reports.updateMetadata,
+    token,
     filesOf,
     pauseIdle,
     forgetQuiet: live.forgetQuiet,

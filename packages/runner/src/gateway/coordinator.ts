@@ -1,0 +1,90 @@
+/**
+ * A sandbox's way to the coordinator: what its executor says of itself, completed with what the runner knows, and any
+ * other path as it is. Every call goes with the token of the sandbox's own session, which reaches that session alone;
+ * when there is none, nothing is sent.
+ */
+import { AtollError } from '@atoll/protocol/errors';
+import type { Coordinator } from '@atoll/protocol/runner-link';
+import type { Logger } from '../logger.ts';
+import { type Call, type Row, refuse } from './call.ts';
+import { executorMethod, isExecutorRoute, type Owned, reportOf } from './executor-routes.ts';
+import { passedHeaders } from './headers.ts';
+import { createRelay, type Going } from './relay.ts';
+
+/** Until an answer begins; a stream may then go on as long as it likes. */
+const TIMEOUT_MS = 30_000;
+
+/** The executor speaks for nobody: credentials and origin are the gateway's to say. */
+const DROPPED =
+  /^(authorization|cookie|x-api-key|forwarded|x-forwarded-.+|x-real-ip|host|content-length|expect)$/;
+
+export type CoordinatorRowOptions = {
+  coordinator: Pick<Coordinator, 'url' | 'sessionToken'>;
+  /** The session of this gateway, in the assignment that its sandbox is of. */
+  session: { id: string; epoch: number };
+  owned: Owned;
+  logger: Logger;
+  timeoutMs?: number;
+};
+
+export function createCoordinatorRow(options: CoordinatorRowOptions): Row {
+  const { coordinator, session, owned, logger, timeoutMs = TIMEOUT_MS } = options;
+  const relay = createRelay(coordinator.url);
+
+  async function going(call: Call): Promise<Pick<Going, 'path' | 'headers' | 'body'>> {
+    const { request, path, query } = call;
+    const headers = passedHeaders(request.headers, (name) => !DROPPED.test(name));
+    if (!isExecutorRoute(path)) return { path: apiPath(path) + query, headers };
+    const { path: target, body } = await reportOf(request, path, session.id, owned);
+    // What encoded the executor's own bytes does not hold for these.
+    const { 'content-encoding': _, ...kept } = headers;
+    return { path: target, headers: { ...kept, 'content-type': 'application/json' }, body };
+  }
+
+  async function token(): Promise<string> {
+    try {
+      return await coordinator.sessionToken({ sessionId: session.id, epoch: session.epoch });
+    } catch (error) {
+      logger.warn({ sessionId: session.id, err: error }, 'a gateway got no token for its session');
+      throw new AtollError('no_session_token', undefined, { cause: error });
+    }
+  }
+
+  return {
+    takes: () => true,
+    async answer(call) {
+      const { request, response, path } = call;
+      const method = executorMethod(path);
+      if (method !== undefined && request.method !== method)
+        return refuse(response, new AtollError('method_not_allowed', `${path} takes ${method}`), {
+          allow: method,
+        });
+      try {
+        const sent = await going(call);
+        const secret = await token();
+        relay.send(call, {
+          ...sent,
+          headers: { ...sent.headers, authorization: `Bearer ${secret}` },
+          secret,
+          timeoutMs,
+          onFailure(kind, reason) {
+            logger.warn({ host: relay.host, reason }, 'the coordinator did not answer a gateway');
+            const code = kind === 'timed_out' ? 'timed_out' : 'coordinator_unreachable';
+            refuse(response, new AtollError(code));
+          },
+        });
+      } catch (error) {
+        const known =
+          error instanceof AtollError ? error : new AtollError('internal', undefined, { cause: error });
+        if (known.code === 'internal') logger.error({ err: error }, 'a gateway could not forward a call');
+        refuse(response, known);
+      }
+    },
+    close: () => relay.close(),
+  };
+}
+
+/** `/sessions/…` is the same as `/api/sessions/…`. */
+function apiPath(path: string): string {
+  return path === '/sessions' || path.startsWith('/sessions/') ? `/api${path}` : path;
+}

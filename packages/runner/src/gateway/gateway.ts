@@ -1,0 +1,78 @@
+/**
+ * The one way out of a sandbox: HTTP, one listener per sandbox, which is how the gateway knows whose call it is.
+ *
+ * Stages of a call: of this sandbox (the socket is its own; over loopback a secret path and the right `Host`) → a plain
+ * path → the first row that takes it. Everything else of a sandbox's network is closed.
+ */
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { AtollError } from '@atoll/protocol/errors';
+import { type Row, refuse } from './call.ts';
+import { listen, type Where } from './listen.ts';
+
+export type Gateway = {
+  /** The socket's path, or a URL on loopback. */
+  readonly address: string;
+  close(): Promise<void>;
+};
+
+/** Far more than an agent has calls at a time; each costs the runner a descriptor and memory. */
+const MAX_CONNECTIONS = 256;
+
+/** Nothing encoded, nothing empty: a path that two parsers could read in two ways goes nowhere. */
+const PLAIN_PATH = /^(?:\/[\w.~@:+,;=$!*'()&-]+)*\/?$/;
+const DOT_SEGMENT = /\/\.{1,2}(?:\/|$)/;
+
+export async function createGateway(options: { where: Where; rows: readonly Row[] }): Promise<Gateway> {
+  const { where, rows } = options;
+  const prefix = 'secretPath' in where ? where.secretPath : '';
+  // Imported, it would cost every start 16 ms and more; taken like this, the first sandbox pays.
+  const http = process.getBuiltinModule('node:http');
+  const server = http.createServer((request, response) => {
+    try {
+      void answer(request, response);
+    } catch (error) {
+      refuse(response, error instanceof AtollError ? error : new AtollError('internal'));
+    }
+  });
+
+  function answer(request: IncomingMessage, response: ServerResponse): void | Promise<void> {
+    const { host = '', upgrade } = request.headers;
+    if (prefix !== '' && host !== new URL(address).host)
+      throw new AtollError('invalid_request', 'the Host header is not the address of this gateway');
+    const url = below(prefix, request.url ?? '');
+    const [path = ''] = url.split('?', 1);
+    if (!PLAIN_PATH.test(path) || DOT_SEGMENT.test(path))
+      throw new AtollError(
+        'invalid_request',
+        'the gateway takes plain paths, without encoding or dot segments',
+      );
+    if (/websocket/i.test(upgrade ?? ''))
+      throw new AtollError('invalid_request', 'the gateway changes to no other protocol');
+    const row = rows.find((each) => each.takes(path));
+    if (!row) throw new AtollError('unknown_route', 'this gateway has no such route');
+    return row.answer({ request, response, path, query: url.slice(path.length) });
+  }
+
+  // A model may think for long before it says anything; nothing here gives up on it.
+  server.requestTimeout = 0;
+  server.maxConnections = MAX_CONNECTIONS;
+  server.on('clientError', (_error, socket) => socket.destroy());
+
+  const address = await listen(server, where);
+  return {
+    address,
+    close: () =>
+      new Promise((resolve) => {
+        for (const row of rows) row.close();
+        server.close(() => resolve());
+        server.closeAllConnections();
+      }),
+  };
+}
+
+/** What of a URL is below the secret path; nothing where it is not. */
+function below(prefix: string, url: string): string {
+  if (prefix === '') return url;
+  if (!url.startsWith(`${prefix}/`)) throw new AtollError('unknown_route', 'there is nothing here');
+  return url.slice(prefix.length);
+}

@@ -1,0 +1,27 @@
+/** Headers on their way through a gateway: which ones pass, and how a body is delimited. */
+import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
+
+/** What belongs to one connection alone (RFC 9110, 7.6.1). */
+const HOP = /^(connection|keep-alive|proxy-.+|te|trailer|transfer-encoding|upgrade)$/;
+
+export type Headers = Record<string, string | string[]>;
+
+/** Those that pass and are allowed; never those that `Connection` names as meant for this hop alone. */
+export function passedHeaders(headers: IncomingHttpHeaders, allowed: (name: string) => boolean): Headers {
+  const hop = (headers.connection ?? '').toLowerCase().split(/\s*,\s*/);
+  const kept: Headers = {};
+  for (const [name, value] of Object.entries(headers))
+    if (value !== undefined && !HOP.test(name) && !hop.includes(name) && allowed(name)) kept[name] = value;
+  return kept;
+}
+
+export function hasBody({ headers }: IncomingMessage): boolean {
+  return headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) !== 0;
+}
+
+/** Said outright, never left to a default that depends on the method: what nobody delimits is the next request. */
+export function bodyFraming(request: IncomingMessage): Headers {
+  if (!hasBody(request)) return request.method === 'GET' ? {} : { 'content-length': '0' };
+  const length = request.headers['content-length'];
+  return length === undefined ? { 'transfer-encoding': 'chunked' } : { 'content-length': length };
+}

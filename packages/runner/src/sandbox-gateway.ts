@@ -1,0 +1,67 @@
+/** The gateway of one sandbox: what it forwards, and what the executor is told of it before it starts. */
+import { randomBytes } from 'node:crypto';
+import type { Coordinator, SandboxRequest } from '@atoll/protocol/runner-link';
+import type { SandboxOwner, SandboxSpec } from './driver.ts';
+import { createCoordinatorRow } from './gateway/coordinator.ts';
+import { createGateway } from './gateway/gateway.ts';
+import { createModelRow, type Upstreams } from './gateway/models.ts';
+import type { Logger } from './logger.ts';
+
+export type SandboxGateway = {
+  readonly env: Readonly<Record<string, string>>;
+  readonly sockets: SandboxSpec['sockets'];
+  close(): Promise<void>;
+};
+
+/** A socket that is shown inside, or a port of the host's for a sandbox without an inside. */
+export type GatewayPlace = { socketPath: string; owner: SandboxOwner } | 'loopback';
+
+const SOCKET = '/run/atoll/gateway.sock';
+/** Inside a sandbox's own network namespace, so every sandbox can have the same. */
+const PORT = 4180;
+
+export async function openGateway(options: {
+  sandbox: Pick<SandboxRequest, 'sessionId' | 'executor'>;
+  epoch: number;
+  where: GatewayPlace;
+  coordinator: Coordinator;
+  hostname: string;
+  upstreams: Upstreams;
+  log: Logger;
+}): Promise<SandboxGateway> {
+  const { sandbox, epoch, where, coordinator, hostname, upstreams, log: logger } = options;
+  const { sessionId, executor } = sandbox;
+  const rows = [createModelRow(upstreams, logger)];
+  if (sessionId !== undefined) {
+    const session = { id: sessionId, epoch };
+    // Each kind of executor has a profile of its own name.
+    const owned = { hostname, executor_profile: executor.kind };
+    rows.push(createCoordinatorRow({ coordinator, session, owned, logger }));
+  }
+  const loopback = where === 'loopback';
+  const gateway = await createGateway({
+    where: loopback ? { secretPath: `/s/${randomBytes(24).toString('base64url')}` } : where,
+    rows,
+  });
+  const url = loopback ? gateway.address : `http://127.0.0.1:${PORT}`;
+  return {
+    env: {
+      ...(loopback ? {} : { ATOLL_GATEWAY_SOCKET: SOCKET, ATOLL_GATEWAY_PORT: String(PORT) }),
+      ...executorEnv(url, sessionId),
+    },
+    sockets: loopback ? [] : [{ source: gateway.address, target: SOCKET }],
+    close: gateway.close,
+  };
+}
+
+/** All that an executor needs to know, and nothing that is worth anything elsewhere (I7). */
+function executorEnv(url: string, sessionId: string | undefined): Record<string, string> {
+  return {
+    ...(sessionId === undefined ? {} : { ATOLL_SESSION_ID: sessionId }),
+    ATOLL_API_URL: url,
+    AGENT_ORCHESTRATOR_API_URL: url,
+    ANTHROPIC_BASE_URL: `${url}/anthropic`,
+    // The SDK wants some key to be set; the real one is added outside.
+    ANTHROPIC_API_KEY: 'added-by-the-atoll-gateway',
+  };
+}
