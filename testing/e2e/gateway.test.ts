@@ -16,14 +16,14 @@ async function open(atoll: Atoll): Promise<string> {
   return (await atoll.client.call('session.create', { agent: 'versatile' })).session.id;
 }
 
-async function run(atoll: Atoll, sessionId: string, command: string, cwd = '/workspace'): Promise<string> {
-  const end = await atoll.client.call('session.exec', { sessionId, command, cwd, timeoutMs: 30_000 });
+async function run(atoll: Atoll, sessionId: string, command: string): Promise<string> {
+  const end = await atoll.client.call('session.exec', { sessionId, command, timeoutMs: 30_000 });
   assert.equal(end.exitCode, 0, end.stderr || end.detail);
   return end.stdout;
 }
 
 /** Runs a module in the sandbox. `ask(method, path, body, headers)` asks the gateway, path and all as they are. */
-async function runModule(atoll: Atoll, sessionId: string, source: string, cwd?: string): Promise<string> {
+async function runModule(atoll: Atoll, sessionId: string, source: string): Promise<string> {
   const ask = `
 import http from 'node:http';
 const own = process.env.ATOLL_SESSION_ID;
@@ -45,7 +45,7 @@ const ask = (method, path, body, headers = {}) => new Promise((resolve, reject) 
 `;
   const content = new TextEncoder().encode(ask + source);
   await atoll.client.writeFile(sessionId, 'ask.mjs', content);
-  return run(atoll, sessionId, 'node ask.mjs', cwd);
+  return run(atoll, sessionId, 'node ask.mjs');
 }
 
 async function eventsOf(atoll: Atoll, sessionId: string) {
@@ -60,13 +60,10 @@ for (const driver of ['bubblewrap', 'process'])
   describe(`an executor, with the driver ${driver}`, () => {
     let atoll: Atoll;
     let sessionId: string;
-    /** Without walls there is no other path to it. */
-    let cwd: string | undefined;
     before(async () => {
       atoll = await startAtoll({ args: ['--driver', driver, '--hostname', 'the-runner'] });
       await deployProgram(atoll.client, 'versatile', versatile);
       sessionId = await open(atoll);
-      if (driver === 'process') cwd = `${atoll.dataDir}/runner/workspaces/${sessionId}/workspace`;
     });
     after(() => atoll[Symbol.asyncDispose]());
 
@@ -75,7 +72,6 @@ for (const driver of ['bubblewrap', 'process'])
         atoll,
         sessionId,
         'echo "$ATOLL_API_URL $AGENT_ORCHESTRATOR_API_URL $ATOLL_SESSION_ID"',
-        cwd,
       );
       const [url = '', same, id] = said.trim().split(' ');
       const form =
@@ -102,7 +98,6 @@ console.log(JSON.stringify([
   await client.addEvent('step', { n: 1 }),
   await client.updateMetadata({ title: 'a', gone: 1 }), await client.updateMetadata({ gone: null, deep: { a: 1 } }),
 ]));`,
-        cwd,
       );
       const binding = {
         executorSessionId: 'mine',
@@ -140,7 +135,6 @@ for await (const chunk of live.body) {
 const replies = [await ask('GET', '/sessions/' + own), await ask('GET', '/api/sessions/' + own + '/files')];
 console.log(JSON.stringify([live.status, ...replies.map(({ status }) => status), replies[0].body.session.id, replies[1].body.files.length > 0]));
 process.exit();`,
-        cwd,
       );
       assert.deepEqual(JSON.parse(said), [200, 200, 200, sessionId, true]);
     });

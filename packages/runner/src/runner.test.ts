@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, realpathSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
@@ -75,7 +75,7 @@ async function openBench({ agents = noAgents, capacity = 4 } = {}): Promise<Benc
         sandboxId: `sbx_${name}`,
         epoch: 1,
         commandId,
-        command: { method: 'exec', params: { command, cwd: dataDir } },
+        command: { method: 'exec', params: { command } },
       }),
     async [Symbol.asyncDispose]() {
       await runner.stop();
@@ -100,6 +100,15 @@ function slowAgents() {
   };
   return { agents: { ...noAgents, manifest }, asked: asked.promise, go: () => go.resolve() };
 }
+
+test('a command without a folder of its own begins in the workspace', { timeout: 20_000 }, async () => {
+  await using bench = await openBench();
+  await bench.create('a');
+  const [first, ...rest] = await Array.fromAsync(bench.exec('a', 'pwd -P', 'cmd_1'));
+  const workspace = realpathSync(join(bench.dataDir, 'workspaces', 'ws_a', 'workspace'));
+  assert.deepEqual(first, { kind: 'output', stream: 'stdout', text: `${workspace}\n` });
+  assert.equal(rest.at(-1)?.kind, 'end');
+});
 
 test('a cancelled exec ends in the sandbox', { timeout: 20_000 }, async () => {
   await using bench = await openBench();

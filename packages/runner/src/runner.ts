@@ -136,7 +136,13 @@ export async function createRunner(options: RunnerOptions): Promise<Runner> {
         throw error;
       }
       const trace = traceparent === undefined ? {} : { traceparent };
-      await sandbox.initialize(request.executor, { ...resume, ...trace, timeoutMs: INITIALIZE_MS });
+      const workspace = enclosed ? '/workspace' : join(directory, 'workspace');
+      await sandbox.initialize(request.executor, {
+        ...resume,
+        ...trace,
+        workspace,
+        timeoutMs: INITIALIZE_MS,
+      });
       ending.delete(id);
     } catch (error) {
       release();

@@ -122,7 +122,10 @@ test('a turn that goes on after its interrupt ends its sandbox, and says so', as
 test('a bridge that never answers is not waited for, and is what the error names', async ({ mock }) => {
   mock.timers.enable({ apis: ['setTimeout'] });
   const { sandbox } = openSandbox();
-  const coming = sandbox.initialize({ kind: 'program', command: ['x'] }, { timeoutMs: 60_000 });
+  const coming = sandbox.initialize(
+    { kind: 'program', command: ['x'] },
+    { workspace: '/workspace', timeoutMs: 60_000 },
+  );
   mock.timers.tick(60_000);
   await assert.rejects(coming, { code: 'executor_failed', message: /did not answer within 60 s/ });
 });

@@ -49,16 +49,21 @@ export type Sandbox = {
   readonly epoch: number;
   readonly pid: number;
   /** Resolves when the bridge is ready; rejects with `executor_failed` or `sandbox_failed`. */
-  initialize(
-    settings: ExecutorSettings,
-    options: { executorSessionId?: string; traceparent?: string; timeoutMs: number },
-  ): Promise<void>;
+  initialize(settings: ExecutorSettings, options: InitializeOptions): Promise<void>;
   command(request: SandboxCommand): AsyncIterable<CommandEvent>;
   cancel(commandId: string): void;
   decide(requestId: string, decision: ApprovalDecision): void;
   /** Ends it; resolves when nothing of it runs. */
   end(cause: SandboxEndCause): Promise<SandboxExit>;
   readonly exited: Promise<SandboxExit>;
+};
+
+export type InitializeOptions = {
+  /** Its path as the bridge sees it. */
+  workspace: string;
+  executorSessionId?: string;
+  traceparent?: string;
+  timeoutMs: number;
 };
 
 export type SandboxOptions = {
@@ -224,14 +229,10 @@ export function createSandbox({ id, workspaceId, epoch, process, logger }: Sandb
 
   async function initialize(
     settings: ExecutorSettings,
-    {
-      executorSessionId,
-      traceparent,
-      timeoutMs,
-    }: { executorSessionId?: string; traceparent?: string; timeoutMs: number },
+    { workspace, executorSessionId, traceparent, timeoutMs }: InitializeOptions,
   ): Promise<void> {
     const started = (async () => {
-      const params = { protocolVersion: PROTOCOL_VERSION, executor: settings, workspace: '/workspace' };
+      const params = { protocolVersion: PROTOCOL_VERSION, executor: settings, workspace };
       const trace = traceparent === undefined ? {} : { traceparent };
       parse(initializeReply, await bridge.call('initialize', { ...params, ...trace }));
       if (isExecutorSessionId(executorSessionId)) await bridge.call('resume', { executorSessionId });
