@@ -188,3 +188,29 @@ describe('a key that opens nothing', () => {
         assertProblem(answer, 403, 'forbidden', name);
     });
 });
+
+describe('the token of a session', () => {
+  let token: string;
+  before(async () => {
+    const { sessionId = '' } = owned;
+    token = (await atoll.client.call('session.token.create', { sessionId, epoch: 1 })).token;
+  });
+
+  for (const [name, operation] of closed.filter(([, { bySession }]) => !bySession))
+    test(`${name}: 403, as for everything that is not said to be a session's own`, async () => {
+      for (const answer of await askFor(name, operation, owned, token))
+        assertProblem(answer, 403, 'forbidden_for_session', name);
+    });
+
+  test('opens what is, and just that', async () => {
+    const own = closed.filter(([, { bySession }]) => bySession).map(([name]) => name);
+    assert.deepEqual(own.sort(), [
+      'session.bind',
+      'session.events',
+      'session.files.list',
+      'session.metadata.update',
+      'session.report',
+      'session.show',
+    ]);
+  });
+});
