@@ -111,9 +111,11 @@ export async function createRunner(options: RunnerOptions): Promise<Runner> {
     try {
       const owner = fresh ? await workspaces.create(workspaceId) : await workspaces.existing(workspaceId);
       const directory = workspaces.directory(workspaceId);
-      // While the sandbox boots: before `initialize` there is nothing of the agent in it that could look.
+      // While the sandbox boots: before `initialize` nothing of the agent runs in it that could look, except what
+      // NODE_OPTIONS loads into every Node there.
       filled = fill(request, join(directory, 'workspace'), owner);
       filled.catch(() => undefined); // awaited below
+      if ('NODE_OPTIONS' in request.env) await filled;
       gateway = await openGateway({ ...options, sandbox: request, epoch, where: gatewayPlace(id, owner) });
       const sandbox = await startSandbox(request, epoch, directory, gateway);
       void sandbox.exited.then(async (exit) => {
