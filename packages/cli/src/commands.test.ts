@@ -239,3 +239,17 @@ test('doctor, and a second server on the same port or data directory', async () 
   assert.equal(second.code, 1);
   assert.match(second.stderr, /already uses this data directory/);
 });
+
+test('a data directory that cannot be made is told, and what is missing above one is made', async () => {
+  const nowhere = await atoll('start', '--port', '0', '--data-dir', '/proc/nothing');
+  assert.deepEqual([nowhere.code, nowhere.stdout], [1, '']);
+  assert.match(nowhere.stderr, /^cannot use the data directory \/proc\/nothing: ENOENT/);
+  writeFileSync(join(scratch, 'file'), '');
+  const file = await atoll('start', '--port', '0', '--data-dir', join(scratch, 'file', 'data'));
+  assert.equal(file.code, 1);
+  assert.match(file.stderr, /^cannot use the data directory .*: ENOTDIR/);
+  const deep = start(['start', '--port', '0', '--data-dir', join(scratch, 'some', 'where', 'data')]);
+  await until(async () => deep.stdout.includes('listens'));
+  deep.kill('SIGTERM');
+  assert.equal((await deep.ended).code, 0);
+});

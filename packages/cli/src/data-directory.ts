@@ -1,6 +1,5 @@
-import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { mkdir } from 'node:fs/promises';
-import { join } from 'node:path';
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { newId } from '@atoll/protocol/ids';
 import { SetupError } from './failure.ts';
 
@@ -15,9 +14,9 @@ export type DataDirectory = {
 };
 
 /** Takes the data directory for this process: two servers on one log would each believe that it is theirs. */
-export async function dataDirectory(dataDir: string): Promise<DataDirectory> {
+export function dataDirectory(dataDir: string): DataDirectory {
   try {
-    await mkdir(dataDir, { recursive: true, mode: 0o700 });
+    makeDirectory(dataDir);
     const release = lock(join(dataDir, 'server.pid'));
     const runnerDir = join(dataDir, RUNNER_DIRECTORY);
     return { dataDir, runnerDir, runnerId: keptId(join(dataDir, 'runner.id')), release };
@@ -25,6 +24,23 @@ export async function dataDirectory(dataDir: string): Promise<DataDirectory> {
     if (error instanceof Error && 'code' in error && typeof error.code === 'string')
       throw new SetupError(`cannot use the data directory ${dataDir}: ${error.message}`);
     throw error;
+  }
+}
+
+/**
+ * With its parents. Node's own way to do that tries without end below a folder that is there but in which the kernel
+ * says that nothing is, such as /proc.
+ */
+function makeDirectory(path: string): void {
+  try {
+    mkdirSync(path, { mode: 0o700 });
+  } catch (error) {
+    const code = error instanceof Error && 'code' in error ? error.code : undefined;
+    if (code === 'EEXIST') return;
+    const parent = dirname(path);
+    if (code !== 'ENOENT' || existsSync(parent)) throw error;
+    makeDirectory(parent);
+    mkdirSync(path, { mode: 0o700 });
   }
 }
 

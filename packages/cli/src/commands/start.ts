@@ -1,7 +1,7 @@
 /**
  * The composition root of `atoll start`. What can fail for a reason of the user's is looked at before the server says
- * that it listens: the host, the data directory and its database, the driver, the port. The runner is loaded once the server listens. The model's key goes
- * to the runner alone, and never into a sandbox (I7).
+ * that it listens: the host, the data directory and its database, the driver, the port. The runner is loaded once the
+ * server listens. The model's key goes to the runner alone, and never into a sandbox (I7).
  */
 
 import { join } from 'node:path';
@@ -23,7 +23,7 @@ export async function run(invocation: Invocation): Promise<void> {
       `--host ${config.host} can be reached from other machines; add --allow-remote if it may`,
     );
   letHeapGrow();
-  const directory = await dataDirectory(config.dataDir);
+  const directory = dataDirectory(config.dataDir);
   const log = createLog(config.logLevel);
   const { host, port, secretKey } = config;
   const { dataDir } = directory;
