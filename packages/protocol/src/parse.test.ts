@@ -3,6 +3,7 @@ import { test } from 'node:test';
 import { AtollError } from './errors.ts';
 import { operations } from './operations.ts';
 import { parse } from './parse.ts';
+import { agentConfig } from './schemas/agent.ts';
 
 const create = operations['session.create'].params;
 
@@ -21,6 +22,18 @@ test('a fault names its place and what is wrong there', () => {
       (error) =>
         error instanceof AtollError && error.code === 'invalid_request' && expected.test(error.detail),
       String(expected),
+    );
+});
+
+test('an array is no object, though it is empty', () => {
+  const created = ['mcpServers', 'env', 'metadata', 'demands'].map((name) => ({ agent: 'a', [name]: [] }));
+  for (const value of [...created, { agent: 'a', demands: { labels: [] } }])
+    assert.throws(() => parse(create, value), /Expected Object but received Array/, JSON.stringify(value));
+  for (const value of [[], { env: [] }, { demands: [] }, { limits: [] }, { approvals: [] }])
+    assert.throws(
+      () => parse(agentConfig, value),
+      /Expected Object but received Array/,
+      JSON.stringify(value),
     );
 });
 

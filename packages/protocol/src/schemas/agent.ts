@@ -1,6 +1,6 @@
 import * as v from 'valibot';
 import { approvalPolicies } from '../approvals.ts';
-import { agentName, count, env, jsonObject, label, noNul, time } from './common.ts';
+import { agentName, count, env, jsonObject, label, noNul, notArray, time } from './common.ts';
 
 /** A file of an agent folder; `content` is strict base64. */
 export const agentFile = v.strictObject({
@@ -10,21 +10,25 @@ export const agentFile = v.strictObject({
   executable: v.optional(v.boolean(), false),
 });
 
-export const demands = v.strictObject({
-  labels: v.optional(v.record(label, label)),
-  executorProfile: v.optional(label),
-  driver: v.optional(label),
-  memoryMb: v.optional(v.pipe(count, v.minValue(1))),
-});
+export const demands = notArray(
+  v.strictObject({
+    labels: v.optional(notArray(v.record(label, label))),
+    executorProfile: v.optional(label),
+    driver: v.optional(label),
+    memoryMb: v.optional(v.pipe(count, v.minValue(1))),
+  }),
+);
 
-export const limits = v.strictObject({
-  memoryMb: v.optional(v.pipe(count, v.minValue(64), v.maxValue(1024 * 1024))),
-  cpu: v.optional(v.pipe(v.number(), v.minValue(0.05), v.maxValue(1024))),
-  processes: v.optional(v.pipe(count, v.minValue(16), v.maxValue(100_000))),
-  diskMb: v.optional(v.pipe(count, v.minValue(1), v.maxValue(16 * 1024 * 1024))),
-  openFiles: v.optional(v.pipe(count, v.minValue(64), v.maxValue(1_048_576))),
-  wallTimeMs: v.optional(v.pipe(count, v.minValue(1000))),
-});
+export const limits = notArray(
+  v.strictObject({
+    memoryMb: v.optional(v.pipe(count, v.minValue(64), v.maxValue(1024 * 1024))),
+    cpu: v.optional(v.pipe(v.number(), v.minValue(0.05), v.maxValue(1024))),
+    processes: v.optional(v.pipe(count, v.minValue(16), v.maxValue(100_000))),
+    diskMb: v.optional(v.pipe(count, v.minValue(1), v.maxValue(16 * 1024 * 1024))),
+    openFiles: v.optional(v.pipe(count, v.minValue(64), v.maxValue(1_048_576))),
+    wallTimeMs: v.optional(v.pipe(count, v.minValue(1000))),
+  }),
+);
 
 const command = v.pipe(v.array(v.pipe(v.string(), v.minLength(1), noNul)), v.minLength(1), v.maxLength(64));
 
@@ -37,27 +41,31 @@ export const executor = v.union([
 
 /** By pattern of tool names: `Bash`, `mcp__github__*`, `*`. The longest pattern that fits counts. */
 const approvals = v.pipe(
-  v.record(
-    v.pipe(v.string(), v.regex(/^[A-Za-z0-9_*.:-]{1,256}$/, 'must be a tool name, with * for anything')),
-    v.picklist(approvalPolicies),
+  notArray(
+    v.record(
+      v.pipe(v.string(), v.regex(/^[A-Za-z0-9_*.:-]{1,256}$/, 'must be a tool name, with * for anything')),
+      v.picklist(approvalPolicies),
+    ),
   ),
   v.check((entries) => Object.keys(entries).length <= 256, 'at most 256 patterns'),
 );
 
 /** `atoll.json` in an agent folder. */
-export const agentConfig = v.strictObject({
-  $schema: v.optional(v.string()),
-  executor: v.optional(executor),
-  executorProfile: v.optional(label),
-  demands: v.optional(demands),
-  limits: v.optional(limits),
-  env: v.optional(env),
-  /** Values in `env` may look like secrets: they are none. */
-  allowSecretEnv: v.optional(v.boolean()),
-  model: v.optional(label),
-  permissionMode: v.optional(label),
-  approvals: v.optional(approvals),
-});
+export const agentConfig = notArray(
+  v.strictObject({
+    $schema: v.optional(v.string()),
+    executor: v.optional(executor),
+    executorProfile: v.optional(label),
+    demands: v.optional(demands),
+    limits: v.optional(limits),
+    env: v.optional(env),
+    /** Values in `env` may look like secrets: they are none. */
+    allowSecretEnv: v.optional(v.boolean()),
+    model: v.optional(label),
+    permissionMode: v.optional(label),
+    approvals: v.optional(approvals),
+  }),
+);
 export type AgentConfig = v.InferOutput<typeof agentConfig>;
 
 export const agentVersion = v.object({

@@ -25,16 +25,30 @@ export const text = shortText(1024 * 1024);
 /** No argument and no environment of a process can hold one. */
 export const noNul = v.check((value: string) => !value.includes('\0'), 'must not hold NUL');
 
+/** The schema of an object, which takes no array: to valibot alone, one without entries is an empty object. */
+export function notArray<S extends v.GenericSchema>(schema: S): S {
+  return {
+    ...schema,
+    '~run'(dataset, config) {
+      if (!Array.isArray(dataset.value)) return schema['~run'](dataset, config);
+      v._addIssue(this, 'type', dataset, config);
+      return dataset as object as v.FailureDataset<v.BaseIssue<unknown>>;
+    },
+  };
+}
+
 /** Names of environment variables. */
 export const env = v.pipe(
-  v.record(
-    v.pipe(v.string(), v.regex(/^[A-Za-z_][A-Za-z0-9_]{0,127}$/, 'must be a variable name')),
-    v.pipe(shortText(32 * 1024), noNul),
+  notArray(
+    v.record(
+      v.pipe(v.string(), v.regex(/^[A-Za-z_][A-Za-z0-9_]{0,127}$/, 'must be a variable name')),
+      v.pipe(shortText(32 * 1024), noNul),
+    ),
   ),
   v.check((entries) => Object.keys(entries).length <= 256, 'at most 256 variables'),
 );
 
-export const jsonObject = v.record(v.string(), v.unknown());
+export const jsonObject = notArray(v.record(v.string(), v.unknown()));
 
 /** `limit` and `cursor` of every list. */
 export const page = {
