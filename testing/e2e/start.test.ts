@@ -1,6 +1,6 @@
 /** The first moments of a server: what comes before it is wholly loaded, and being stopped then. */
 import assert from 'node:assert/strict';
-import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
@@ -53,5 +53,14 @@ test('a file that is no database is told before the server listens', async () =>
     'certainly no database, and long enough to be read as one'.repeat(20),
   );
   await assert.rejects(startAtoll({ dataDir }), /file is not a database/);
+  assert.ok(!(await readdir(dataDir)).includes('server.pid'));
   await rm(dataDir, { recursive: true });
+});
+
+test('a first start that was cut off before it wrote the key and the id it had begun is made up for', async () => {
+  const dataDir = await mkdtemp(join(tmpdir(), 'atoll-test-'));
+  await Promise.all(['admin.key', 'runner.id'].map((name) => writeFile(join(dataDir, name), '')));
+  await using atoll = await startAtoll({ dataDir });
+  assert.deepEqual((await atoll.client.call('agent.list', {})).agents, []);
+  assert.match(await readFile(join(dataDir, 'runner.id'), 'utf8'), /^run_\w{26}\n$/);
 });

@@ -74,7 +74,11 @@ function isServer(pid: number): boolean {
   return !existsSync(commandLine) || /\0start(\0|$)/.test(readFileSync(commandLine, 'utf8'));
 }
 
+/** An empty file is what a crash or a full disk left of the first start. */
 function keptId(file: string): string {
-  if (!existsSync(file)) writeFileSync(file, `${newId('runner')}\n`, { mode: 0o600 });
-  return readFileSync(file, 'utf8').trim();
+  const kept = existsSync(file) ? readFileSync(file, 'utf8').trim() : '';
+  if (kept !== '') return kept;
+  const id = newId('runner');
+  writeFileSync(file, `${id}\n`, { mode: 0o600 });
+  return id;
 }

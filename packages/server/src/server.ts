@@ -130,15 +130,20 @@ function hasLeftBehind(database: SqliteDatabase): boolean {
   return database.first({ sql: LEFT_BEHIND, parameters: [] }) !== undefined;
 }
 
-/** The admin key of this data directory, made at the first start. */
+/**
+ * The admin key of this data directory, made at the first start; an empty file is what a crash or a full disk left of
+ * that.
+ */
 async function adminSecret(file: string): Promise<string> {
-  try {
-    return (await readFile(file, 'utf8')).trim();
-  } catch (error) {
-    if (!(error instanceof Error && 'code' in error && error.code === 'ENOENT')) throw error;
-    const { newSecret } = await import('./keys/secret.ts');
-    const secret = newSecret();
-    await writeFile(file, `${secret}\n`, { mode: 0o600, flag: 'wx' });
-    return secret;
-  }
+  const kept = (await readFile(file, 'utf8').catch(noneYet)).trim();
+  if (kept !== '') return kept;
+  const { newSecret } = await import('./keys/secret.ts');
+  const secret = newSecret();
+  await writeFile(file, `${secret}\n`, { mode: 0o600 });
+  return secret;
+}
+
+function noneYet(error: unknown): string {
+  if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return '';
+  throw error;
 }

@@ -7,7 +7,7 @@
 import { join } from 'node:path';
 import type { Coordinator } from '@atoll/protocol/runner-link';
 import { createServer, type Server } from '@atoll/server';
-import { dataDirectory, RUNNER_DIRECTORY } from '../data-directory.ts';
+import { type DataDirectory, dataDirectory, RUNNER_DIRECTORY } from '../data-directory.ts';
 import { SetupError, UsageError } from '../failure.ts';
 import type { Invocation } from '../invocation.ts';
 import { createLog } from '../log.ts';
@@ -17,13 +17,22 @@ import type { Terminal } from '../terminal.ts';
 import { version } from '../version.ts';
 
 export async function run(invocation: Invocation): Promise<void> {
-  const { config, signal } = invocation;
+  const { config } = invocation;
   if (!isLoopbackHost(config.host) && !config.allowRemote)
     throw new UsageError(
       `--host ${config.host} can be reached from other machines; add --allow-remote if it may`,
     );
   letHeapGrow();
   const directory = dataDirectory(config.dataDir);
+  try {
+    await serve(invocation, directory);
+  } finally {
+    directory.release();
+  }
+}
+
+async function serve(invocation: Invocation, directory: DataDirectory): Promise<void> {
+  const { config, signal } = invocation;
   const log = createLog(config.logLevel);
   const { host, port, secretKey } = config;
   const { dataDir } = directory;
@@ -38,7 +47,6 @@ export async function run(invocation: Invocation): Promise<void> {
     await stopped;
   } finally {
     await server.stop();
-    directory.release();
   }
 }
 
