@@ -49,6 +49,19 @@ test('health is answered before the app is there; a request waits for it, its bo
   assert.equal(await (await fetch(`${url}/health?x=1`)).text(), 'GET /health?x=1 0', 'the app refuses it');
 });
 
+test('an answer that fails after its beginning breaks off', async (t) => {
+  const { front, app, logged } = open();
+  t.after(() => front.close());
+  const url = await front.listen({ host: '127.0.0.1', port: 0 });
+  app.resolve((_request, response) => {
+    response.writeHead(200).write('the beginning');
+    throw new Error('a secret reason');
+  });
+  const read = async () => (await fetch(url, { signal: AbortSignal.timeout(5000) })).text();
+  await assert.rejects(read, TypeError);
+  assert.deepEqual(logged, ['a request failed']);
+});
+
 test('when the app will never be there, who waits is told, and the reason is logged', async (t) => {
   const { front, app, logged } = open();
   t.after(() => front.close());

@@ -60,8 +60,9 @@ export function createFront({ health, app, logger }: FrontOptions): Front {
     const known =
       error instanceof AtollError ? error : new AtollError('internal', undefined, { cause: error });
     if (known.status === 500) logger.error({ err: error }, 'a request failed');
-    if (!response.headersSent)
-      sendJson(response, known.status, 'application/problem+json', known.toProblem());
+    // What is begun cannot become another answer, only end: the client sees that it is not whole.
+    if (response.headersSent) response.destroy();
+    else sendJson(response, known.status, 'application/problem+json', known.toProblem());
   }
 
   return {
