@@ -104,6 +104,13 @@ export function createSessionLog(options: {
     changed = Promise.withResolvers<void>();
   }
 
+  /** A listener of its own each time: several may wait with one signal. Returns what takes it away. */
+  function wakeOnAbort(signal: AbortSignal): () => void {
+    const onAbort = () => wake();
+    signal.addEventListener('abort', onAbort, { once: true });
+    return () => signal.removeEventListener('abort', onAbort);
+  }
+
   function enqueue(frames: Uint8Array, count: number, rows: RowChanges, line?: number): Promise<void> {
     if (failed) return Promise.reject(failed);
     const firstSeq = lastSeq + 1;
@@ -208,7 +215,7 @@ export function createSessionLog(options: {
 
   async function* follow({ after, signal, until }: FollowOptions): AsyncGenerator<FollowedFrames> {
     let cursor = after;
-    signal.addEventListener('abort', wake, { once: true });
+    const unhear = wakeOnAbort(signal);
     readers++;
     try {
       while (!signal.aborted && !(cursor >= (until?.() ?? Number.POSITIVE_INFINITY))) {
@@ -224,21 +231,21 @@ export function createSessionLog(options: {
         yield found;
       }
     } finally {
-      signal.removeEventListener('abort', wake);
+      unhear();
       readers--;
       if (readers === 0) tail.clear();
     }
   }
 
   async function until(condition: () => boolean, signal: AbortSignal): Promise<void> {
-    signal.addEventListener('abort', wake, { once: true });
+    const unhear = wakeOnAbort(signal);
     try {
       while (!condition() && !signal.aborted) {
         if (failed) throw failed;
         await changed.promise;
       }
     } finally {
-      signal.removeEventListener('abort', wake);
+      unhear();
     }
   }
 
