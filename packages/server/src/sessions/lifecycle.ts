@@ -93,7 +93,11 @@ export function createLifecycle(options: LifecycleOptions): Lifecycle {
       sandboxes.made(assignment),
     );
     turns().advance(session);
-    await ready;
+    await ready.catch(async (error: unknown) => {
+      // Whoever forgot the session when its log first failed may not have known this sandbox yet.
+      await sandboxes.remove(session, { sandboxId, cause: 'server_lost', keep: true });
+      throw error;
+    });
     return undefined;
   }
 

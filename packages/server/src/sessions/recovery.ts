@@ -37,16 +37,17 @@ export async function recoverSession(
       ...end,
     }),
   );
-  // A place for each sandbox that the store believes in; a runner that attached anew has none reserved.
-  const held = store.sql
-    .selectFrom('sandboxes')
-    .select((row) => row.fn.countAll<number>().as('held'))
-    .where('session_id', '=', session.id)
-    .where('status', 'in', liveSandboxes);
-  const places = store.sql
-    .updateTable('runners')
-    .set((row) => ({ reserved: row.fn<number>('max', [row.lit(0), row('reserved', '-', held)]) }))
-    .where('id', '=', session.runnerId ?? '');
+  // A place for each sandbox that the store believes in, wherever that is: the session itself may not know of it yet.
+  // A runner that attached anew has none reserved.
+  const places = store.sql.updateTable('runners').set((row) => {
+    const held = row
+      .selectFrom('sandboxes')
+      .select((of) => of.fn.countAll<number>().as('held'))
+      .whereRef('sandboxes.runner_id', '=', 'runners.id')
+      .where('session_id', '=', session.id)
+      .where('sandboxes.status', 'in', liveSandboxes);
+    return { reserved: row.fn<number>('max', [row.lit(0), row('reserved', '-', held)]) };
+  });
   const leftovers = leftoverRows(store, end, {
     endedAt: new Date(now()).toISOString(),
     sessionId: session.id,
