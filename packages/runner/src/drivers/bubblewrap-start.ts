@@ -83,7 +83,7 @@ export function isAlive({ exitCode, signalCode }: ChildProcess): boolean {
  * Descriptors the runner was itself started with by a careless parent: without close-on-exec they would be open
  * in every sandbox. Node opens its own with it, so what lacks it and is not one of ours is theirs.
  */
-export function inheritedFds(): number[] {
+function inheritedFds(): number[] {
   return readdirSync('/proc/self/fdinfo')
     .map(Number)
     .filter((fd) => fd > 2 && (readFlags(fd) & closeOnExec) === 0);

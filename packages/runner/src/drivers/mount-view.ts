@@ -73,7 +73,7 @@ export async function openMountView(dataDir: string): Promise<MountView> {
 }
 
 /** Whether every directory on the way, below `top`, lets everybody pass. */
-export function isOpen(path: string, top = '/'): boolean {
+function isOpen(path: string, top = '/'): boolean {
   for (let at = dirname(path); at !== top; at = dirname(at)) {
     if ((statSync(at).mode & 0o001) === 0) return false;
   }
