@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { AtollError } from './errors.ts';
+import { newId } from './ids.ts';
 import { operations } from './operations.ts';
 import { parse } from './parse.ts';
 import { agentConfig } from './schemas/agent.ts';
@@ -29,6 +30,13 @@ test('an array is no object, though it is empty', () => {
   const created = ['mcpServers', 'env', 'metadata', 'demands'].map((name) => ({ agent: 'a', [name]: [] }));
   for (const value of [...created, { agent: 'a', demands: { labels: [] } }])
     assert.throws(() => parse(create, value), /Expected Object but received Array/, JSON.stringify(value));
+  const decided = {
+    sessionId: newId('session'),
+    approvalId: newId('approval'),
+    decision: 'allow',
+    answers: [],
+  };
+  assert.throws(() => parse(operations['approval.decide'].params, decided), /"answers": .*received Array/);
   for (const value of [[], { env: [] }, { demands: [] }, { limits: [] }, { approvals: [] }])
     assert.throws(
       () => parse(agentConfig, value),

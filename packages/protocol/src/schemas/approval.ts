@@ -1,10 +1,10 @@
 import * as v from 'valibot';
 import { approvalKinds, approvalOptions } from '../approvals.ts';
-import { id, jsonObject, label, time } from './common.ts';
+import { id, jsonObject, label, notArray, time } from './common.ts';
 
 const message = v.pipe(v.string(), v.maxLength(16 * 1024));
 const answers = v.pipe(
-  v.record(v.string(), message),
+  notArray(v.record(v.string(), message)),
   v.check((given) => Object.keys(given).length <= 16, 'at most 16 answers'),
 );
 
