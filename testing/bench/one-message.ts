@@ -1,12 +1,9 @@
 /** A turn of one message, against a server that answers at once out of nothing. */
 import { startAtollTarget } from './atoll-target.ts';
 import { startFloorTarget } from './floor-target.ts';
-import { figureOf, median } from './pairs.ts';
+import { figureOf, median, type Pair } from './pairs.ts';
 import { atMost, type Measure, row } from './row.ts';
 import { createTimedClient, type StreamTimes } from './stream-times.ts';
-
-/** `floor` answers at once; `durable` does what a durable turn cannot do without: see bare-server.ts. */
-type Sides<T> = { ours: T; floor: T; durable: T };
 
 const TURNS = 200;
 const BLOCK = 20;
@@ -16,20 +13,16 @@ export const oneMessage: Measure = {
   what: 'one message to a program agent and its answer, connection kept, p50',
   async take({ pairs: count }) {
     await using atoll = await startAtollTarget({ sessions: 1 });
-    await using floor = await startFloorTarget({ sessions: 1 });
+    await using floor = await startFloorTarget({ sessions: 0 });
+    await using durableFloor = await startFloorTarget({ sessions: 1 });
     using client = createTimedClient();
     using bare = createTimedClient();
     using durable = createTimedClient();
-    const sides: Sides<() => Promise<StreamTimes>> = {
-      ours: () => client.stream(atoll.turn(0, 'hello')),
-      floor: () => bare.stream(floor.reply),
-      durable: () => durable.stream(floor.durableTurn(0, 'hello')),
-    };
-    await takeRound(sides);
-    const rounds: Sides<StreamTimes>[] = [];
-    for (let i = 0; i < count; i++) rounds.push(await takeRound(sides));
-    const ofBare = rounds;
-    const ofDurable = rounds.map(({ ours, durable }) => ({ ours, floor: durable }));
+    const ours = () => client.stream(atoll.turn(0, 'hello'));
+    const ofBare = await takeRounds(count, ours, () => bare.stream(floor.reply));
+    const ofDurable = await takeRounds(count, ours, () =>
+      durable.stream(durableFloor.durableTurn(0, 'hello')),
+    );
     return [
       row(
         'one-message turn, first event',
@@ -59,13 +52,23 @@ export const oneMessage: Measure = {
   },
 };
 
+type Turn = () => Promise<StreamTimes>;
+
+/** One round to warm up, then so many. */
+async function takeRounds(count: number, ours: Turn, floor: Turn): Promise<Pair<StreamTimes>[]> {
+  const rounds: Pair<StreamTimes>[] = [];
+  for (let i = 0; i <= count; i++) rounds.push(await takeRound(ours, floor));
+  return rounds.slice(1);
+}
+
 /** 200 turns of each, in alternating blocks. */
-async function takeRound(sides: Sides<() => Promise<StreamTimes>>): Promise<Sides<StreamTimes>> {
-  const times: Sides<StreamTimes[]> = { ours: [], floor: [], durable: [] };
-  const order = ['ours', 'floor', 'durable'] as const;
-  for (let taken = 0; taken < TURNS; taken += BLOCK)
-    for (const side of order) for (let i = 0; i < BLOCK; i++) times[side].push(await sides[side]());
-  return { ours: medians(times.ours), floor: medians(times.floor), durable: medians(times.durable) };
+async function takeRound(ours: Turn, floor: Turn): Promise<Pair<StreamTimes>> {
+  const times: Pair<StreamTimes[]> = { ours: [], floor: [] };
+  for (let taken = 0; taken < TURNS; taken += BLOCK) {
+    for (let i = 0; i < BLOCK; i++) times.ours.push(await ours());
+    for (let i = 0; i < BLOCK; i++) times.floor.push(await floor());
+  }
+  return { ours: medians(times.ours), floor: medians(times.floor) };
 }
 
 function medians(times: readonly StreamTimes[]): StreamTimes {
