@@ -240,7 +240,7 @@ export const commands: Readonly<Record<string, Command>> = {
     settings: client,
     examples: [
       'atoll credential set github --kind basic --host github.com --username x-access-token --agent reviewer',
-      'atoll credential set npm --kind bearer --host registry.npmjs.org --method GET --value-file npm.token',
+      'atoll credential set npm --kind bearer --host npm.example.com --method GET --value-file npm.token',
       'pass show linear | atoll credential set linear --kind mcp --url https://mcp.linear.app/mcp',
     ],
     refusal:
