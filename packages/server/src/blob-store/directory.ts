@@ -4,9 +4,10 @@
  */
 
 import { createHash, randomUUID } from 'node:crypto';
-import { type FileHandle, mkdir, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
+import { mkdir, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { AtollError } from '@atoll/protocol/errors';
+import { hasCode, syncFolder, usingFile } from '../files.ts';
 import type { BlobStore } from './blob-store.ts';
 
 const LEFT_BEHIND_MS = 60 * 60_000;
@@ -94,23 +95,11 @@ async function makeFolder(folder: string, upTo: string): Promise<void> {
   for (let at = dirname(folder); at.startsWith(upTo); at = dirname(at)) await syncFolder(at);
 }
 
-async function syncFolder(folder: string): Promise<void> {
-  await usingFile(await open(folder, 'r'), (file) => file.sync());
-}
-
-async function usingFile(file: FileHandle, use: (file: FileHandle) => Promise<void>): Promise<void> {
-  try {
-    await use(file);
-  } finally {
-    await file.close();
-  }
-}
-
 async function readIfThere(path: string): Promise<Uint8Array | undefined> {
   try {
     return await readFile(path);
   } catch (error) {
-    if (isMissing(error)) return undefined;
+    if (hasCode(error, 'ENOENT')) return undefined;
     throw error;
   }
 }
@@ -119,13 +108,9 @@ async function isThere(path: string): Promise<boolean> {
   try {
     return (await stat(path)).isFile();
   } catch (error) {
-    if (isMissing(error)) return false;
+    if (hasCode(error, 'ENOENT')) return false;
     throw error;
   }
-}
-
-function isMissing(error: unknown): boolean {
-  return error instanceof Error && 'code' in error && error.code === 'ENOENT';
 }
 
 function notFound(hash: string): AtollError {

@@ -3,12 +3,13 @@ import { randomBytes } from 'node:crypto';
 import { link, open, readFile, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { AtollError } from '@atoll/protocol/errors';
+import { hasCode, syncFolder, usingFile } from '../files.ts';
 import { SECRET_KEY_BYTES } from './seal.ts';
 
 /** undefined: there is no such file. Throws `wrong_secret_key` when it holds anything but a key. */
 export async function readSecretKey(file: string): Promise<Uint8Array | undefined> {
   const text = await readFile(file, 'utf8').catch((error: unknown) => {
-    if (isCode(error, 'ENOENT')) return undefined;
+    if (hasCode(error, 'ENOENT')) return undefined;
     throw new AtollError('wrong_secret_key', `${file} cannot be read`, { cause: error });
   });
   if (text === undefined) return undefined;
@@ -28,9 +29,9 @@ export async function makeSecretKey(file: string): Promise<Uint8Array> {
     await writeDurably(draft, `${made.toString('base64')}\n`);
     // Unlike a rename, a link never takes the place of what is there.
     await link(draft, file).catch((error: unknown) => {
-      if (!isCode(error, 'EEXIST')) throw error;
+      if (!hasCode(error, 'EEXIST')) throw error;
     });
-    await syncDirectory(dirname(file));
+    await syncFolder(dirname(file));
   } catch (error) {
     throw new AtollError('storage_failed', `${file} cannot be made`, { cause: error });
   } finally {
@@ -42,24 +43,8 @@ export async function makeSecretKey(file: string): Promise<Uint8Array> {
 }
 
 async function writeDurably(file: string, text: string): Promise<void> {
-  const handle = await open(file, 'wx', 0o600);
-  try {
+  await usingFile(await open(file, 'wx', 0o600), async (handle) => {
     await handle.writeFile(text);
     await handle.sync();
-  } finally {
-    await handle.close();
-  }
-}
-
-async function syncDirectory(directory: string): Promise<void> {
-  const handle = await open(directory, 'r');
-  try {
-    await handle.sync();
-  } finally {
-    await handle.close();
-  }
-}
-
-function isCode(error: unknown, code: string): boolean {
-  return error instanceof Error && 'code' in error && error.code === code;
+  });
 }
