@@ -103,7 +103,7 @@ const turnEnd = prepared<TurnRow, 'id' | 'status' | 'cause' | 'detail' | 'done_s
   (sql, { id, ...end }) => sql.updateTable('turns').set(end).where('id', '=', id),
 );
 
-export function endTurn(store: Store, end: Parameters<typeof turnEnd>[1]): Step {
+export function closeTurn(store: Store, end: Parameters<typeof turnEnd>[1]): Step {
   return { query: turnEnd(store, end) };
 }
 

@@ -12,7 +12,7 @@ import type { CommandEnd, RunnerLink } from '@atoll/protocol/runner-link';
 import type { Store } from '../store/store.ts';
 import type { Approvals } from './approvals.ts';
 import type { LiveSession, LiveTurn, StatusDetails } from './live-session.ts';
-import { insertTurn, startTurn, endTurn as turnEnded } from './rows.ts';
+import { closeTurn, insertTurn, startTurn } from './rows.ts';
 import { isOver, move, turnTable } from './status.ts';
 
 const MAX_QUEUED_TURNS = 100;
@@ -194,7 +194,7 @@ export function createTurns(options: TurnsOptions): Turns {
     const closed = from === 'running' ? approvals.closing(session, end) : { events: [], rows: [] };
     turn.doneSeq = session.seqOf(closed.events.length);
     session.turns.delete(turn.id);
-    const row = turnEnded(store, {
+    const row = closeTurn(store, {
       id: turn.id,
       status: move(turnTable, from, end.status),
       cause: end.cause ?? null,

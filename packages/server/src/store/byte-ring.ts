@@ -6,7 +6,7 @@
  */
 export type ByteRing = {
   /** The pieces as one view of shared memory, to be released later; undefined while there is no room for them. */
-  put(pieces: readonly Uint8Array[], totalBytes: number): Uint8Array | undefined;
+  put(pieces: readonly Uint8Array[]): Uint8Array | undefined;
   /** Gives back the oldest bytes that are not released yet. */
   release(): void;
 };
@@ -28,8 +28,8 @@ export function createByteRing(capacity: number): ByteRing {
   }
 
   return {
-    put(pieces, totalBytes) {
-      const at = placeFor(totalBytes);
+    put(pieces) {
+      const at = placeFor(pieces.reduce((sum, { length }) => sum + length, 0));
       if (at === undefined) return undefined;
       if (ends.length === 0) start = 0;
       next = at;

@@ -53,9 +53,7 @@ export async function startWriterThread(path: string): Promise<WriterThread> {
     run(unit) {
       if (lost !== undefined) return Promise.reject(lost);
       return new Promise((resolve, reject) => {
-        const frames = unit.append?.frames ?? [];
-        const frameBytes = frames.reduce((sum, { length }) => sum + length, 0);
-        const shared = frames.length === 0 ? undefined : ring.put(frames, frameBytes);
+        const shared = unit.append && ring.put(unit.append.frames);
         const buffers: ArrayBuffer[] = [];
         worker.postMessage(
           { kind: 'unit', unit: detachable(unit, shared, buffers) } satisfies WriterRequest,
