@@ -3,7 +3,7 @@
  * The only place that reads the environment.
  */
 import { readFileSync } from 'node:fs';
-import { UsageError } from './failure.ts';
+import { codeOf, UsageError } from './failure.ts';
 import { type Config, type Setting, type SettingName, settings } from './settings.ts';
 
 export const CONFIG_FILE = 'atoll.config.json';
@@ -66,7 +66,7 @@ function readIfThere(path: string): string | undefined {
   try {
     return readFileSync(path, 'utf8');
   } catch (error) {
-    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return undefined;
+    if (codeOf(error) === 'ENOENT') return undefined;
     throw new UsageError(`cannot read ${path}: ${error instanceof Error ? error.message : error}`);
   }
 }

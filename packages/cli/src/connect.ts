@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Client, createClient } from '@atoll/client';
-import { SetupError, UsageError } from './failure.ts';
+import { codeOf, SetupError, UsageError } from './failure.ts';
 import { isLoopbackHost } from './loopback.ts';
 import type { Config } from './settings.ts';
 
@@ -24,7 +24,7 @@ function readAdminKey(dataDir: string): string | undefined {
   try {
     return readFileSync(path, 'utf8').trim();
   } catch (error) {
-    const code = error instanceof Error && 'code' in error ? error.code : undefined;
+    const code = codeOf(error);
     // No key is for the server to judge: it may be up with another data directory, or not at all.
     if (code === 'ENOENT' || code === 'ENOTDIR') return undefined;
     if (code === 'EACCES')

@@ -1,7 +1,7 @@
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { newId } from '@atoll/protocol/ids';
-import { SetupError } from './failure.ts';
+import { codeOf, SetupError } from './failure.ts';
 
 export const RUNNER_DIRECTORY = 'runner';
 
@@ -21,7 +21,7 @@ export function dataDirectory(dataDir: string): DataDirectory {
     const runnerDir = join(dataDir, RUNNER_DIRECTORY);
     return { dataDir, runnerDir, runnerId: keptId(join(dataDir, 'runner.id')), release };
   } catch (error) {
-    if (error instanceof Error && 'code' in error && typeof error.code === 'string')
+    if (error instanceof Error && typeof codeOf(error) === 'string')
       throw new SetupError(`cannot use the data directory ${dataDir}: ${error.message}`);
     throw error;
   }
@@ -35,7 +35,7 @@ function makeDirectory(path: string): void {
   try {
     mkdirSync(path, { mode: 0o700 });
   } catch (error) {
-    const code = error instanceof Error && 'code' in error ? error.code : undefined;
+    const code = codeOf(error);
     if (code === 'EEXIST') return;
     const parent = dirname(path);
     if (code !== 'ENOENT' || existsSync(parent)) throw error;
@@ -51,7 +51,7 @@ function lock(file: string): () => void {
       writeFileSync(file, `${process.pid}\n`, { flag: 'wx', mode: 0o600 });
       return () => rmSync(file, { force: true });
     } catch (error) {
-      if (!(error instanceof Error && 'code' in error && error.code === 'EEXIST')) throw error;
+      if (codeOf(error) !== 'EEXIST') throw error;
     }
     const holder = Number(readFileSync(file, 'utf8'));
     if (holder !== process.pid && isServer(holder))
@@ -68,7 +68,7 @@ function isServer(pid: number): boolean {
     process.kill(pid, 0);
   } catch (error) {
     // EPERM: somebody else's, but alive.
-    if (!(error instanceof Error && 'code' in error && error.code === 'EPERM')) return false;
+    if (codeOf(error) !== 'EPERM') return false;
   }
   const commandLine = `/proc/${pid}/cmdline`;
   return !existsSync(commandLine) || /\0start(\0|$)/.test(readFileSync(commandLine, 'utf8'));

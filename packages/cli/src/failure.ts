@@ -26,6 +26,11 @@ export class Interrupted extends Error {
   override readonly name = 'Interrupted';
 }
 
+/** The reason that the system gave, as ENOENT. */
+export function codeOf(error: unknown): unknown {
+  return error instanceof Error && 'code' in error ? error.code : undefined;
+}
+
 export type Failure = { exitCode: number; code: string; detail: string; hint?: string };
 
 /** `command` is what was asked for, for hints. */

@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import type { Coordinator } from '@atoll/protocol/runner-link';
 import { createServer, type Server } from '@atoll/server';
 import { type DataDirectory, dataDirectory, RUNNER_DIRECTORY } from '../data-directory.ts';
-import { SetupError, UsageError } from '../failure.ts';
+import { codeOf, SetupError, UsageError } from '../failure.ts';
 import type { Invocation } from '../invocation.ts';
 import { createLog } from '../log.ts';
 import { isLoopbackHost } from '../loopback.ts';
@@ -73,7 +73,7 @@ async function listen(server: Pick<Server, 'listen'>, { host, port }: Config): P
   try {
     return await server.listen();
   } catch (error) {
-    const code = error instanceof Error && 'code' in error ? error.code : undefined;
+    const code = codeOf(error);
     if (code === 'EADDRINUSE')
       throw new SetupError(`Port ${port} on ${host} is taken; choose another with --port.`);
     if (code === 'EACCES')
