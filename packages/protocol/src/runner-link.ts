@@ -177,6 +177,25 @@ export type Coordinator = {
   readonly url: string;
   /** A token of narrow reach for one assignment of a session. Rejects with `stale_epoch` or `session_ended`. */
   sessionToken(request: { sessionId: string; epoch: number }): Promise<string>;
+  /** What the gateway of an assignment may add to its traffic. Rejects as `sessionToken` does. */
+  credentials(request: { sessionId: string; epoch: number }): Promise<readonly GatewayCredential[]>;
+};
+
+/** A credential as a gateway uses it. Never logged, stored or shown: it lives in the memory of that gateway alone. */
+export type GatewayCredential = {
+  readonly name: string;
+  readonly version: number;
+  readonly target:
+    | { readonly at: 'hosts'; readonly hosts: readonly string[] }
+    | { readonly at: 'anthropic' | 'openai'; readonly url: string }
+    | { readonly at: 'mcp'; readonly server: string; readonly url: string };
+  /** undefined: all of them, or what the target allows by itself. */
+  readonly methods: readonly string[] | undefined;
+  /** Prefixes that end where a segment does. */
+  readonly paths: readonly string[] | undefined;
+  readonly header: { readonly name: string; readonly value: string };
+  /** The literals that must not come back into the sandbox, in whatever is replied. */
+  readonly secrets: readonly string[];
 };
 
 /**

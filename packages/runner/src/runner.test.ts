@@ -39,6 +39,7 @@ async function openBench({ agents = noAgents, capacity = 4 } = {}): Promise<Benc
       agents,
       url: 'http://127.0.0.1:1',
       sessionToken: async () => assert.fail('no token was asked for'),
+      credentials: async () => [],
     },
     hostname: 'here',
     upstreams: {},

@@ -64,7 +64,13 @@ export async function createPlatform(options: {
 
   await keys.ensureAdmin(options.adminSecret);
   await credentials.checkKey();
-  const embedded = await server.runner?.({ agents: agents.source, url: options.url, sessionToken });
+  const embedded = await server.runner?.({
+    agents: agents.source,
+    url: options.url,
+    sessionToken,
+    credentials: async (session) =>
+      credentials.credentialsFor(await sessions.assigned(runnerAccess, session)),
+  });
   if (embedded) await attach(embedded);
   await sessions.recoverAll();
   const stopSweeping = sweepEvery(SWEEP_MS, () => {

@@ -9,12 +9,13 @@
 import { AtollError } from '@atoll/protocol/errors';
 import type { OperationParams, OperationResult } from '@atoll/protocol/operations';
 import { parse } from '@atoll/protocol/parse';
+import type { GatewayCredential } from '@atoll/protocol/runner-link';
 import { type Credential, credentialUse, fitsHeader } from '@atoll/protocol/schemas/credential';
 import type { Access } from '../keys/access.ts';
 import type { Logger } from '../logger.ts';
 import type { Store } from '../store/store.ts';
 import type { CredentialRow } from '../store/tables.ts';
-import { type CredentialSettings, type DeliveredCredential, deliver } from './delivery.ts';
+import { type CredentialSettings, deliver } from './delivery.ts';
 import { createSealer, type Sealer, wrongKey } from './seal.ts';
 import { makeSecretKey, readSecretKey } from './secret-key.ts';
 
@@ -27,7 +28,7 @@ export type Credentials = {
   ): Promise<OperationResult<'credential.list'>>;
   delete(access: Access, name: string): Promise<Credential>;
   /** In the clear, for the gateway of a session of this agent and for nobody else. */
-  credentialsFor(session: { tenant: string; agent: string }): Promise<DeliveredCredential[]>;
+  credentialsFor(session: { tenant: string; agent: string }): Promise<GatewayCredential[]>;
   /** Logs an error when the stored credentials cannot be opened; the server is of use without them. */
   checkKey(): Promise<void>;
 };

@@ -1,4 +1,5 @@
 /** A credential as a gateway uses it: which requests it goes on, and the header that it becomes there. */
+import type { GatewayCredential } from '@atoll/protocol/runner-link';
 import type { CredentialUse } from '@atoll/protocol/schemas/credential';
 
 /** What stands beside a value in its row, and is sealed together with it. */
@@ -8,28 +9,11 @@ export type CredentialSettings = CredentialUse & {
   paths?: string[] | undefined;
 };
 
-/** Never logged, stored or shown: it lives in the memory of the gateway it is delivered to. */
-export type DeliveredCredential = {
-  readonly name: string;
-  readonly version: number;
-  readonly target:
-    | { readonly at: 'hosts'; readonly hosts: readonly string[] }
-    | { readonly at: 'anthropic' | 'openai'; readonly url: string }
-    | { readonly at: 'mcp'; readonly server: string; readonly url: string };
-  /** undefined: all of them, or what the target allows by itself. */
-  readonly methods: readonly string[] | undefined;
-  /** Prefixes that end where a segment does. */
-  readonly paths: readonly string[] | undefined;
-  readonly header: { readonly name: string; readonly value: string };
-  /** The literals that must not come back into the sandbox, in whatever is replied. */
-  readonly secrets: readonly string[];
-};
-
 export function deliver(
   { name, version }: { name: string; version: number },
   settings: CredentialSettings,
   value: string,
-): DeliveredCredential {
+): GatewayCredential {
   const { methods, paths } = settings;
   return { name, version, methods, paths, ...used(name, settings, value) };
 }
@@ -38,7 +22,7 @@ function used(
   name: string,
   settings: CredentialSettings,
   value: string,
-): Pick<DeliveredCredential, 'target' | 'header' | 'secrets'> {
+): Pick<GatewayCredential, 'target' | 'header' | 'secrets'> {
   const bearer = { name: 'authorization', value: `Bearer ${value}` };
   const secrets = [value];
   switch (settings.kind) {
@@ -68,7 +52,7 @@ function used(
   }
 }
 
-function toHosts({ hosts }: { hosts: readonly string[] }): DeliveredCredential['target'] {
+function toHosts({ hosts }: { hosts: readonly string[] }): GatewayCredential['target'] {
   return { at: 'hosts', hosts };
 }
 

@@ -221,11 +221,21 @@ export function createSessions(options: SessionsOptions) {
     access: Access,
     { sessionId, epoch }: OperationParams<'session.token.create'>,
   ): Promise<OperationResult<'session.token.create'>> {
+    const { tenant } = await assigned(access, { sessionId, epoch });
+    return tokens.create({ tenant, sessionId, epoch });
+  }
+
+  /** Whose session it is, for a runner that works on it. Rejects with `session_ended`, `stale_epoch` (I6). */
+  async function assigned(
+    access: Access,
+    { sessionId, epoch }: { sessionId: string; epoch: number },
+  ): Promise<{ tenant: string; agent: string }> {
     const session = await live.get(access, sessionId);
     if (isOver(session.status)) throw new AtollError('session_ended', `the session has ${session.status}`);
     if (epoch !== session.epoch)
       throw new AtollError('stale_epoch', `the session is at epoch ${session.epoch}, not at ${epoch}`);
-    return tokens.create({ tenant: session.row.tenant, sessionId, epoch });
+    const { tenant, agent } = session.row;
+    return { tenant, agent };
   }
 
   /** The session's files, whether its sandbox is up or not. */
@@ -346,6 +356,7 @@ export function createSessions(options: SessionsOptions) {
     report: reports.add,
     updateMetadata: reports.updateMetadata,
     token,
+    assigned,
     filesOf,
     pauseIdle,
     forgetQuiet: live.forgetQuiet,
