@@ -265,6 +265,18 @@ console.log(JSON.stringify(replies));`;
     assert.equal(events.find(({ seq }) => seq === second?.body.seq)?.event, 'report');
   });
 
+  test('reports nothing under a name that Atoll itself reports by', async () => {
+    const names = ['access', 'access_dropped', 'bind', 'metadata', 'stderr'];
+    await assertAll(
+      names.flatMap((event_type) => [
+        ['POST', '/events', { session_id: sessionId, event_type, host: 'x', decision: 'refused' }],
+        ['POST', '/sessions/{own}/events', { event_type, host: 'x', decision: 'refused' }],
+      ]),
+      400,
+      'invalid_request',
+    );
+  });
+
   test('says nothing in the runner’s name', async () => {
     const lie = { hostname: 'a-lie', executor_profile: 'a-lie' };
     const [bound] = await replies([

@@ -5,6 +5,7 @@
  */
 
 import type { ApprovalDecision, ApprovalPolicy, ApprovalRequest } from './approvals.ts';
+import type { AccessRecord } from './schemas/access.ts';
 
 export type RunnerLink = {
   readonly runnerId: string;
@@ -179,6 +180,19 @@ export type Coordinator = {
   sessionToken(request: { sessionId: string; epoch: number }): Promise<string>;
   /** What the gateway of an assignment may add to its traffic. Rejects as `sessionToken` does. */
   credentials(request: { sessionId: string; epoch: number }): Promise<readonly GatewayCredential[]>;
+  /**
+   * What an assignment's gateway let pass and refused, for the session's log; at most `maxAccessRecords` at a time.
+   * Resolves when it is on disk. Rejects with `stale_epoch`.
+   */
+  recordAccess(request: AccessReport): Promise<void>;
+};
+
+export type AccessReport = {
+  sessionId: string;
+  epoch: number;
+  records: readonly AccessRecord[];
+  /** How many more there were since the last report, which nobody kept. */
+  dropped: number;
 };
 
 /** A credential as a gateway uses it. Never logged, stored or shown: it lives in the memory of that gateway alone. */

@@ -40,6 +40,7 @@ async function openBench({ agents = noAgents, capacity = 4 } = {}): Promise<Benc
       url: 'http://127.0.0.1:1',
       sessionToken: async () => assert.fail('no token was asked for'),
       credentials: async () => [],
+      recordAccess: async () => assert.fail('no traffic was seen'),
     },
     hostname: 'here',
     upstreams: {},

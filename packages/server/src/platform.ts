@@ -70,6 +70,7 @@ export async function createPlatform(options: {
     sessionToken,
     credentials: async (session) =>
       credentials.credentialsFor(await sessions.assigned(runnerAccess, session)),
+    recordAccess: (report) => sessions.recordAccess(runnerAccess, report),
   });
   if (embedded) await attach(embedded);
   await sessions.recoverAll();

@@ -69,7 +69,15 @@ export const newBinding = {
   executor_profile: v.optional(reported(256)),
 };
 
-export const newReport = { event_type: reported(256) };
+/** Reports that Atoll itself writes: nobody else's may look like one. */
+const ownReports: readonly string[] = ['access', 'access_dropped', 'bind', 'metadata', 'stderr'];
+
+export const newReport = {
+  event_type: v.pipe(
+    reported(256),
+    v.check((type) => !ownReports.includes(type), `must not be one of ${ownReports.join(', ')}`),
+  ),
+};
 
 /** Of a session's metadata as JSON, and of a change to it. */
 export const maxMetadataBytes = 64 * 1024;

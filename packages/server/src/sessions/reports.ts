@@ -1,9 +1,11 @@
 /**
- * What an executor says of itself: to which session it is bound, what it reports, the session's metadata. Each is a
- * `report` in the log and is answered when that is on disk (I1). An executor whose assignment is over is refused (I6).
+ * What an executor says of itself: to which session it is bound, what it reports, the session's metadata; and what its
+ * gateway says of its traffic. Each is a `report` in the log and is answered when that is on disk (I1). An assignment
+ * that is over is refused (I6).
  */
 import { AtollError } from '@atoll/protocol/errors';
 import type { OperationParams, OperationResult } from '@atoll/protocol/operations';
+import type { AccessReport } from '@atoll/protocol/runner-link';
 import { maxMetadataBytes, type Session } from '@atoll/protocol/schemas/session';
 import { type Access, refuseStale } from '../keys/access.ts';
 import type { LiveSession } from './live-session.ts';
@@ -22,6 +24,8 @@ export type Reports = {
     access: Access,
     params: OperationParams<'session.metadata.update'>,
   ): Promise<OperationResult<'session.metadata.update'>>;
+  /** What a gateway says of its sandbox's traffic: the last of it may come when the session is over. */
+  addAccess(access: Access, report: AccessReport): Promise<void>;
 };
 
 export function createReports({ find }: Pick<LiveSessions, 'find'>): Reports {
@@ -67,6 +71,15 @@ export function createReports({ find }: Pick<LiveSessions, 'find'>): Reports {
       const data = { event_type: 'metadata', patch };
       await session.record([{ event: 'report', data }], [], { metadata });
       return { metadata };
+    },
+
+    async addAccess(access, { sessionId, epoch, records, dropped }) {
+      const session = await open(access, sessionId);
+      if (epoch !== session.epoch)
+        throw new AtollError('stale_epoch', `the session is at epoch ${session.epoch}, not at ${epoch}`);
+      const seen = records.map((record) => ({ event_type: 'access', ...record }));
+      const lost = dropped > 0 ? [{ event_type: 'access_dropped', dropped }] : [];
+      await session.record([...seen, ...lost].map((data) => ({ event: 'report' as const, data })));
     },
   };
 }

@@ -355,6 +355,7 @@ export function createSessions(options: SessionsOptions) {
     bind: reports.bind,
     report: reports.add,
     updateMetadata: reports.updateMetadata,
+    recordAccess: reports.addAccess,
     token,
     assigned,
     filesOf,
