@@ -1,3 +1,4 @@
+import { AtollError } from '@atoll/protocol/errors';
 import type { Executor, ExecutorContext } from './executor.ts';
 
 /** The one place where executors are chosen. Loaded when needed, since each costs start time. */
@@ -11,5 +12,8 @@ export async function createExecutor(context: ExecutorContext): Promise<Executor
       const { createClaudeExecutor } = await import('./executors/claude.ts');
       return createClaudeExecutor(context);
     }
+    case 'acp':
+    case 'codex':
+      throw new AtollError('executor_failed', `the executor ${context.settings.kind} is not there yet`);
   }
 }

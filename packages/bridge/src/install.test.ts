@@ -10,7 +10,7 @@ import { describeBridge, SANDBOX_ROOT } from './install.ts';
 import { stageBridge } from './stage.ts';
 
 it('exposes the bridge, the protocol and the SDK, and nothing else', () => {
-  const { mounts, command, hostCommand, claude } = describeBridge();
+  const { mounts, command, hostCommand, executors } = describeBridge();
   assert.ok(
     mounts.every(({ source, target }) => existsSync(source) && target.startsWith(`${SANDBOX_ROOT}/`)),
   );
@@ -20,7 +20,7 @@ it('exposes the bridge, the protocol and the SDK, and nothing else', () => {
     names.slice(3).every((name) => name.startsWith('claude-agent-sdk')),
     String(names),
   );
-  assert.equal(claude.available, true);
+  assert.equal(executors.claude.available, true);
   assert.equal(command.at(-1), `${SANDBOX_ROOT}/bridge/main.ts`);
   assert.ok(existsSync(hostCommand.at(-1) ?? ''));
 });

@@ -11,6 +11,7 @@ import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import type { ExecutorKind } from '@atoll/protocol/executor-kinds';
 
 export const SANDBOX_ROOT = '/opt/atoll';
 
@@ -23,14 +24,19 @@ export type BridgeInstall = {
   mounts: readonly BridgeMount[];
   /** Environment for the bridge, in a sandbox. */
   env: Readonly<Record<string, string>>;
-  claude: { available: true } | { available: false; reason: string; mend: string };
+  /** Which kinds of executor can run, and why the others cannot. */
+  executors: Readonly<Record<ExecutorKind, Availability>>;
 };
+
+export type Availability = { available: true } | { available: false; reason: string; mend: string };
 
 export type BridgeMount = { source: string; target: string };
 
 const SDK = '@anthropic-ai/claude-agent-sdk';
 /** The SDK tells on stderr that `allowedTools` spare the permission callback, which is what they are for. */
 const NODE_FLAGS = ['--disable-warning=CLAUDE_SDK_CAN_USE_TOOL_SHADOWED'];
+
+const NOT_YET = { available: false, reason: 'Not there yet.', mend: 'Use another executor' } as const;
 
 const isSource = import.meta.url.endsWith('.ts');
 const bridgeDirectory = dirname(fileURLToPath(import.meta.url));
@@ -44,8 +50,13 @@ export function describeBridge(): BridgeInstall {
     hostCommand: [process.execPath, ...NODE_FLAGS, join(bridgeDirectory, main)],
     mounts: [...sourceMounts(), ...(sdk.kind === 'found' ? sdk.mounts : [])],
     env: {},
-    claude:
-      sdk.kind === 'found' ? { available: true } : { available: false, reason: sdk.reason, mend: sdk.mend },
+    executors: {
+      claude:
+        sdk.kind === 'found' ? { available: true } : { available: false, reason: sdk.reason, mend: sdk.mend },
+      acp: NOT_YET,
+      codex: NOT_YET,
+      program: { available: true },
+    },
   };
 }
 

@@ -3,6 +3,7 @@
  * cost a third of the bridge's start time.
  */
 import { AtollError } from '@atoll/protocol/errors';
+import { commandKinds, executorKinds } from '@atoll/protocol/executor-kinds';
 import { isExecutorSessionId } from '@atoll/protocol/executor-session';
 import type { ExecutorSettings, QueryOptions } from '@atoll/protocol/runner-link';
 import { PROTOCOL_VERSION } from '@atoll/protocol/wire';
@@ -60,9 +61,10 @@ export function isRecord(value: unknown): value is Params {
 
 function executorSettings(value: unknown): ExecutorSettings {
   if (!isRecord(value)) throw invalid('executor must be an object');
-  const { kind, command, mcpServers, approvals } = value;
-  if (kind !== 'claude' && kind !== 'program') throw invalid(`this bridge has no executor ${String(kind)}`);
-  if (kind === 'program' && !(isStrings(command) && command.length > 0))
+  const { command, mcpServers, approvals } = value;
+  const kind = executorKinds.find((known) => known === value.kind);
+  if (kind === undefined) throw invalid(`this bridge has no executor ${String(value.kind)}`);
+  if (commandKinds.includes(kind) && !(isStrings(command) && command.length > 0))
     throw invalid('executor.command must name the program to start');
   for (const name of ['model', 'systemPrompt', 'permissionMode'])
     if (value[name] !== undefined && typeof value[name] !== 'string')

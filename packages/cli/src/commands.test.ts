@@ -240,6 +240,28 @@ test('doctor, and a second server on the same port or data directory', async () 
   assert.match(second.stderr, /already uses this data directory/);
 });
 
+test('doctor and start look at executor profiles', async () => {
+  const configure = (executorProfiles: object) =>
+    writeFileSync(join(scratch, 'atoll.config.json'), JSON.stringify({ executorProfiles }));
+  try {
+    configure({ scribe: { kind: 'program', command: ['no-such-scribe'] } });
+    const doctor = await atoll('doctor', '--json');
+    assert.equal(doctor.code, 1);
+    const { findings } = JSON.parse(doctor.stdout) as { findings: Record<string, string>[] };
+    const about = (name: string) => findings.find(({ what }) => what === `Executor ${name}`);
+    assert.equal(about('program')?.status, 'ok');
+    assert.equal(about('scribe')?.status, 'missing');
+    assert.match(about('scribe')?.detail ?? '', /^cannot run here: no-such-scribe is not found in/);
+    assert.match(about('scribe')?.mend ?? '', /"command" of executorProfiles\.scribe/);
+    configure({ scribe: { kind: 'vm' } });
+    const broken = await atoll('start', '--port', '0', '--data-dir', join(scratch, 'profiles'));
+    assert.deepEqual([broken.code, broken.stdout], [2, '']);
+    assert.match(broken.stderr, /executorProfiles: "scribe\.kind"/);
+  } finally {
+    rmSync(join(scratch, 'atoll.config.json'));
+  }
+});
+
 test('a data directory that cannot be made is told, and what is missing above one is made', async () => {
   const nowhere = await atoll('start', '--port', '0', '--data-dir', '/proc/nothing');
   assert.deepEqual([nowhere.code, nowhere.stdout], [1, '']);

@@ -17,6 +17,14 @@ test('a flag wins over a variable, that over the file, that over the default', (
   assert.equal(read({ environment: { ATOLL_PORT: '' } }).port, 4100, 'an empty variable is none');
 });
 
+test('executor profiles are an object in the file, and its JSON in the variable', () => {
+  const file = '{"executorProfiles": {"a": {"kind": "acp"}}}';
+  assert.deepEqual(read({}).executorProfiles, {});
+  assert.deepEqual(read({ file }).executorProfiles, { a: { kind: 'acp' } });
+  const environment = { ATOLL_EXECUTOR_PROFILES: '{"b": {}}' };
+  assert.deepEqual(read({ file, environment }).executorProfiles, { b: {} });
+});
+
 test('the data directory follows XDG', () => {
   assert.equal(read({ environment: { XDG_DATA_HOME: '/x' } }).dataDir, '/x/atoll');
   assert.match(read({}).dataDir, /\.local\/share\/atoll$/);
@@ -35,6 +43,17 @@ const wrong: [what: string, sources: Partial<ConfigSources>, says: RegExp][] = [
   ['an unknown name in the file', { file: '{"prot": 1}' }, /there is no setting "prot"/],
   ['an inherited name in the file', { file: '{"toString": 1}' }, /there is no setting "toString"/],
   ['a secret in the file', { file: '{"key": "k"}' }, /is a secret; set ATOLL_API_KEY instead/],
+  [
+    'text for an object',
+    { environment: { ATOLL_EXECUTOR_PROFILES: '{' } },
+    /^ATOLL_EXECUTOR_PROFILES must be JSON/,
+  ],
+  [
+    'text for an object in the file',
+    { file: '{"executorProfiles": "{}"}' },
+    /"executorProfiles" must be an object/,
+  ],
+  ['a list for an object', { file: '{"executorProfiles": []}' }, /executorProfiles must be an object/],
   ['a list in the file', { file: '{"port": [1]}' }, /"port" must be a string, a number or a boolean/],
 ];
 for (const [what, sources, says] of wrong)

@@ -25,7 +25,7 @@ export function readConfig(sources: ConfigSources): Config {
       return [name, labelled(setting.variable, () => setting.read(variable))];
     const filed = fromFile[name];
     if (filed !== undefined)
-      return [name, labelled(`${CONFIG_FILE}: ${name}`, () => setting.read(String(filed)))];
+      return [name, labelled(`${CONFIG_FILE}: ${name}`, () => setting.read(textOf(filed)))];
     return [name, setting.fallback(sources.environment)];
   });
   return Object.fromEntries(entries) as Config;
@@ -52,14 +52,21 @@ function parseFile(file: string | undefined): Record<string, unknown> {
   if (typeof parsed !== 'object' || parsed === null || Array.isArray(parsed))
     throw new UsageError(`${CONFIG_FILE} must hold one JSON object`);
   for (const [name, value] of Object.entries(parsed)) {
-    const setting = Object.hasOwn(settings, name) ? settings[name as SettingName] : undefined;
+    const setting = Object.hasOwn(settings, name) ? (settings[name as SettingName] as Setting) : undefined;
     if (setting === undefined) throw new UsageError(`${CONFIG_FILE}: there is no setting "${name}"`);
     if (!setting.inFile)
       throw new UsageError(`${CONFIG_FILE}: "${name}" is a secret; set ${setting.variable} instead`);
-    if (!['string', 'number', 'boolean'].includes(typeof value))
+    if (!setting.json && !['string', 'number', 'boolean'].includes(typeof value))
       throw new UsageError(`${CONFIG_FILE}: "${name}" must be a string, a number or a boolean`);
+    if (setting.json && typeof value !== 'object')
+      throw new UsageError(`${CONFIG_FILE}: "${name}" must be an object`);
   }
   return { ...parsed };
+}
+
+/** As a flag or a variable would say it. */
+function textOf(value: unknown): string {
+  return typeof value === 'object' ? JSON.stringify(value) : String(value);
 }
 
 function readIfThere(path: string): string | undefined {

@@ -4,9 +4,11 @@ import { describeBridge } from '@atoll/bridge/install';
 import { stageBridge } from '@atoll/bridge/stage';
 import type { Coordinator } from '@atoll/protocol/runner-link';
 import { type BridgeInstall, createRunner, type Driver, type Logger } from '@atoll/runner';
+import type { ExecutorProfile } from '@atoll/runner/executor-profiles';
 import type { EmbeddedRunner } from '@atoll/server';
 import type { DataDirectory } from './data-directory.ts';
 import { chooseDriver } from './driver.ts';
+import { checkedProfiles } from './executor-profiles.ts';
 import type { Config } from './settings.ts';
 import { version } from './version.ts';
 
@@ -19,6 +21,7 @@ export async function startRunner(options: {
   const { config, directory, coordinator, log } = options;
   const { hostname, capacity, memoryMb, processes, diskMb } = config;
   const driver = chooseDriver(config);
+  const profiles = usableProfiles(config, log);
   // Begun at once: the first sandbox is rarely asked for in the first half second.
   const staged = prepareBridge(driver, join(directory.runnerDir, 'bridge'), log);
   const runner = await createRunner({
@@ -30,6 +33,7 @@ export async function startRunner(options: {
     coordinator,
     hostname,
     upstreams: modelUpstream(config),
+    profiles,
     limits: { memoryMb, processes, diskMb },
     log,
   });
@@ -39,11 +43,19 @@ export async function startRunner(options: {
     link: 'local' as const,
     capacity,
     labels: {},
-    executorProfiles: ['claude', 'program'],
+    executorProfiles: profiles.map(({ name }) => name),
     drivers: [driver.name],
     version,
   };
   return { link: runner.link, info, stop: () => runner.stop() };
+}
+
+function usableProfiles(config: Config, log: Logger): ExecutorProfile[] {
+  const checked = checkedProfiles(config);
+  for (const { profile, problem } of checked)
+    if (problem && Object.hasOwn(config.executorProfiles, profile.name))
+      log.warn({ profile: profile.name, ...problem }, 'an executor profile cannot run here');
+  return checked.filter(({ problem }) => problem === undefined).map(({ profile }) => profile);
 }
 
 /** A staged bridge starts in half the time; the plain one does where it cannot be staged. Never rejects. */

@@ -20,6 +20,8 @@ export type Setting<T = unknown> = {
   /** The default as people read it. */
   shownDefault: string;
   fallback: (environment: NodeJS.ProcessEnv) => T;
+  /** An object in the file, and its JSON in the variable. */
+  json?: true;
   /** Takes the text of a flag or variable; throws UsageError. */
   read(text: string): T;
 };
@@ -118,6 +120,18 @@ export const settings = {
     min: 1,
     max: 16_777_216,
   }),
+  executorProfiles: {
+    flag: undefined,
+    variable: 'ATOLL_EXECUTOR_PROFILES',
+    inFile: true,
+    of: 'server',
+    json: true,
+    value: 'JSON',
+    summary: 'Executor profiles of this machine (docs/executors.md)',
+    shownDefault: 'the built-in ones',
+    fallback: () => ({}),
+    read: readObject,
+  } satisfies Setting<Record<string, unknown>>,
   server: text({
     flag: 'server',
     of: 'client',
@@ -225,6 +239,19 @@ function oneOf<const T extends string>(allowed: readonly T[], about: Described<N
 function readUrl(value: string): string {
   if (!URL.canParse(value)) throw new UsageError('must be a URL');
   return value;
+}
+
+/** What it must hold is looked at where it is used. */
+function readObject(value: string): Record<string, unknown> {
+  let read: unknown;
+  try {
+    read = JSON.parse(value);
+  } catch {
+    throw new UsageError('must be JSON');
+  }
+  if (typeof read !== 'object' || read === null || Array.isArray(read))
+    throw new UsageError('must be an object');
+  return { ...read };
 }
 
 function readSecretKey(value: string): Uint8Array {

@@ -5,6 +5,7 @@
  */
 
 import type { ApprovalDecision, ApprovalPolicy, ApprovalRequest } from './approvals.ts';
+import type { ExecutorKind } from './executor-kinds.ts';
 import type { AccessRecord } from './schemas/access.ts';
 
 export type RunnerLink = {
@@ -50,17 +51,23 @@ export type SandboxRequest = {
   workspaceId: string;
   /** Begin with a copy of the agent folder; otherwise the files must be there (`sandbox_failed`). */
   fresh: boolean;
-  executor: ExecutorSettings;
+  executor: ExecutorRequest;
   /** The conversation to go on with: the bridge gets `resume` before its first query. */
   executorSessionId?: string;
   env: Record<string, string>;
   limits?: Partial<ResourceLimits>;
 };
 
+/**
+ * What an agent asks of the runner's executor profile of that name: its settings lie over the profile's. Without a kind
+ * it takes the profile's; another kind than the profile's is refused.
+ */
+export type ExecutorRequest = Omit<ExecutorSettings, 'kind'> & { profile: string; kind?: ExecutorKind };
+
 /** What the bridge is told in `initialize`: which executor to drive, and with what. */
 export type ExecutorSettings = {
-  kind: 'claude' | 'program';
-  /** `program`: what to start, relative to the workspace. */
+  kind: ExecutorKind;
+  /** `acp` and `program`: what to start, relative to the workspace. */
   command?: readonly string[];
   model?: string;
   systemPrompt?: string;

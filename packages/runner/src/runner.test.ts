@@ -8,6 +8,7 @@ import { fileURLToPath } from 'node:url';
 import { AtollError } from '@atoll/protocol/errors';
 import type { AgentSource, CommandEnd, CommandEvent, CreateSandbox } from '@atoll/protocol/runner-link';
 import { createProcessDriver } from './drivers/process.ts';
+import { readProfiles } from './executor-profiles.ts';
 import { createRunner, type Runner } from './runner.ts';
 
 /** The real bridge, as a path: nothing of it is loaded here. */
@@ -44,6 +45,7 @@ async function openBench({ agents = noAgents, capacity = 4 } = {}): Promise<Benc
     },
     hostname: 'here',
     upstreams: {},
+    profiles: readProfiles({}),
     log: silent,
   });
   const { link } = runner;
@@ -59,7 +61,7 @@ async function openBench({ agents = noAgents, capacity = 4 } = {}): Promise<Benc
           tenant: 't',
           workspaceId: `ws_${name}`,
           fresh: true,
-          executor: { kind: 'program', command: ['cat'] },
+          executor: { profile: 'program', command: ['cat'] },
           env: {},
           ...sandbox,
         },

@@ -16,6 +16,7 @@ import type {
 } from '@atoll/protocol/runner-link';
 import { fillWorkspace } from './agent-folder.ts';
 import type { Driver, Mount, SandboxEndCause, SandboxLimits, SandboxOwner } from './driver.ts';
+import { type AppliedProfile, applyProfile, type ExecutorProfile } from './executor-profiles.ts';
 import type { Upstreams } from './gateway/models.ts';
 import type { Logger } from './logger.ts';
 import { createPool } from './pool.ts';
@@ -35,6 +36,8 @@ export type RunnerOptions = {
   /** The machine's name, constant for the runner's life. */
   hostname: string;
   upstreams: Upstreams;
+  /** Those that can run here; no other is offered. */
+  profiles: readonly ExecutorProfile[];
   /** What a sandbox may use where its agent does not say. */
   limits?: Partial<ResourceLimits>;
   log: Logger;
@@ -50,6 +53,8 @@ export type BridgeInstall = {
 };
 
 export type Runner = { readonly link: RunnerLink; stop(): Promise<void> };
+
+type Starting = { epoch: number; directory: string; gateway: SandboxGateway; applied: AppliedProfile };
 
 const INITIALIZE_MS = 60_000;
 const MiB = 1024 * 1024;
@@ -102,9 +107,11 @@ export async function createRunner(options: RunnerOptions): Promise<Runner> {
     return job;
   }
 
-  async function makeSandbox({ jobId, epoch, traceparent, sandbox: request }: CreateSandbox): Promise<void> {
-    const { id, workspaceId, fresh } = request;
+  async function makeSandbox({ jobId, epoch, traceparent, sandbox: asked }: CreateSandbox): Promise<void> {
+    const { id, workspaceId, fresh } = asked;
     refuseWhenStopping();
+    const applied = applyProfile(options.profiles, asked.executor);
+    const request = { ...asked, env: { ...applied.profile.env, ...asked.env } };
     const release = await pool.take();
     let gateway: SandboxGateway | undefined;
     let filled: Promise<void> | undefined;
@@ -117,7 +124,7 @@ export async function createRunner(options: RunnerOptions): Promise<Runner> {
       filled.catch(() => undefined); // awaited below
       if ('NODE_OPTIONS' in request.env) await filled;
       gateway = await openGateway({ ...options, sandbox: request, epoch, where: gatewayPlace(id, owner) });
-      const sandbox = await startSandbox(request, epoch, directory, gateway);
+      const sandbox = await startSandbox(request, { epoch, directory, gateway, applied });
       void sandbox.exited.then(async (exit) => {
         pool.remove(id);
         jobs.delete(jobId);
@@ -139,7 +146,7 @@ export async function createRunner(options: RunnerOptions): Promise<Runner> {
       }
       const trace = traceparent === undefined ? {} : { traceparent };
       const workspace = enclosed ? '/workspace' : join(directory, 'workspace');
-      await sandbox.initialize(request.executor, {
+      await sandbox.initialize(applied.executor, {
         ...resume,
         ...trace,
         workspace,
@@ -174,9 +181,7 @@ export async function createRunner(options: RunnerOptions): Promise<Runner> {
 
   async function startSandbox(
     request: CreateSandbox['sandbox'],
-    epoch: number,
-    directory: string,
-    gateway: SandboxGateway,
+    { epoch, directory, gateway, applied }: Starting,
   ): Promise<Sandbox> {
     const bridge = await options.bridge();
     const asked = toLimits({ ...limits, ...request.limits });
@@ -187,7 +192,7 @@ export async function createRunner(options: RunnerOptions): Promise<Runner> {
       directory,
       command: enclosed ? bridge.command : bridge.hostCommand,
       env: { ...request.env, ...gateway.env, ...(enclosed ? bridge.env : {}) },
-      readOnly: enclosed ? bridge.mounts : [],
+      readOnly: enclosed ? [...bridge.mounts, ...applied.profile.mounts.map(mountOf)] : [],
       sockets: gateway.sockets,
       limits: asked,
     });
@@ -292,6 +297,10 @@ function toLimits(limits: ResourceLimits): SandboxLimits {
     diskBytes: limits.diskMb * MiB,
     wallTimeMs: limits.wallTimeMs,
   };
+}
+
+function mountOf(path: string): Mount {
+  return { source: path, target: path };
 }
 
 function endCause(cause: string): SandboxEndCause {

@@ -34,8 +34,7 @@ export async function openGateway(options: {
   const rows = [createModelRow(upstreams, logger)];
   if (sessionId !== undefined) {
     const session = { id: sessionId, epoch };
-    // Each kind of executor has a profile of its own name.
-    const owned = { hostname, executor_profile: executor.kind };
+    const owned = { hostname, executor_profile: executor.profile };
     rows.push(createCoordinatorRow({ coordinator, session, owned, logger }));
   }
   const loopback = where === 'loopback';

@@ -1,7 +1,7 @@
 /** What this machine lacks for Atoll, and the command that mends it. Mends nothing itself. */
-import { describeBridge } from '@atoll/bridge/install';
 import { describeLimits } from '@atoll/runner';
 import { chooseDriver } from '../driver.ts';
+import { checkedProfiles } from '../executor-profiles.ts';
 import { Failed } from '../failure.ts';
 import type { Invocation } from '../invocation.ts';
 
@@ -19,7 +19,7 @@ export async function run(invocation: Invocation): Promise<void> {
     node(),
     await sandboxes(invocation),
     await limits(),
-    claude(),
+    ...executors(invocation),
     model(invocation),
     await server(invocation),
   ];
@@ -62,17 +62,15 @@ async function limits(): Promise<Finding> {
   return { what: 'Limits', status: 'ok', detail };
 }
 
-function claude(): Finding {
-  const { claude: sdk } = describeBridge();
-  const what = 'Claude Agent SDK';
-  return sdk.available
-    ? { what, status: 'ok', detail: 'installed' }
-    : {
-        what,
-        status: 'off',
-        detail: `${sdk.reason} Only agents with the executor claude need it.`,
-        mend: sdk.mend,
-      };
+/** Each agent needs one; whether it is needed here only the agents tell. */
+function executors({ config }: Invocation): Finding[] {
+  return checkedProfiles(config).map(({ profile: { name, settings }, problem }) => {
+    const what = `Executor ${name}`;
+    const own = name !== settings.kind;
+    if (!problem) return { what, status: 'ok', detail: own ? `a profile of ${settings.kind}` : 'can run' };
+    const status = Object.hasOwn(config.executorProfiles, name) ? 'missing' : 'off';
+    return { what, status, detail: `cannot run here: ${problem.problem}`, mend: problem.mend };
+  });
 }
 
 function model({ config }: Invocation): Finding {

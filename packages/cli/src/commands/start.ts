@@ -1,6 +1,6 @@
 /**
  * The composition root of `atoll start`. What can fail for a reason of the user's is looked at before the server says
- * that it listens: the host, the data directory and its database, the driver, the port. The runner is loaded once the
+ * that it listens: the host, the data directory and its database, the driver, the executor profiles, the port. The runner is loaded once the
  * server listens. The model's key goes to the runner alone, and never into a sandbox (I7).
  */
 
@@ -41,6 +41,7 @@ async function serve(invocation: Invocation, directory: DataDirectory): Promise<
   const server = await createServer({ dataDir, host, port, version, log, secretKey, runner });
   try {
     await refuseUnusableDriver(config);
+    await refuseBrokenProfiles(config);
     announce(invocation.terminal, config, await listen(server, config));
     const stopped = aborted(signal);
     await Promise.race([server.ready(), stopped]);
@@ -67,6 +68,12 @@ async function refuseUnusableDriver({ driver, dataDir }: Config): Promise<void> 
   if (problems.length === 0) return;
   const lines = problems.map(({ problem, mend }) => `${problem}\n  ${mend}`);
   throw new SetupError(`The ${driver} driver cannot run here.\n${lines.join('\n')}`);
+}
+
+async function refuseBrokenProfiles(config: Config): Promise<void> {
+  if (Object.keys(config.executorProfiles).length === 0) return;
+  const { configuredProfiles } = await import('../executor-profiles.ts');
+  configuredProfiles(config);
 }
 
 async function listen(server: Pick<Server, 'listen'>, { host, port }: Config): Promise<Listening> {

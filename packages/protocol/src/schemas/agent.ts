@@ -30,17 +30,21 @@ export const limits = notArray(
   }),
 );
 
-const command = v.pipe(v.array(v.pipe(v.string(), v.minLength(1), noNul)), v.minLength(1), v.maxLength(64));
+export const command = v.pipe(
+  v.array(v.pipe(v.string(), v.minLength(1), noNul)),
+  v.minLength(1),
+  v.maxLength(64),
+);
 
 /** How an agent folder names its executor: by kind alone, or with what the kind needs. */
 export const executor = v.union([
-  v.picklist(['claude']),
-  v.strictObject({ kind: v.literal('claude') }),
-  v.strictObject({ kind: v.literal('program'), command }),
+  v.picklist(['claude', 'codex']),
+  v.strictObject({ kind: v.picklist(['claude', 'codex']) }),
+  v.strictObject({ kind: v.picklist(['acp', 'program']), command }),
 ]);
 
 /** By pattern of tool names: `Bash`, `mcp__github__*`, `*`. The longest pattern that fits counts. */
-const approvals = v.pipe(
+export const approvals = v.pipe(
   notArray(
     v.record(
       v.pipe(v.string(), v.regex(/^[A-Za-z0-9_*.:-]{1,256}$/, 'must be a tool name, with * for anything')),

@@ -32,12 +32,12 @@ export function createAgents(options: { store: Store; blobs: BlobStore; now: () 
     const config = files.find((file) => file.path === 'atoll.json');
     const parsed = config ? parseAgentConfig(config.bytes) : {};
     if (
-      parsed.executor === undefined &&
+      (parsed.executor ?? params.executorProfile ?? parsed.executorProfile) === undefined &&
       !files.some(({ path }) => path === 'CLAUDE.md' || path === 'AGENTS.md')
     )
       throw new AtollError(
         'invalid_agent',
-        'the folder has no CLAUDE.md, no AGENTS.md, and no executor in atoll.json',
+        'the folder has no CLAUDE.md, no AGENTS.md, and no executor or executorProfile in atoll.json',
       );
     const settings = agentSettings(parsed, params);
     const manifestHash = await storeFolder(tenant, files);

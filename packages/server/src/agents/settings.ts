@@ -1,13 +1,14 @@
 /** What an agent version says about how it is run: its `atoll.json`, under what came with the deployment. */
 import { AtollError } from '@atoll/protocol/errors';
 import { parse } from '@atoll/protocol/parse';
-import type { ExecutorSettings, ResourceLimits } from '@atoll/protocol/runner-link';
+import type { ExecutorRequest, ResourceLimits } from '@atoll/protocol/runner-link';
 import { type AgentConfig, agentConfig } from '@atoll/protocol/schemas/agent';
+import { refuseSecrets } from '@atoll/protocol/secrets';
 import type { Demands } from '../scheduler/scheduler.ts';
-import { refuseSecrets } from './secrets.ts';
 
 export type AgentSettings = {
-  executor: ExecutorSettings;
+  /** Which profile is asked for stands in `demands`. */
+  executor: Omit<ExecutorRequest, 'profile'>;
   env: Record<string, string>;
   limits: Partial<ResourceLimits>;
   demands: Demands;
@@ -26,16 +27,11 @@ export type DeployedSettings = {
 export function agentSettings(config: AgentConfig, body: DeployedSettings): AgentSettings {
   const env = { ...config.env, ...body.env };
   if (!(body.allowSecretEnv ?? config.allowSecretEnv ?? false)) refuseSecrets(env);
-  const executorProfile = body.executorProfile ?? config.executorProfile;
   return {
     executor: executorOf(config),
     env,
     limits: defined(config.limits ?? {}),
-    demands: defined({
-      ...config.demands,
-      ...body.demands,
-      ...(executorProfile === undefined ? {} : { executorProfile }),
-    }),
+    demands: { ...demandsOf(config), ...demandsOf(body) },
     ...(config.model === undefined ? {} : { model: config.model }),
     ...(config.permissionMode === undefined ? {} : { permissionMode: config.permissionMode }),
   };
@@ -55,9 +51,13 @@ export function parseAgentConfig(bytes: Uint8Array): AgentConfig {
   return parse(agentConfig, value, { code: 'invalid_agent', what: 'atoll.json' });
 }
 
-function executorOf({ executor = 'claude', approvals }: AgentConfig): ExecutorSettings {
+function demandsOf({ demands, executorProfile }: DeployedSettings): Demands {
+  return defined({ ...demands, ...(executorProfile === undefined ? {} : { executorProfile }) });
+}
+
+function executorOf({ executor, approvals }: AgentConfig): AgentSettings['executor'] {
   const named = typeof executor === 'string' ? { kind: executor } : executor;
-  return approvals === undefined ? named : { ...named, approvals };
+  return { ...named, ...(approvals === undefined ? {} : { approvals }) };
 }
 
 /** Without the members that are there but undefined. */

@@ -38,7 +38,7 @@ function whyNot({ info }: RegisteredRunner, demands: Demands): string | undefine
     if (info.labels[name] !== value) return `label ${name} is not ${value}`;
   }
   if (demands.executorProfile !== undefined && !info.executorProfiles.includes(demands.executorProfile))
-    return `does not offer the executor profile ${demands.executorProfile}`;
+    return `does not offer the executor profile ${demands.executorProfile} ("atoll doctor" there says why)`;
   if (demands.driver !== undefined && !info.drivers.includes(demands.driver))
     return `does not offer the driver ${demands.driver}`;
   return undefined;

@@ -4,7 +4,7 @@
  */
 import { AtollError } from '@atoll/protocol/errors';
 import { newId } from '@atoll/protocol/ids';
-import type { ExecutorSettings, ResourceLimits } from '@atoll/protocol/runner-link';
+import type { ExecutorRequest, ResourceLimits } from '@atoll/protocol/runner-link';
 import type { RunnerRegistry } from '../runners/registry.ts';
 import type { Demands, Scheduler } from '../scheduler/scheduler.ts';
 import type { Step, Store } from '../store/store.ts';
@@ -14,7 +14,7 @@ import { jobTable, move, sandboxTable } from './status.ts';
 /** What a session's sandboxes are made with: its agent's settings with its own on top. */
 export type SandboxSettings = {
   agentHash: string;
-  executor: ExecutorSettings;
+  executor: ExecutorRequest;
   env: Record<string, string>;
   limits: Partial<ResourceLimits>;
   demands: Demands;

@@ -1,6 +1,6 @@
 /** What a session's sandbox is made with: its agent version's settings, with the session's own on top. */
 import type { OperationParams } from '@atoll/protocol/operations';
-import type { ExecutorSettings } from '@atoll/protocol/runner-link';
+import type { ExecutorRequest } from '@atoll/protocol/runner-link';
 import type { AgentSettings } from '../agents/settings.ts';
 import type { SandboxSettings } from './sandboxes.ts';
 
@@ -22,7 +22,10 @@ export function sandboxSettings(
   session: SessionSettings,
 ): SandboxSettings {
   const { env, demands, ...asked } = session;
-  const executor: ExecutorSettings = {
+  const wanted = { ...agent.demands, ...demands };
+  const executorProfile = wanted.executorProfile ?? agent.executor.kind ?? 'claude';
+  const executor: ExecutorRequest = {
+    profile: executorProfile,
     ...agent.executor,
     ...(agent.model === undefined ? {} : { model: agent.model }),
     ...(agent.permissionMode === undefined ? {} : { permissionMode: agent.permissionMode }),
@@ -35,6 +38,6 @@ export function sandboxSettings(
     executor,
     env: { ...agent.env, ...env },
     limits: agent.limits,
-    demands: { ...agent.demands, ...demands },
+    demands: { ...wanted, executorProfile },
   };
 }

@@ -2,7 +2,7 @@
  * Env values that look like secrets are refused (I7): what stands in a sandbox's environment can be read by all that
  * runs there. The check knows the shapes of common keys, and names that say what they hold.
  */
-import { AtollError } from '@atoll/protocol/errors';
+import { AtollError } from './errors.ts';
 
 const KEY_SHAPES: readonly RegExp[] = [
   /\bsk-[A-Za-z0-9_-]{16,}/, // Anthropic, OpenAI and others
