@@ -68,6 +68,7 @@ test('secrets have no flag that would show in the list of processes, but for --k
       ['key', 'key'],
       ['anthropicApiKey', undefined],
       ['secretKey', undefined],
+      ['openaiApiKey', undefined],
     ],
   );
 });

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { describeBridge } from '@atoll/bridge/install';
 import { stageBridge } from '@atoll/bridge/stage';
 import type { Coordinator } from '@atoll/protocol/runner-link';
-import { type BridgeInstall, createRunner, type Driver, type Logger } from '@atoll/runner';
+import { type BridgeInstall, createRunner, type Driver, type Logger, type Upstreams } from '@atoll/runner';
 import type { ExecutorProfile } from '@atoll/runner/executor-profiles';
 import type { EmbeddedRunner } from '@atoll/server';
 import type { DataDirectory } from './data-directory.ts';
@@ -32,7 +32,7 @@ export async function startRunner(options: {
     bridge: () => staged,
     coordinator,
     hostname,
-    upstreams: modelUpstream(config),
+    upstreams: modelUpstreams(config),
     profiles,
     limits: { memoryMb, processes, diskMb },
     log,
@@ -69,8 +69,10 @@ async function prepareBridge(driver: Driver, directory: string, log: Logger): Pr
   }
 }
 
-function modelUpstream({ anthropicApiKey, anthropicBaseUrl }: Config) {
-  return anthropicApiKey === undefined
-    ? {}
-    : { anthropic: { baseUrl: anthropicBaseUrl, apiKey: anthropicApiKey } };
+function modelUpstreams(config: Config): Upstreams {
+  const { anthropicApiKey, anthropicBaseUrl, openaiApiKey, openaiBaseUrl } = config;
+  return {
+    ...(anthropicApiKey && { anthropic: { baseUrl: anthropicBaseUrl, apiKey: anthropicApiKey } }),
+    ...(openaiApiKey && { openai: { baseUrl: openaiBaseUrl, apiKey: openaiApiKey } }),
+  };
 }

@@ -183,6 +183,28 @@ export const settings = {
     fallback: () => 'https://api.anthropic.com',
     read: readUrl,
   } satisfies Setting<string>,
+  openaiApiKey: {
+    flag: undefined,
+    variable: 'OPENAI_API_KEY',
+    inFile: false,
+    of: 'server',
+    value: 'KEY',
+    summary: 'Key for a model behind the OpenAI API. It stays outside of every sandbox',
+    shownDefault: 'none',
+    fallback: () => undefined,
+    read: (value) => value || undefined,
+  } satisfies Setting<string | undefined>,
+  openaiBaseUrl: {
+    flag: undefined,
+    variable: 'OPENAI_BASE_URL',
+    inFile: true,
+    of: 'server',
+    value: 'URL',
+    summary: 'Where the OpenAI API is',
+    shownDefault: '`https://api.openai.com/v1`',
+    fallback: () => 'https://api.openai.com/v1',
+    read: readUrl,
+  } satisfies Setting<string>,
 } as const;
 
 export type SettingName = keyof typeof settings;

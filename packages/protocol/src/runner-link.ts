@@ -56,6 +56,8 @@ export type SandboxRequest = {
   executorSessionId?: string;
   env: Record<string, string>;
   limits?: Partial<ResourceLimits>;
+  /** What its session may spend on models; absent: as much as it likes. */
+  budget?: ModelBudget;
 };
 
 /**
@@ -87,6 +89,10 @@ export type ResourceLimits = {
   openFiles: number;
   wallTimeMs: number;
 };
+
+/** Of all a session's sandboxes together: calls that cost tokens, and tokens read and written, cached ones too. */
+export type ModelUse = { requests: number; tokens: number };
+export type ModelBudget = Partial<ModelUse>;
 
 export type DeleteSandbox = {
   sandboxId: string;
@@ -185,13 +191,21 @@ export type Coordinator = {
   readonly url: string;
   /** A token of narrow reach for one assignment of a session. Rejects with `stale_epoch` or `session_ended`. */
   sessionToken(request: { sessionId: string; epoch: number }): Promise<string>;
-  /** What the gateway of an assignment may add to its traffic. Rejects as `sessionToken` does. */
+  /**
+   * What the gateway of an assignment may add to its traffic. Where several fit a request, the first counts: those
+   * that are for this agent alone come before the others, each in the order of their names. Rejects as `sessionToken` does.
+   */
   credentials(request: { sessionId: string; epoch: number }): Promise<readonly GatewayCredential[]>;
   /**
    * What an assignment's gateway let pass and refused, for the session's log; at most `maxAccessRecords` at a time.
    * Resolves when it is on disk. Rejects with `stale_epoch`.
    */
   recordAccess(request: AccessReport): Promise<void>;
+  /**
+   * Adds to what a session with a budget has spent, and answers with all of it. `exhausted`, for its log: why calls are
+   * refused from now on. An older epoch is heard too: what was spent is spent. Rejects with `not_found`.
+   */
+  modelUse(request: { sessionId: string; epoch: number; exhausted?: string } & ModelUse): Promise<ModelUse>;
 };
 
 export type AccessReport = {

@@ -42,6 +42,7 @@ async function openBench({ agents = noAgents, capacity = 4 } = {}): Promise<Benc
       sessionToken: async () => assert.fail('no token was asked for'),
       credentials: async () => [],
       recordAccess: async () => assert.fail('no traffic was seen'),
+      modelUse: async () => assert.fail('nothing was spent'),
     },
     hostname: 'here',
     upstreams: {},

@@ -2,9 +2,14 @@
 import { randomBytes } from 'node:crypto';
 import type { Coordinator, SandboxRequest } from '@atoll/protocol/runner-link';
 import type { SandboxOwner, SandboxSpec } from './driver.ts';
+import { createBudget } from './gateway/budget.ts';
 import { createCoordinatorRow } from './gateway/coordinator.ts';
+import { createGatewayCredentials } from './gateway/credentials.ts';
 import { createGateway } from './gateway/gateway.ts';
+import { createMcpRow } from './gateway/mcp.ts';
+import { modelApis } from './gateway/model-apis.ts';
 import { createModelRow, type Upstreams } from './gateway/models.ts';
+import { createRelay } from './gateway/relay.ts';
 import type { Logger } from './logger.ts';
 
 export type SandboxGateway = {
@@ -19,9 +24,11 @@ export type GatewayPlace = { socketPath: string; owner: SandboxOwner } | 'loopba
 const SOCKET = '/run/atoll/gateway.sock';
 /** Inside a sandbox's own network namespace, so every sandbox can have the same. */
 const PORT = 4180;
+/** Clients want some key to be set; the real one is added outside. */
+const PLACEHOLDER = 'added-by-the-atoll-gateway';
 
 export async function openGateway(options: {
-  sandbox: Pick<SandboxRequest, 'sessionId' | 'executor'>;
+  sandbox: Pick<SandboxRequest, 'sessionId' | 'executor' | 'budget'>;
   epoch: number;
   where: GatewayPlace;
   coordinator: Coordinator;
@@ -30,12 +37,18 @@ export async function openGateway(options: {
   log: Logger;
 }): Promise<SandboxGateway> {
   const { sandbox, epoch, where, coordinator, hostname, upstreams, log: logger } = options;
-  const { sessionId, executor } = sandbox;
-  const rows = [createModelRow(upstreams, logger)];
-  if (sessionId !== undefined) {
-    const session = { id: sessionId, epoch };
+  const { sessionId, executor, budget: limits } = sandbox;
+  const session = sessionId === undefined ? undefined : { id: sessionId, epoch };
+  const credentials = createGatewayCredentials({ coordinator, session });
+  const budget = session && limits && createBudget({ limits, coordinator, session, logger });
+  const relay = createRelay();
+  const rows = Object.values(modelApis).map((api) =>
+    createModelRow({ api, upstream: upstreams[api.name], credentials, budget, relay, logger }),
+  );
+  rows.push(createMcpRow({ credentials, relay, logger }));
+  if (session) {
     const owned = { hostname, executor_profile: executor.profile };
-    rows.push(createCoordinatorRow({ coordinator, session, owned, logger }));
+    rows.push(createCoordinatorRow({ coordinator, session, owned, relay, logger }));
   }
   const loopback = where === 'loopback';
   const gateway = await createGateway({
@@ -49,7 +62,11 @@ export async function openGateway(options: {
       ...executorEnv(url, sessionId),
     },
     sockets: loopback ? [] : [{ source: gateway.address, target: SOCKET }],
-    close: gateway.close,
+    async close() {
+      await gateway.close();
+      credentials.close();
+      relay.close();
+    },
   };
 }
 
@@ -60,7 +77,8 @@ function executorEnv(url: string, sessionId: string | undefined): Record<string,
     ATOLL_API_URL: url,
     AGENT_ORCHESTRATOR_API_URL: url,
     ANTHROPIC_BASE_URL: `${url}/anthropic`,
-    // The SDK wants some key to be set; the real one is added outside.
-    ANTHROPIC_API_KEY: 'added-by-the-atoll-gateway',
+    ANTHROPIC_API_KEY: PLACEHOLDER,
+    OPENAI_BASE_URL: `${url}/openai/v1`,
+    OPENAI_API_KEY: PLACEHOLDER,
   };
 }

@@ -71,6 +71,7 @@ export async function createPlatform(options: {
     credentials: async (session) =>
       credentials.credentialsFor(await sessions.assigned(runnerAccess, session)),
     recordAccess: (report) => sessions.recordAccess(runnerAccess, report),
+    modelUse: (report) => sessions.modelUse(runnerAccess, report),
   });
   if (embedded) await attach(embedded);
   await sessions.recoverAll();

@@ -27,6 +27,9 @@ export const limits = notArray(
     diskMb: v.optional(v.pipe(count, v.minValue(1), v.maxValue(16 * 1024 * 1024))),
     openFiles: v.optional(v.pipe(count, v.minValue(64), v.maxValue(1_048_576))),
     wallTimeMs: v.optional(v.pipe(count, v.minValue(1000))),
+    /** Of the whole session: calls that cost tokens, and tokens read and written. */
+    modelRequests: v.optional(v.pipe(count, v.minValue(1))),
+    modelTokens: v.optional(v.pipe(count, v.minValue(1))),
   }),
 );
 

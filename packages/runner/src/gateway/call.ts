@@ -15,7 +15,6 @@ export type Row = {
   takes(path: string): boolean;
   /** Never rejects: whatever goes wrong is an answer. */
   answer(call: Call): void | Promise<void>;
-  close(): void;
 };
 
 /** Answers as the API does: problem+json (RFC 9457). */

@@ -8,6 +8,7 @@ import { AtollError } from '@atoll/protocol/errors';
 import { newId } from '@atoll/protocol/ids';
 import { createCoordinatorRow } from './coordinator.ts';
 import { createGateway, type Gateway } from './gateway.ts';
+import { createRelay } from './relay.ts';
 
 const TOKEN = 'atoll_session_the-token';
 const silent = { debug() {}, info() {}, warn() {}, error() {} };
@@ -21,6 +22,7 @@ let server: http.Server;
 let url: string;
 let token: () => Promise<string>;
 let gateway: Gateway;
+const relay = createRelay();
 
 before(async () => {
   server = http.createServer(async (request, response) => {
@@ -36,6 +38,7 @@ before(async () => {
 });
 after(async () => {
   await gateway.close();
+  relay.close();
   server.close();
   server.closeAllConnections();
 });
@@ -50,7 +53,7 @@ function open(url: string, timeoutMs = 5000): Promise<Gateway> {
   const session = { id: own, epoch: 3 };
   return createGateway({
     where: { secretPath: '/s/x' },
-    rows: [createCoordinatorRow({ coordinator, session, owned, logger: silent, timeoutMs })],
+    rows: [createCoordinatorRow({ coordinator, session, owned, relay, logger: silent, timeoutMs })],
   });
 }
 

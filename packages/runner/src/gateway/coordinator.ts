@@ -8,37 +8,35 @@ import type { Coordinator } from '@atoll/protocol/runner-link';
 import type { Logger } from '../logger.ts';
 import { type Call, type Row, refuse } from './call.ts';
 import { executorMethod, isExecutorRoute, type Owned, reportOf } from './executor-routes.ts';
-import { passedHeaders } from './headers.ts';
-import { createRelay, type Going } from './relay.ts';
+import { executorHeaders } from './headers.ts';
+import type { Going, Relay } from './relay.ts';
 
 /** Until an answer begins; a stream may then go on as long as it likes. */
 const TIMEOUT_MS = 30_000;
-
-/** The executor speaks for nobody: credentials and origin are the gateway's to say. */
-const DROPPED =
-  /^(authorization|cookie|x-api-key|forwarded|x-forwarded-.+|x-real-ip|host|content-length|expect)$/;
 
 export type CoordinatorRowOptions = {
   coordinator: Pick<Coordinator, 'url' | 'sessionToken'>;
   /** The session of this gateway, in the assignment that its sandbox is of. */
   session: { id: string; epoch: number };
   owned: Owned;
+  relay: Relay;
   logger: Logger;
   timeoutMs?: number;
 };
 
 export function createCoordinatorRow(options: CoordinatorRowOptions): Row {
-  const { coordinator, session, owned, logger, timeoutMs = TIMEOUT_MS } = options;
-  const relay = createRelay(coordinator.url);
+  const { coordinator, session, owned, relay, logger, timeoutMs = TIMEOUT_MS } = options;
+  const base = new URL(coordinator.url);
+  const prefix = base.pathname.replace(/\/$/, '');
 
   async function going(call: Call): Promise<Pick<Going, 'path' | 'headers' | 'body'>> {
     const { request, path, query } = call;
-    const headers = passedHeaders(request.headers, (name) => !DROPPED.test(name));
-    if (!isExecutorRoute(path)) return { path: apiPath(path) + query, headers };
+    const headers = executorHeaders(request.headers);
+    if (!isExecutorRoute(path)) return { path: prefix + apiPath(path) + query, headers };
     const { path: target, body } = await reportOf(request, path, session.id, owned);
     // What encoded the executor's own bytes does not hold for these.
     const { 'content-encoding': _, ...kept } = headers;
-    return { path: target, headers: { ...kept, 'content-type': 'application/json' }, body };
+    return { path: prefix + target, headers: { ...kept, 'content-type': 'application/json' }, body };
   }
 
   async function token(): Promise<string> {
@@ -64,11 +62,12 @@ export function createCoordinatorRow(options: CoordinatorRowOptions): Row {
         const secret = await token();
         relay.send(call, {
           ...sent,
+          base,
           headers: { ...sent.headers, authorization: `Bearer ${secret}` },
-          secret,
+          secrets: [secret],
           timeoutMs,
           onFailure(kind, reason) {
-            logger.warn({ host: relay.host, reason }, 'the coordinator did not answer a gateway');
+            logger.warn({ host: base.host, reason }, 'the coordinator did not answer a gateway');
             const code = kind === 'timed_out' ? 'timed_out' : 'coordinator_unreachable';
             refuse(response, new AtollError(code));
           },
@@ -80,7 +79,6 @@ export function createCoordinatorRow(options: CoordinatorRowOptions): Row {
         refuse(response, known);
       }
     },
-    close: () => relay.close(),
   };
 }
 

@@ -3,12 +3,13 @@
  * was deleted or replaced is soon of no use, and one that was stored is soon there. Nothing here logs, writes or shows
  * them (I7).
  */
+import { AtollError } from '@atoll/protocol/errors';
 import type { Coordinator, GatewayCredential } from '@atoll/protocol/runner-link';
 
 export type GatewayCredentials = {
   /**
-   * In the order of their names. Rejects as the coordinator does: an assignment that is no longer the session's has
-   * none, nor has anybody while the coordinator cannot be asked.
+   * Of those that fit a request, the first counts. Rejects with `credentials_unavailable`: an assignment that is no
+   * longer the session's has none, nor has anybody while the coordinator cannot be asked.
    */
   current(): Promise<readonly GatewayCredential[]>;
   /** Forgets them; there are none from then on. */
@@ -36,9 +37,16 @@ export function createGatewayCredentials(options: {
     // Their age counts from the question: what changed since then may not be in the answer.
     const at = now();
     held = undefined;
-    const credentials = await coordinator.credentials({ sessionId, epoch });
-    if (!closed) held = { at, credentials };
-    return credentials;
+    try {
+      const credentials = await coordinator.credentials({ sessionId, epoch });
+      if (!closed) held = { at, credentials };
+      return credentials;
+    } catch (error) {
+      const why = error instanceof AtollError ? error.code : 'internal';
+      throw new AtollError('credentials_unavailable', `the gateway has no credentials now (${why})`, {
+        cause: error,
+      });
+    }
   }
 
   return {

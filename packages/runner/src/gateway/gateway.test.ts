@@ -4,7 +4,6 @@ import { after, before, test } from 'node:test';
 import { createGateway, type Gateway } from './gateway.ts';
 
 let gateway: Gateway;
-let closed = 0;
 const taken: [path: string, query: string][] = [];
 before(async () => {
   gateway = await createGateway({
@@ -16,14 +15,12 @@ before(async () => {
           taken.push([path, query]);
           response.end('answered');
         },
-        close: () => void closed++,
       },
     ],
   });
 });
 after(async () => {
   await gateway.close();
-  assert.equal(closed, 1);
 });
 
 /** Sends a request target as it is, which no URL parser would. */

@@ -63,7 +63,6 @@ export async function createGateway(options: { where: Where; rows: readonly Row[
     address,
     close: () =>
       new Promise((resolve) => {
-        for (const row of rows) row.close();
         server.close(() => resolve());
         server.closeAllConnections();
       }),

@@ -4,6 +4,10 @@ import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
 /** What belongs to one connection alone (RFC 9110, 7.6.1). */
 const HOP = /^(connection|keep-alive|proxy-.+|te|trailer|transfer-encoding|upgrade)$/;
 
+/** The executor speaks for nobody: credentials and origin are the gateway's to say. */
+const OWN =
+  /^(authorization|cookie|x-api-key|forwarded|x-forwarded-.+|x-real-ip|host|content-length|expect|accept-encoding)$/;
+
 export type Headers = Record<string, string | string[]>;
 
 /** Those that pass and are allowed; never those that `Connection` names as meant for this hop alone. */
@@ -15,6 +19,11 @@ export function passedHeaders(headers: IncomingHttpHeaders, allowed: (name: stri
   return kept;
 }
 
+/** All that an executor may say by itself to whoever its call goes to. */
+export function executorHeaders(headers: IncomingHttpHeaders): Headers {
+  return passedHeaders(headers, (name) => !OWN.test(name));
+}
+
 export function hasBody({ headers }: IncomingMessage): boolean {
   return headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) !== 0;
 }
@@ -24,4 +33,12 @@ export function bodyFraming(request: IncomingMessage): Headers {
   if (!hasBody(request)) return request.method === 'GET' ? {} : { 'content-length': '0' };
   const length = request.headers['content-length'];
   return length === undefined ? { 'transfer-encoding': 'chunked' } : { 'content-length': length };
+}
+
+/** How the body of a reply is written, when it can only be read by undoing that first; undefined when it is plain. */
+export function encodingOf({ headers }: IncomingMessage): string | undefined {
+  const content = headers['content-encoding']?.trim().toLowerCase() ?? '';
+  if (content !== '' && content !== 'identity') return content;
+  const transfer = headers['transfer-encoding']?.trim().toLowerCase() ?? '';
+  return transfer === '' || transfer === 'chunked' ? undefined : transfer;
 }

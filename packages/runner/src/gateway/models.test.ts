@@ -5,14 +5,19 @@ import http from 'node:http';
 import { type AddressInfo, connect, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { after, before, test } from 'node:test';
+import { after, before, beforeEach, test } from 'node:test';
 import { setImmediate } from 'node:timers/promises';
+import { AtollError } from '@atoll/protocol/errors';
 import { createGateway, type Gateway } from './gateway.ts';
 import type { Where } from './listen.ts';
+import { modelApis } from './model-apis.ts';
 import { createModelRow, type Upstreams } from './models.ts';
+import { createRelay } from './relay.ts';
+import { held, keyFor, silent } from './upstream.fixture.ts';
 
 const KEY = 'sk-ant-the-real-key';
-const silent = { debug() {}, info() {}, warn() {}, error() {} };
+const credentials = held();
+const relay = createRelay();
 let upstream: http.Server;
 let baseUrl: string;
 let directory: string;
@@ -37,17 +42,30 @@ before(async () => {
   baseUrl = `http://127.0.0.1:${(upstream.address() as AddressInfo).port}`;
   directory = await mkdtemp(join(tmpdir(), 'atoll-gateway-'));
   const where = { socketPath: join(directory, 'gateway.sock'), owner: undefined };
-  gateway = await open(where, { anthropic: { baseUrl, apiKey: KEY } });
+  gateway = await open(where, {
+    anthropic: { baseUrl, apiKey: KEY },
+    openai: { baseUrl, apiKey: KEY },
+  });
 });
 after(async () => {
   await gateway.close();
+  relay.close();
   upstream.close();
   upstream.closeAllConnections();
   await rm(directory, { recursive: true });
 });
 
+beforeEach(() => {
+  credentials.now = [];
+  delete credentials.error;
+});
+
 function open(where: Where, upstreams: Upstreams): Promise<Gateway> {
-  return createGateway({ where, rows: [createModelRow(upstreams, silent)] });
+  const common = { credentials, budget: undefined, relay, logger: silent };
+  const rows = Object.values(modelApis).map((api) =>
+    createModelRow({ ...common, api, upstream: upstreams[api.name] }),
+  );
+  return createGateway({ where, rows });
 }
 
 function ask(
@@ -97,11 +115,19 @@ test('what is no model call is refused and reaches nobody', async () => {
     ['GET', '/anthropic/v1/messages'],
     ['POST', '/anthropic/v1/files'],
     ['DELETE', '/anthropic/v1/models/x'],
+    ['POST', '/openai/v1/messages'],
+    ['POST', '/openai/v1/embeddings'],
+    ['GET', '/openai/v1/responses/resp_1'],
+    ['POST', '/anthropic/v1/responses'],
   ];
   for (const [method, path] of asked) {
     const response = await ask(method, path);
     assert.equal(response.statusCode, 403, `${method} ${path}`);
-    assert.equal(JSON.parse(await text(response)).error.type, 'permission_error');
+    const { type, error } = JSON.parse(await text(response));
+    assert.deepEqual(
+      [type, error.type],
+      [path.startsWith('/openai') ? undefined : 'error', 'permission_error'],
+    );
   }
   assert.equal((await ask('POST', '/v1/messages')).statusCode, 404);
   assert.equal(seen.length, before);
@@ -158,16 +184,78 @@ test('the socket is its owner’s alone, however long its path', async () => {
 
 test('no key, or no upstream, is said in the API’s own shape', async () => {
   const none = await open({ secretPath: '/s/abc' }, {});
-  const lost = await open(
-    { secretPath: '/s/abc' },
-    { anthropic: { baseUrl: 'http://127.0.0.1:1', apiKey: KEY } },
-  );
-  const post = (url: string) => fetch(`${url}/anthropic/v1/messages`, { method: 'POST', body: '{}' });
-  assert.equal((await post(none.address)).status, 503);
-  const answer = await post(lost.address);
-  assert.equal(answer.status, 502);
-  assert.equal(((await answer.json()) as { type: string }).type, 'error');
+  const there = { baseUrl: 'http://127.0.0.1:1', apiKey: KEY };
+  const lost = await open({ secretPath: '/s/abc' }, { anthropic: there, openai: there });
+  const post = (url: string, path: string) => fetch(url + path, { method: 'POST', body: '{}' });
+  for (const [path, kind, variable] of [
+    ['/anthropic/v1/messages', 'anthropic', 'ANTHROPIC_API_KEY'],
+    ['/openai/v1/responses', 'openai', 'OPENAI_API_KEY'],
+  ] as const) {
+    const keyless = await post(none.address, path);
+    assert.deepEqual([keyless.status, keyless.headers.get('x-should-retry')], [503, 'false']);
+    assert.match(await keyless.text(), new RegExp(`--kind ${kind}.*${variable}`));
+    const answer = await post(lost.address, path);
+    assert.deepEqual([answer.status, answer.headers.get('x-should-retry')], [502, null]);
+    assert.match(((await answer.json()) as { error: { message: string } }).error.message, /ECONNREFUSED/);
+  }
   await Promise.all([none.close(), lost.close()]);
+});
+
+const atAnthropic = { at: 'anthropic', url: 'http://unused' } as const;
+
+test('the first stored key for the API that fits goes before the runner’s own, in its own header', async () => {
+  const url = baseUrl;
+  const header = { name: 'x-api-key', value: 'stored-1' };
+  credentials.now = [
+    keyFor({ at: 'hosts', hosts: ['127.0.0.1'] }),
+    keyFor({ at: 'openai', url }),
+    keyFor({ ...atAnthropic, url }, { header, secrets: ['stored-1'] }),
+    keyFor({ ...atAnthropic, url }, { header: { name: 'x-api-key', value: 'stored-2' } }),
+  ];
+  await text(await ask('POST', '/anthropic/v1/messages', '{}'));
+  const { headers = {} } = seen.at(-1) ?? {};
+  assert.deepEqual([headers['x-api-key'], headers.authorization], ['stored-1', undefined]);
+  await text(await ask('POST', '/openai/v1/responses', '{}', { authorization: 'Bearer mine' }));
+  assert.equal(seen.at(-1)?.headers.authorization, 'Bearer the-stored-secret');
+  assert.equal(seen.at(-1)?.headers['x-api-key'], undefined);
+});
+
+test('bounds of a stored key hold, and the runner’s own does not take its place', async () => {
+  const before = seen.length;
+  credentials.now = [
+    keyFor({ ...atAnthropic, url: baseUrl }, { methods: ['POST'], paths: ['/v1/messages/'] }),
+  ];
+  assert.equal((await ask('POST', '/anthropic/v1/messages')).statusCode, 200);
+  assert.equal((await ask('POST', '/anthropic/v1/messages/count_tokens')).statusCode, 200);
+  assert.equal((await ask('GET', '/anthropic/v1/models')).statusCode, 403);
+  credentials.now = [keyFor({ ...atAnthropic, url: baseUrl }, { paths: ['/v1/mess'] })];
+  assert.equal((await ask('POST', '/anthropic/v1/messages')).statusCode, 403);
+  assert.equal(seen.length, before + 2);
+});
+
+test('while it is not known which keys there are, nothing is sent', async () => {
+  const before = seen.length;
+  credentials.error = new AtollError('credentials_unavailable', 'no credentials now (stale_epoch)');
+  const response = await ask('POST', '/anthropic/v1/messages', '{}');
+  assert.deepEqual([response.statusCode, response.headers['x-should-retry']], [503, undefined]);
+  assert.match(await text(response), /stale_epoch/);
+  assert.equal(seen.length, before);
+});
+
+test('an upstream’s URL is read as the API’s own clients read a base URL', async () => {
+  const wanted = [
+    ['openai', '', '/v1/chat/completions'],
+    ['openai', '/v1', '/v1/chat/completions'],
+    ['openai', '/api/v4/', '/api/v4/chat/completions'],
+    ['anthropic', '', '/v1/messages'],
+    ['anthropic', '/behind/', '/behind/v1/messages'],
+  ] as const;
+  for (const [at, below, path] of wanted) {
+    credentials.now = [keyFor({ at, url: baseUrl + below }, { paths: [path] })];
+    const asked = at === 'openai' ? '/openai/v1/chat/completions?a=b' : '/anthropic/v1/messages?a=b';
+    await text(await ask('POST', asked, '{}'));
+    assert.equal(seen.at(-1)?.url, `${path}?a=b`);
+  }
 });
 
 test('a caller that opens connections without end is refused the next, and its calls go on', async () => {

@@ -1,55 +1,73 @@
 /**
- * Sends a call on to one upstream and its answer back, both as they come. The secret that is added here is taken out of
- * whatever comes back (I7).
+ * Sends calls on to their upstreams and the answers back, both as they come. The secrets that are added here are taken
+ * out of whatever comes back (I7); an answer that cannot be read for them, since it is compressed, does not come back.
+ * Redirects are answers like any other: nothing here follows one.
  */
-import type { IncomingMessage } from 'node:http';
+import type { Agent, IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import { pipeline } from 'node:stream';
 import type { Call } from './call.ts';
-import { bodyFraming, type Headers, hasBody, passedHeaders } from './headers.ts';
+import { bodyFraming, encodingOf, type Headers, hasBody, passedHeaders } from './headers.ts';
 import { createScrubber } from './scrubber.ts';
 
 export type Relay = {
-  /** Where it sends to. */
-  readonly host: string;
   send(call: Call, going: Going): void;
   close(): void;
 };
 
 /** A call as it goes on. */
 export type Going = {
+  /** Where to; of its path nothing is used. */
+  base: URL;
   path: string;
   /** Besides those that frame the body. */
   headers: Headers;
   /** Instead of the call's own. */
   body?: Buffer;
-  /** Its literal is in `headers`. */
-  secret: string;
+  /** Their literals are in `headers`. */
+  secrets: readonly string[];
   /** Until the answer begins; without it, however long it takes. */
   timeoutMs?: number;
-  /** Answers when nobody else does. `reason` is a code of the system's. */
-  onFailure(kind: 'unreachable' | 'timed_out', reason: string): void;
+  /** Sees what passes. */
+  watch?: Watch;
+  /** Answers when nobody else does. `reason` is a code of the system's, or the encoding. */
+  onFailure(kind: Failure, reason: string): void;
 };
 
-export function createRelay(baseUrl: string): Relay {
-  const base = new URL(baseUrl);
-  // Imported, either module would cost every start 16 ms and more; taken like this, the first sandbox pays.
-  const transport =
-    base.protocol === 'https:'
-      ? process.getBuiltinModule('node:https')
-      : process.getBuiltinModule('node:http');
-  const agent = new transport.Agent({ keepAlive: true });
-  const prefix = base.pathname.replace(/\/$/, '');
+export type Failure = 'unreachable' | 'timed_out' | 'encoded';
+
+export type Watch = {
+  sent(bytes: number): void;
+  answered(status: number, headers: IncomingHttpHeaders): void;
+  received(chunk: Buffer): void;
+  /** Once, however it ended. */
+  ended(): void;
+};
+
+export function createRelay(): Relay {
+  const agents = new Map<string, Agent>();
+
+  function agentFor({ protocol }: URL, transport: { Agent: new (options: object) => Agent }): Agent {
+    const agent = agents.get(protocol) ?? new transport.Agent({ keepAlive: true });
+    agents.set(protocol, agent);
+    return agent;
+  }
 
   return {
-    host: base.host,
-    send({ request, response }, { path, headers, body, secret, timeoutMs, onFailure }) {
+    send({ request, response }, { base, path, headers, body, secrets, timeoutMs, watch, onFailure }) {
+      // The caller left while it was found out where its call goes.
+      if (response.destroyed) return watch?.ended();
+      // Imported, either module would cost every start 16 ms and more; taken like this, the first sandbox pays.
+      const transport =
+        base.protocol === 'https:'
+          ? process.getBuiltinModule('node:https')
+          : process.getBuiltinModule('node:http');
       const framing: Headers =
         body === undefined ? bodyFraming(request) : { 'content-length': String(body.length) };
       const upstream = transport.request(base, {
         method: request.method,
-        path: prefix + path,
+        path,
         headers: { ...headers, ...framing, host: base.host, 'accept-encoding': 'identity' },
-        agent,
+        agent: agentFor(base, transport),
       });
       let late = false;
       const timer = timeoutMs === undefined ? undefined : setTimeout(giveUp, timeoutMs);
@@ -59,12 +77,22 @@ export function createRelay(baseUrl: string): Relay {
       }
       upstream.on('response', (reply: IncomingMessage) => {
         clearTimeout(timer);
-        const scrubber = createScrubber(secret);
+        const encoding = encodingOf(reply);
+        if (encoding !== undefined) {
+          upstream.destroy();
+          return onFailure('encoded', encoding);
+        }
+        const scrubber = createScrubber(secrets);
         // Scrubbing changes the length.
         const kept = passedHeaders(reply.headers, (name) => name !== 'content-length');
-        response.writeHead(reply.statusCode ?? 502, scrubber.headers(kept));
+        const status = reply.statusCode ?? 502;
+        response.writeHead(status, scrubber.headers(kept));
         // A stream shows that it began, before it has anything to say.
         response.flushHeaders();
+        if (watch) {
+          watch.answered(status, reply.headers);
+          reply.on('data', watch.received);
+        }
         pipeline(reply, scrubber.stream, response, () => undefined);
       });
       upstream.on('error', (error) => {
@@ -78,12 +106,18 @@ export function createRelay(baseUrl: string): Relay {
       response.on('close', () => {
         clearTimeout(timer);
         upstream.destroy();
+        watch?.ended();
       });
       if (body !== undefined) upstream.end(body);
       // Without a body nothing is piped: what came as one would be the next request on a connection others share.
-      else if (hasBody(request)) request.pipe(upstream);
-      else upstream.end();
+      else if (!hasBody(request)) upstream.end();
+      else {
+        if (watch) request.on('data', (chunk: Buffer) => watch.sent(chunk.length));
+        request.pipe(upstream);
+      }
     },
-    close: () => agent.destroy(),
+    close() {
+      for (const agent of agents.values()) agent.destroy();
+    },
   };
 }

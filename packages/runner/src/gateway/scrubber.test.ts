@@ -4,8 +4,8 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import { createScrubber } from './scrubber.ts';
 
-async function scrub(secret: string, chunks: readonly Buffer[]): Promise<string> {
-  const { stream } = createScrubber(secret);
+async function scrub(secrets: readonly string[], chunks: readonly Buffer[]): Promise<string> {
+  const { stream } = createScrubber(secrets);
   return Buffer.concat(await Readable.from(chunks).pipe(stream).toArray()).toString('latin1');
 }
 
@@ -31,7 +31,7 @@ test('a secret is taken out wherever it is cut', async () => {
   await fc.assert(
     fc.asyncProperty(pieces, fc.array(fc.nat(500)), async (parts, cuts) => {
       const text = parts.join('');
-      const clean = await scrub(secret, cut(text, cuts));
+      const clean = await scrub([secret], cut(text, cuts));
       assert.ok(!clean.includes(secret));
       assert.equal(clean, text.replaceAll(secret, '[removed by Atoll]'));
     }),
@@ -39,15 +39,29 @@ test('a secret is taken out wherever it is cut', async () => {
 });
 
 test('what cannot be part of the secret goes on at once', async () => {
-  const { stream } = createScrubber('secret');
+  const { stream } = createScrubber(['secret']);
   stream.write('data: hello\n\nse');
   assert.equal(stream.read().toString(), 'data: hello\n\n');
 });
 
 test('headers are cleaned too', () => {
-  const { headers } = createScrubber('k1');
+  const { headers } = createScrubber(['k1']);
   assert.deepEqual(headers({ 'x-echo': 'my k1!', 'set-cookie': ['a=k1', 'b'] }), {
     'x-echo': 'my [removed by Atoll]!',
     'set-cookie': ['a=[removed by Atoll]', 'b'],
   });
+});
+
+test('of several secrets all are taken out, wherever they are cut, and as JSON writes them', async () => {
+  const secrets = ['pa"ss', 'bWU6cGEic3M=', 'pa'];
+  const text = 'pa"ss pa\\"ss bWU6cGEic3M= pa sspa';
+  for (let at = 1; at < text.length; at++) {
+    const clean = await scrub(secrets, cut(text, [at]));
+    assert.equal(clean.replaceAll('[removed by Atoll]', '#'), '# # # # ss#', `cut at ${at}`);
+  }
+});
+
+test('a secret is no pattern', async () => {
+  const secret = String.raw`a.*[b]\d+(c)|$^{2}?`;
+  assert.equal(await scrub([secret], [Buffer.from(`a.. ${secret} abc`)]), 'a.. [removed by Atoll] abc');
 });

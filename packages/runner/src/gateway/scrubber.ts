@@ -1,33 +1,57 @@
 /**
- * Takes a secret's literal out of a reply, even where it is cut across chunks (I7). Holds back at most as many bytes as
- * could be the beginning of the secret, so that a stream stays a stream.
+ * Takes the literals of secrets out of a reply, even where one is cut across chunks (I7). Holds back at most as many
+ * bytes as could be the beginning of one, so that a stream stays a stream.
  */
 import { Transform } from 'node:stream';
 
 const MASK = '[removed by Atoll]';
+const MASK_BYTES = Buffer.from(MASK);
 
 export type Scrubber = {
   stream: Transform;
   headers(headers: Record<string, string | string[]>): Record<string, string | string[]>;
 };
 
-export function createScrubber(secret: string): Scrubber {
-  const needle = Buffer.from(secret);
+export function createScrubber(secrets: readonly string[]): Scrubber {
+  const literals = spellings(secrets);
+  const needles = literals.map((literal) => Buffer.from(literal));
+  const pattern = patternOf(needles);
   let held: Buffer = Buffer.alloc(0);
+
+  /** Where what could be the beginning of a secret begins; the end, if nothing could. */
+  const openAt = (bytes: Buffer, from: number) =>
+    Math.min(...needles.map((needle) => beginsAt(bytes, needle, from)), bytes.length);
+
+  /** What may go on; the rest waits for more. */
+  function pass(bytes: Buffer): Buffer {
+    let open = openAt(bytes, 0);
+    const parts: Buffer[] = [];
+    let done = 0;
+    if (needles.some((needle) => bytes.includes(needle)))
+      for (const { index, 0: found } of bytes.toString('latin1').matchAll(pattern)) {
+        // A longer secret may begin here, or before.
+        if (index >= open) break;
+        parts.push(bytes.subarray(done, index), MASK_BYTES);
+        done = index + found.length;
+        if (done > open) open = openAt(bytes, done);
+      }
+    held = bytes.subarray(open);
+    return parts.length === 0
+      ? bytes.subarray(0, open)
+      : Buffer.concat([...parts, bytes.subarray(done, open)]);
+  }
 
   const stream = new Transform({
     transform(chunk: Buffer, _encoding, done) {
-      const all = replaceAll(held.length === 0 ? chunk : Buffer.concat([held, chunk]), needle);
-      const keep = overlap(all, needle);
-      held = all.subarray(all.length - keep);
-      done(null, all.subarray(0, all.length - keep));
+      done(null, pass(held.length === 0 ? chunk : Buffer.concat([held, chunk])));
     },
     flush(done) {
-      done(null, held);
+      done(null, Buffer.from(held.toString('latin1').replaceAll(pattern, MASK), 'latin1'));
     },
   });
 
-  const clean = (value: string) => value.replaceAll(secret, MASK);
+  const clean = (value: string) =>
+    literals.reduce((text, literal) => text.replaceAll(literal, () => MASK), value);
   return {
     stream,
     headers: (headers) =>
@@ -40,15 +64,25 @@ export function createScrubber(secret: string): Scrubber {
   };
 }
 
-function replaceAll(bytes: Buffer, needle: Buffer): Buffer {
-  if (!bytes.includes(needle)) return bytes;
-  return Buffer.from(bytes.toString('latin1').replaceAll(needle.toString('latin1'), MASK), 'latin1');
+/** As they are and as JSON writes them; long ones first, since a short one may be a part of them. */
+function spellings(secrets: readonly string[]): string[] {
+  const all = secrets.flatMap((secret) => [secret, JSON.stringify(secret).slice(1, -1)]);
+  return [...new Set(all)].filter((each) => each !== '').sort((a, b) => b.length - a.length);
 }
 
-/** How many bytes at the end could be the beginning of the needle. */
-function overlap(bytes: Buffer, needle: Buffer): number {
-  for (let length = Math.min(needle.length - 1, bytes.length); length > 0; length--) {
-    if (bytes.subarray(bytes.length - length).equals(needle.subarray(0, length))) return length;
+/** Of any of them, byte for byte; of those that begin alike, the longest. */
+function patternOf(needles: readonly Buffer[]): RegExp {
+  const sources = needles.map((needle) => needle.toString('latin1').replace(/[\\^$.*+?()[\]{}|]/g, '\\$&'));
+  return new RegExp(sources.length === 0 ? '(?!)' : sources.join('|'), 'g');
+}
+
+/** Where at the end, from `from` on, the beginning of the needle stands; Infinity if nowhere. */
+function beginsAt(bytes: Buffer, needle: Buffer, from: number): number {
+  const first = needle[0] ?? 0;
+  let at = bytes.indexOf(first, Math.max(from, bytes.length - needle.length + 1));
+  while (at !== -1) {
+    if (needle.compare(bytes, at, bytes.length, 0, bytes.length - at) === 0) return at;
+    at = bytes.indexOf(first, at + 1);
   }
-  return 0;
+  return Number.POSITIVE_INFINITY;
 }

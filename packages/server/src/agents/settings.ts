@@ -1,7 +1,7 @@
 /** What an agent version says about how it is run: its `atoll.json`, under what came with the deployment. */
 import { AtollError } from '@atoll/protocol/errors';
 import { parse } from '@atoll/protocol/parse';
-import type { ExecutorRequest, ResourceLimits } from '@atoll/protocol/runner-link';
+import type { ExecutorRequest, ModelBudget, ResourceLimits } from '@atoll/protocol/runner-link';
 import { type AgentConfig, agentConfig } from '@atoll/protocol/schemas/agent';
 import { refuseSecrets } from '@atoll/protocol/secrets';
 import type { Demands } from '../scheduler/scheduler.ts';
@@ -11,6 +11,8 @@ export type AgentSettings = {
   executor: Omit<ExecutorRequest, 'profile'>;
   env: Record<string, string>;
   limits: Partial<ResourceLimits>;
+  /** Absent in versions that were deployed before there was one. */
+  budget?: ModelBudget;
   demands: Demands;
   model?: string;
   permissionMode?: string;
@@ -27,10 +29,12 @@ export type DeployedSettings = {
 export function agentSettings(config: AgentConfig, body: DeployedSettings): AgentSettings {
   const env = { ...config.env, ...body.env };
   if (!(body.allowSecretEnv ?? config.allowSecretEnv ?? false)) refuseSecrets(env);
+  const { modelRequests, modelTokens, ...limits } = config.limits ?? {};
   return {
     executor: executorOf(config),
     env,
-    limits: defined(config.limits ?? {}),
+    limits: defined(limits),
+    budget: defined({ requests: modelRequests, tokens: modelTokens }),
     demands: { ...demandsOf(config), ...demandsOf(body) },
     ...(config.model === undefined ? {} : { model: config.model }),
     ...(config.permissionMode === undefined ? {} : { permissionMode: config.permissionMode }),

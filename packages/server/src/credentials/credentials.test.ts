@@ -186,6 +186,15 @@ test('what does not belong to a kind, or fits no header, is refused without its 
   await stop();
 });
 
+test('those for one agent come before those for all, each by name', async () => {
+  const { set, deliver, stop } = await start(directory());
+  for (const [name, agents] of Object.entries({ a: undefined, b: ['two'], c: ['one', 'two'], d: undefined }))
+    await set({ name, kind: 'anthropic', value: name, ...(agents && { agents }) });
+  const names = async (agent: string) => (await deliver(agent)).map(({ name }) => name).join('');
+  assert.deepEqual([await names('one'), await names('two'), await names('three')], ['cad', 'bcad', 'ad']);
+  await stop();
+});
+
 test('agents get theirs, tenants theirs, and setting again replaces all of it', async () => {
   const { clock, set, list, delete: remove, deliver, stop } = await start(directory());
   const first = await set({ ...github, agents: ['one'] });

@@ -27,7 +27,10 @@ export type Credentials = {
     params: OperationParams<'credential.list'>,
   ): Promise<OperationResult<'credential.list'>>;
   delete(access: Access, name: string): Promise<Credential>;
-  /** In the clear, for the gateway of a session of this agent and for nobody else. */
+  /**
+   * In the clear, for the gateway of a session of this agent and for nobody else. Those that are for this agent alone
+   * come first, each in the order of their names: where several fit a request, the first counts.
+   */
   credentialsFor(session: { tenant: string; agent: string }): Promise<GatewayCredential[]>;
   /** Logs an error when the stored credentials cannot be opened; the server is of use without them. */
   checkKey(): Promise<void>;
@@ -159,7 +162,8 @@ export function createCredentials(options: {
     const theirs = rows.filter((row) => settingsOf(row).agents?.includes(agent) ?? true);
     if (theirs.length === 0) return [];
     const { open } = await sealer();
-    return theirs.map((row) => deliver(row, settingsOf(row), open(row.sealed, row)));
+    const ordered = theirs.toSorted((a, b) => Number(isForAll(a)) - Number(isForAll(b)));
+    return ordered.map((row) => deliver(row, settingsOf(row), open(row.sealed, row)));
   }
 
   return {
@@ -176,6 +180,10 @@ export function createCredentials(options: {
       }
     },
   };
+}
+
+function isForAll(row: CredentialRow): boolean {
+  return settingsOf(row).agents === undefined;
 }
 
 function settingsOf({ settings }: CredentialRow): CredentialSettings {

@@ -4,7 +4,7 @@
  */
 import { AtollError } from '@atoll/protocol/errors';
 import { newId } from '@atoll/protocol/ids';
-import type { ExecutorRequest, ResourceLimits } from '@atoll/protocol/runner-link';
+import type { ExecutorRequest, ModelBudget, ResourceLimits } from '@atoll/protocol/runner-link';
 import type { RunnerRegistry } from '../runners/registry.ts';
 import type { Demands, Scheduler } from '../scheduler/scheduler.ts';
 import type { Step, Store } from '../store/store.ts';
@@ -17,6 +17,7 @@ export type SandboxSettings = {
   executor: ExecutorRequest;
   env: Record<string, string>;
   limits: Partial<ResourceLimits>;
+  budget: ModelBudget;
   demands: Demands;
 };
 
@@ -131,6 +132,7 @@ export function createSessionSandboxes(options: {
         ...(executorSessionId === null ? {} : { executorSessionId }),
         env: settings.env,
         limits: settings.limits,
+        ...(Object.keys(settings.budget).length === 0 ? {} : { budget: settings.budget }),
       },
     });
   }

@@ -18,6 +18,7 @@ import { createApprovals } from './approvals.ts';
 import { createLifecycle } from './lifecycle.ts';
 import type { LiveSession } from './live-session.ts';
 import { createLiveSessions } from './live-sessions.ts';
+import { createModelUse } from './model-use.ts';
 import { leftBehind, leftoverRows, recoverSession } from './recovery.ts';
 import { createReports } from './reports.ts';
 import { show, showLive, showTurn } from './rows.ts';
@@ -77,6 +78,7 @@ export function createSessions(options: SessionsOptions) {
   const live = createLiveSessions({ store, log, now, recover, onBroken: broken });
   const sending = createSending({ store, turns });
   const reports = createReports(live);
+  const modelUse = createModelUse({ store, find: live.find });
 
   function linkOf(session: LiveSession): RunnerLink {
     if (session.runnerId === null) throw new AtollError('no_runner', 'the session has no runner');
@@ -198,6 +200,7 @@ export function createSessions(options: SessionsOptions) {
       { query: sql.deleteFrom('turns').where('session_id', '=', id) },
       { query: sql.deleteFrom('approvals').where('session_id', '=', id) },
       { query: sql.deleteFrom('jobs').where('session_id', '=', id) },
+      { query: sql.deleteFrom('model_use').where('session_id', '=', id) },
       { query: sql.deleteFrom('sandboxes').where('session_id', '=', id) },
       { query: sql.deleteFrom('sessions').where('id', '=', id) },
     ]);
@@ -358,6 +361,7 @@ export function createSessions(options: SessionsOptions) {
     recordAccess: reports.addAccess,
     token,
     assigned,
+    modelUse,
     filesOf,
     pauseIdle,
     forgetQuiet: live.forgetQuiet,

@@ -38,6 +38,7 @@ export function sandboxSettings(
     executor,
     env: { ...agent.env, ...env },
     limits: agent.limits,
+    budget: agent.budget ?? {},
     demands: { ...wanted, executorProfile },
   };
 }

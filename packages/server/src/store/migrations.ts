@@ -8,6 +8,7 @@ import type { DatabaseSync } from 'node:sqlite';
 import { approvalsSchema } from './approvals-schema.ts';
 import { credentialsSchema } from './credentials-schema.ts';
 import { firstSchema } from './first-schema.ts';
+import { modelUseSchema } from './model-use-schema.ts';
 
 export type Migration = { version: number; floor: number; sql: string };
 
@@ -15,6 +16,7 @@ export const migrations: readonly Migration[] = [
   { version: 1, floor: 1, sql: firstSchema },
   { version: 2, floor: 1, sql: credentialsSchema },
   { version: 3, floor: 1, sql: approvalsSchema },
+  { version: 4, floor: 1, sql: modelUseSchema },
 ];
 
 /** Brings the database up to this code in one transaction. Throws when the database must not be opened by it. */

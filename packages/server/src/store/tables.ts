@@ -24,6 +24,7 @@ export type Tables = {
   logs: LogRow;
   log_chunks: LogChunkRow;
   credentials: CredentialRow;
+  model_use: ModelUseRow;
 };
 
 type Json = string;
@@ -221,3 +222,6 @@ export type CredentialRow = {
   created_at: Time;
   updated_at: Time;
 };
+
+/** Of a session with a budget, all its sandboxes together. Primary key session_id. */
+export type ModelUseRow = { session_id: string; tenant: string; requests: number; tokens: number };

@@ -1,0 +1,155 @@
+/** How calls go on and answers come back, whatever the row: as streams, cut where they were cut, without the secret. */
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import http from 'node:http';
+import { Socket } from 'node:net';
+import { after, before, beforeEach, test } from 'node:test';
+import { setTimeout as delay } from 'node:timers/promises';
+import { gzipSync } from 'node:zlib';
+import { createGateway, type Gateway } from './gateway.ts';
+import { createRelay } from './relay.ts';
+import { ask, startUpstream, textOf, type Upstream } from './upstream.fixture.ts';
+
+const SECRETS = ['the-secret-value', Buffer.from('user:the-secret-value').toString('base64')];
+const MASK = '[removed by Atoll]';
+let upstream: Upstream;
+let gateway: Gateway;
+const relay = createRelay();
+const watched: string[] = [];
+
+before(async () => {
+  upstream = await startUpstream();
+  const base = new URL(upstream.url);
+  gateway = await createGateway({
+    where: { secretPath: '/s/x' },
+    rows: [
+      {
+        takes: () => true,
+        answer: (call) =>
+          relay.send(call, {
+            base,
+            path: call.path,
+            headers: { authorization: `Bearer ${SECRETS[0]}` },
+            secrets: SECRETS,
+            watch: {
+              sent: (bytes) => void watched.push(`sent ${bytes}`),
+              answered: (status) => void watched.push(`answered ${status}`),
+              received: (chunk) => void watched.push(`received ${chunk}`),
+              ended: () => void watched.push('ended'),
+            },
+            onFailure: (kind, reason) => void call.response.writeHead(502).end(`${kind} ${reason}`),
+          }),
+      },
+    ],
+  });
+});
+after(async () => {
+  await gateway.close();
+  relay.close();
+  await upstream[Symbol.asyncDispose]();
+});
+beforeEach(() => {
+  watched.length = 0;
+});
+
+test('an upstream that echoes what it got gives nothing away, however it is cut', async () => {
+  upstream.respond = (_request, response, { headers }) => {
+    response.writeHead(401, {
+      'x-echo': String(headers.authorization),
+      'www-authenticate': [`Basic ${SECRETS[1]}`, 'Bearer'],
+    });
+    for (const each of JSON.stringify({ headers, basic: SECRETS[1] })) response.write(each);
+    response.end();
+  };
+  const answer = await ask(gateway, 'GET', '/echo');
+  const text = await textOf(answer);
+  assert.equal(answer.statusCode, 401);
+  assert.equal(answer.headers['x-echo'], `Bearer ${MASK}`);
+  assert.equal(answer.headers['www-authenticate'], `Basic ${MASK}, Bearer`);
+  const echoed = JSON.parse(text);
+  assert.deepEqual([echoed.headers.authorization, echoed.basic], [`Bearer ${MASK}`, MASK]);
+});
+
+test('what comes compressed though nobody asked for it goes no further', async () => {
+  for (const encoding of [{ 'content-encoding': 'gzip' }, { 'transfer-encoding': 'gzip, chunked' }]) {
+    upstream.respond = (_request, response, { headers }) => {
+      assert.equal(headers['accept-encoding'], 'identity');
+      response.writeHead(200, encoding).end(gzipSync(String(headers.authorization)));
+    };
+    const answer = await ask(gateway, 'GET', '/zip', '', { 'accept-encoding': 'gzip' });
+    assert.equal(answer.statusCode, 502);
+    assert.match(await textOf(answer), /^encoded gzip/);
+  }
+});
+
+test('a redirect is passed on, and nobody follows it', async () => {
+  const before = upstream.seen.length;
+  upstream.respond = (_request, response) =>
+    void response.writeHead(307, { location: `${upstream.url}/elsewhere?k=${SECRETS[0]}` }).end();
+  const answer = await ask(gateway, 'POST', '/here', 'body');
+  await textOf(answer);
+  assert.equal(answer.statusCode, 307);
+  assert.equal(answer.headers.location, `${upstream.url}/elsewhere?k=${MASK}`);
+  assert.equal(upstream.seen.length, before + 1);
+});
+
+test('an answer that is cut off ends cut off', async () => {
+  for (const framing of [{}, { 'content-length': '1000' }] as Record<string, string>[]) {
+    upstream.respond = (_request, response) => {
+      response.writeHead(200, framing).write('the first half');
+      response.socket?.end();
+    };
+    const answer = await ask(gateway, 'GET', '/cut');
+    await assert.rejects(textOf(answer), { code: 'ECONNRESET' });
+    assert.equal(answer.complete, false);
+  }
+});
+
+test('a caller that leaves takes the call with it', async () => {
+  const left = Promise.withResolvers<void>();
+  upstream.respond = (_request, response) => {
+    response.on('close', left.resolve);
+    response.writeHead(200).write('begun');
+  };
+  const answer = await ask(gateway, 'POST', '/leave', 'asked');
+  await once(answer, 'data');
+  answer.destroy();
+  await left.promise;
+  assert.deepEqual(watched.slice(watched.indexOf('sent 5')), [
+    'sent 5',
+    'answered 200',
+    'received begun',
+    'ended',
+  ]);
+});
+
+test('a caller that left before its call went on is forgotten', async () => {
+  upstream.respond = (_request, response) => void response.end();
+  const before = upstream.seen.length;
+  const request = new http.IncomingMessage(new Socket());
+  const response = new http.ServerResponse(request);
+  response.destroy();
+  const refuse = () => assert.fail('nobody is there to be told');
+  const base = new URL(upstream.url);
+  const call = { request, response, path: '/', query: '' };
+  relay.send(call, { base, path: '/', headers: {}, secrets: [], onFailure: refuse });
+  await ask(gateway, 'GET', '/after').then(textOf);
+  assert.equal(upstream.seen.length, before + 1);
+});
+
+test('who reads slowly slows the upstream', async () => {
+  const chunk = Buffer.alloc(64 * 1024);
+  let written = 0;
+  upstream.respond = (_request, response) => {
+    const fill = (): void => {
+      while (written < 1000 && response.write(chunk)) written++;
+      response.once('drain', fill);
+    };
+    fill();
+  };
+  const answer = await ask(gateway, 'GET', '/flood');
+  await once(answer, 'readable');
+  for (let before = -1; before !== written; await delay(50)) before = written;
+  assert.ok(written < 500, `${written} chunks of 64 KiB were taken`);
+  answer.destroy();
+});
