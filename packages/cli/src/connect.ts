@@ -1,22 +1,20 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Client, createClient } from '@atoll/client';
+import { isLoopbackUrl } from '@atoll/protocol/loopback';
 import { codeOf, SetupError, UsageError } from './failure.ts';
-import { isLoopbackHost } from './loopback.ts';
 import type { Config } from './settings.ts';
 
 export const ADMIN_KEY_FILE = 'admin.key';
 
-/** The client for the server and key that the settings name. */
+/**
+ * The client for the server and key that the settings name. The admin key of a server on this machine is offered to no
+ * other machine.
+ */
 export function connect(config: Config): Client {
   if (!URL.canParse(config.server)) throw new UsageError(`--server ${config.server} is not a URL`);
-  const key = config.key ?? (isLoopback(config.server) ? readAdminKey(config.dataDir) : undefined);
+  const key = config.key ?? (isLoopbackUrl(config.server) ? readAdminKey(config.dataDir) : undefined);
   return createClient({ url: config.server, key });
-}
-
-/** The admin key of a server on this machine is offered to no other machine. */
-export function isLoopback(url: string): boolean {
-  return isLoopbackHost(new URL(url).hostname.replace(/^\[|\]$/g, ''));
 }
 
 function readAdminKey(dataDir: string): string | undefined {

@@ -4,6 +4,7 @@
  */
 import { homedir, hostname } from 'node:os';
 import { join, resolve } from 'node:path';
+import { isSafeUrl } from '@atoll/protocol/loopback';
 import { UsageError } from './failure.ts';
 
 export type Setting<T = unknown> = {
@@ -42,6 +43,34 @@ export const settings = {
     fallback: 4100,
     min: 0,
     max: 65_535,
+  }),
+  oidcIssuer: optional(
+    {
+      flag: 'oidc-issuer',
+      of: 'both',
+      value: 'URL',
+      summary: 'OIDC issuer: its JWTs are taken as API keys are; a runner’s tokens come from it',
+    },
+    readSafeUrl,
+  ),
+  oidcAudience: optional({
+    flag: 'oidc-audience',
+    of: 'both',
+    value: 'NAME',
+    summary: 'The audience that JWTs must be for, and are asked for',
+  }),
+  oidcRoleClaim: text({
+    flag: 'oidc-role-claim',
+    of: 'server',
+    value: 'CLAIM',
+    summary: 'The claim that holds the role: `admin`, `client` or `runner`',
+    fallback: 'atoll_role',
+  }),
+  oidcTenantClaim: optional({
+    flag: 'oidc-tenant-claim',
+    of: 'server',
+    value: 'CLAIM',
+    summary: 'The claim that holds the tenant; without this setting all JWTs are of the tenant `default`',
   }),
   allowRemote: toggle({
     flag: 'allow-remote',
@@ -233,6 +262,16 @@ function text(about: Described<string>): Setting<string> {
   });
 }
 
+function optional(
+  about: Omit<Described<undefined>, 'fallback'>,
+  read: (text: string) => string = (value) => value,
+): Setting<string | undefined> {
+  const described = describe<string | undefined>({ ...about, fallback: undefined }, (value) =>
+    value === '' ? undefined : read(value),
+  );
+  return { ...described, shownDefault: 'none' };
+}
+
 function toggle(about: Omit<Described<boolean>, 'fallback' | 'value'>): Setting<boolean> {
   return describe<boolean>({ ...about, fallback: false }, (value) => {
     if (['true', '1', 'yes', 'on'].includes(value)) return true;
@@ -274,6 +313,11 @@ function readObject(value: string): Record<string, unknown> {
   if (typeof read !== 'object' || read === null || Array.isArray(read))
     throw new UsageError('must be an object');
   return { ...read };
+}
+
+function readSafeUrl(value: string): string {
+  if (!isSafeUrl(value)) throw new UsageError('must be an https URL, or on this machine');
+  return value;
 }
 
 function readSecretKey(value: string): Uint8Array {

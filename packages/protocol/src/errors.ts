@@ -55,6 +55,8 @@ export const errorRegistry = {
   credentials_unavailable: { status: 503, title: 'The gateway cannot get what it would add to the call.' },
   no_model_credential: { status: 503, title: 'The gateway has no key for this model API.' },
   no_session_token: { status: 503, title: 'The gateway has no token for its session.' },
+  issuer_unavailable: { status: 503, title: 'The OIDC issuer cannot be asked.' },
+  issuer_refused: { status: 503, title: 'The OIDC issuer gave no token.' },
   no_capacity: { status: 503, title: 'Every sandbox place is taken.' },
   no_runner: { status: 503, title: 'No runner can take this.' },
   shutting_down: { status: 503, title: 'The server is shutting down.' },

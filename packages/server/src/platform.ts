@@ -6,8 +6,9 @@ import { join } from 'node:path';
 import { createAgents } from './agents/agents.ts';
 import { createDirectoryBlobStore } from './blob-store/directory.ts';
 import { createCredentials } from './credentials/credentials.ts';
-import { type Access, access } from './keys/access.ts';
+import { access } from './keys/access.ts';
 import { createKeys } from './keys/keys.ts';
+import { createRecognise, type Recognise } from './keys/recognise.ts';
 import { createSessionTokens } from './keys/session-tokens.ts';
 import { createSqliteLog } from './log/sqlite.ts';
 import type { Logger } from './logger.ts';
@@ -23,8 +24,7 @@ import type { SqliteDatabase } from './store/sqlite-database.ts';
 
 export type Platform = {
   readonly handlers: Handlers;
-  /** Rejects with `unauthorized`. */
-  recognise(secret: string): Promise<Access>;
+  readonly recognise: Recognise;
   load(): Promise<Pick<Health, 'sessions' | 'pool'>>;
   /** Ends what runs with cause `server_stopped`. */
   stop(): Promise<void>;
@@ -100,7 +100,7 @@ export async function createPlatform(options: {
       health,
       metrics: async () => renderMetrics(await health()),
     }),
-    recognise: async (secret) => (tokens.isToken(secret) ? tokens.recognise(secret) : keys.recognise(secret)),
+    recognise: createRecognise({ keys, tokens, oidc: server.oidc, logger, now }),
     async load() {
       const { sessions: live, running, idle } = sessions.counts();
       return { sessions: live, pool: { ...(await runners.usage()), running, idle, warm: 0 } };

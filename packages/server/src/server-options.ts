@@ -1,5 +1,6 @@
 import type { OperationResult } from '@atoll/protocol/operations';
 import type { Coordinator, RunnerLink } from '@atoll/protocol/runner-link';
+import type { OidcIssuer } from './keys/jwts.ts';
 import type { Logger } from './logger.ts';
 import type { RunnerInfo } from './runners/registry.ts';
 
@@ -13,6 +14,8 @@ export type ServerOptions = {
   log: Logger;
   /** 32 bytes that seal credentials. Default: those in `secret.key` of the data directory, made at first need. */
   secretKey?: Uint8Array | undefined;
+  /** Whose JWTs are taken, besides API keys. */
+  oidc?: OidcIssuer | undefined;
   /** Makes the runner in this process. Called once; it lives as long as the server. */
   runner?: (coordinator: Coordinator) => Promise<EmbeddedRunner>;
   /** An idle session's sandbox is freed after this; 0: never. Default 30 minutes. */

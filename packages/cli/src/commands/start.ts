@@ -5,13 +5,13 @@
  */
 
 import { join } from 'node:path';
+import { isLoopbackHost } from '@atoll/protocol/loopback';
 import type { Coordinator } from '@atoll/protocol/runner-link';
-import { createServer, type Server } from '@atoll/server';
+import { createServer, type Server, type ServerOptions } from '@atoll/server';
 import { type DataDirectory, dataDirectory, RUNNER_DIRECTORY } from '../data-directory.ts';
 import { codeOf, SetupError, UsageError } from '../failure.ts';
 import type { Invocation } from '../invocation.ts';
 import { createLog } from '../log.ts';
-import { isLoopbackHost } from '../loopback.ts';
 import type { Config } from '../settings.ts';
 import type { Terminal } from '../terminal.ts';
 import { version } from '../version.ts';
@@ -35,10 +35,11 @@ async function serve(invocation: Invocation, directory: DataDirectory): Promise<
   const { config, signal } = invocation;
   const log = createLog(config.logLevel);
   const { host, port, secretKey } = config;
+  const oidc = issuerOf(config);
   const { dataDir } = directory;
   const runner = async (coordinator: Coordinator) =>
     (await import('../embedded-runner.ts')).startRunner({ config, directory, coordinator, log });
-  const server = await createServer({ dataDir, host, port, version, log, secretKey, runner });
+  const server = await createServer({ dataDir, host, port, version, log, secretKey, oidc, runner });
   try {
     await refuseUnusableDriver(config);
     await refuseBrokenProfiles(config);
@@ -49,6 +50,17 @@ async function serve(invocation: Invocation, directory: DataDirectory): Promise<
   } finally {
     await server.stop();
   }
+}
+
+/** Whose JWTs are taken. */
+function issuerOf(config: Config): ServerOptions['oidc'] {
+  const { oidcIssuer: issuer, oidcAudience: audience, oidcRoleClaim, oidcTenantClaim } = config;
+  if (issuer === undefined) return undefined;
+  if (audience === undefined)
+    throw new UsageError(
+      '--oidc-issuer needs --oidc-audience: without it, tokens for anybody would be taken',
+    );
+  return { issuer, audience, roleClaim: oidcRoleClaim, tenantClaim: oidcTenantClaim };
 }
 
 /**

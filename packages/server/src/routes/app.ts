@@ -13,6 +13,7 @@ import { sseFrame } from '@atoll/protocol/sse';
 import { childTraceparent } from '@atoll/protocol/trace';
 import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import { type Access, access, refuseUnlessAllowed } from '../keys/access.ts';
+import type { Recognise } from '../keys/recognise.ts';
 import type { Logger } from '../logger.ts';
 import { bodyPieces, gatherBody } from './body.ts';
 import { addDocs } from './docs.ts';
@@ -26,8 +27,7 @@ export type AppOptions = {
   /** Where the requests come from. Its limits and its closing are not the app's. */
   server: HttpServer;
   handlers: Handlers;
-  /** Rejects with `unauthorized`. */
-  recognise: (secret: string) => Promise<Access>;
+  recognise: Recognise;
   version: string;
   logger: Logger;
 };
