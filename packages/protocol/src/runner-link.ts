@@ -184,13 +184,19 @@ export type WorkspaceFile = {
   modifiedAt: string;
 };
 
-/** What a runner asks of its coordinator. */
-export type Coordinator = {
-  readonly agents: AgentSource;
-  /** Where its API is, for gateways. */
+/** The coordinator's API, as a gateway uses it. */
+export type CoordinatorApi = {
   readonly url: string;
-  /** A token of narrow reach for one assignment of a session. Rejects with `stale_epoch` or `session_ended`. */
-  sessionToken(request: { sessionId: string; epoch: number }): Promise<string>;
+  /**
+   * A token of narrow reach for one assignment of a session; never `refused`, an earlier one that was turned down. Rejects
+   * with `stale_epoch` or `session_ended`, and from elsewhere with `coordinator_unreachable` or `timed_out`, too.
+   */
+  sessionToken(request: { sessionId: string; epoch: number; refused?: string | undefined }): Promise<string>;
+};
+
+/** What a runner asks of its coordinator. */
+export type Coordinator = CoordinatorApi & {
+  readonly agents: AgentSource;
   /**
    * What the gateway of an assignment may add to its traffic. Where several fit a request, the first counts: those
    * that are for this agent alone come before the others, each in the order of their names. Rejects as `sessionToken` does.

@@ -4,7 +4,7 @@
  * when there is none, nothing is sent.
  */
 import { AtollError } from '@atoll/protocol/errors';
-import type { Coordinator } from '@atoll/protocol/runner-link';
+import type { CoordinatorApi } from '@atoll/protocol/runner-link';
 import type { Logger } from '../logger.ts';
 import { type Call, type Row, refuse } from './call.ts';
 import { executorMethod, isExecutorRoute, type Owned, reportOf } from './executor-routes.ts';
@@ -14,8 +14,12 @@ import type { Going, Relay } from './relay.ts';
 /** Until an answer begins; a stream may then go on as long as it likes. */
 const TIMEOUT_MS = 30_000;
 
+/** After these the next call takes another token: the coordinator may have started anew, or the session moved. */
+const TURNED_DOWN: ReadonlySet<number> = new Set([401, 409]);
+const NOBODY_ANSWERED: ReadonlySet<string> = new Set(['coordinator_unreachable', 'timed_out']);
+
 export type CoordinatorRowOptions = {
-  coordinator: Pick<Coordinator, 'url' | 'sessionToken'>;
+  coordinator: CoordinatorApi;
   /** The session of this gateway, in the assignment that its sandbox is of. */
   session: { id: string; epoch: number };
   owned: Owned;
@@ -28,6 +32,7 @@ export function createCoordinatorRow(options: CoordinatorRowOptions): Row {
   const { coordinator, session, owned, relay, logger, timeoutMs = TIMEOUT_MS } = options;
   const base = new URL(coordinator.url);
   const prefix = base.pathname.replace(/\/$/, '');
+  let refused: string | undefined;
 
   async function going(call: Call): Promise<Pick<Going, 'path' | 'headers' | 'body'>> {
     const { request, path, query } = call;
@@ -41,9 +46,10 @@ export function createCoordinatorRow(options: CoordinatorRowOptions): Row {
 
   async function token(): Promise<string> {
     try {
-      return await coordinator.sessionToken({ sessionId: session.id, epoch: session.epoch });
+      return await coordinator.sessionToken({ sessionId: session.id, epoch: session.epoch, refused });
     } catch (error) {
       logger.warn({ sessionId: session.id, err: error }, 'a gateway got no token for its session');
+      if (error instanceof AtollError && NOBODY_ANSWERED.has(error.code)) throw new AtollError(error.code);
       throw new AtollError('no_session_token', undefined, { cause: error });
     }
   }
@@ -60,6 +66,9 @@ export function createCoordinatorRow(options: CoordinatorRowOptions): Row {
       try {
         const sent = await going(call);
         const secret = await token();
+        response.once('close', () => {
+          if (TURNED_DOWN.has(response.statusCode)) refused = secret;
+        });
         relay.send(call, {
           ...sent,
           base,
