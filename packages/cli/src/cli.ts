@@ -50,6 +50,7 @@ function prepare(parsed: Parsed & { kind: 'command' }, signal: AbortSignal): Inv
       return terminal();
     },
     signal,
+    stopped: () => aborted(signal),
     client() {
       client ??= import('./connect.ts').then(({ connect }) => connect(config));
       return client;
@@ -83,6 +84,13 @@ function interruptSignal(): AbortSignal {
   process.on('SIGINT', onSignal);
   process.on('SIGTERM', onSignal);
   return abort.signal;
+}
+
+function aborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) return resolve();
+    signal.addEventListener('abort', () => resolve(), { once: true });
+  });
 }
 
 function report(error: unknown): number {

@@ -66,6 +66,7 @@ test('secrets have no flag that would show in the list of processes, but for --k
     secret.map(([name, { flag }]) => [name, flag]),
     [
       ['key', 'key'],
+      ['oidcClientSecret', undefined],
       ['anthropicApiKey', undefined],
       ['secretKey', undefined],
       ['openaiApiKey', undefined],

@@ -7,14 +7,15 @@ import type { Config } from './settings.ts';
 
 export const ADMIN_KEY_FILE = 'admin.key';
 
-/**
- * The client for the server and key that the settings name. The admin key of a server on this machine is offered to no
- * other machine.
- */
+/** The client for the server and key that the settings name. */
 export function connect(config: Config): Client {
-  if (!URL.canParse(config.server)) throw new UsageError(`--server ${config.server} is not a URL`);
-  const key = config.key ?? (isLoopbackUrl(config.server) ? readAdminKey(config.dataDir) : undefined);
-  return createClient({ url: config.server, key });
+  return createClient({ url: config.server, key: keyFor(config) });
+}
+
+/** The admin key of a server on this machine is offered to no other machine. */
+export function keyFor({ server, key, dataDir }: Config): string | undefined {
+  if (!URL.canParse(server)) throw new UsageError(`--server ${server} is not a URL`);
+  return key ?? (isLoopbackUrl(server) ? readAdminKey(dataDir) : undefined);
 }
 
 function readAdminKey(dataDir: string): string | undefined {

@@ -55,6 +55,7 @@ export function describeFailure(error: unknown, command: string): Failure {
 
 function describeAtollError(error: AtollError): Failure {
   const failure = { exitCode: exitCodes.failed, code: error.code, detail: `${error.detail} (${error.code})` };
+  if (error.code === 'coordinator_unreachable') return { ...failure, exitCode: exitCodes.unreachable };
   if (error.code === 'unauthorized')
     return { ...failure, hint: 'Give a key with --key or ATOLL_API_KEY, or the server’s --data-dir.' };
   if (error.code === 'no_capacity')

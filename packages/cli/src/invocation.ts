@@ -16,6 +16,8 @@ export type Invocation = {
   readonly terminal: Terminal;
   /** Aborts at the first Ctrl-C or SIGTERM; a second one ends the process at once. */
   readonly signal: AbortSignal;
+  /** Resolves when it aborts. */
+  stopped(): Promise<void>;
   /** The client for the server named by the settings; made when first asked for. */
   client(): Promise<Client>;
 };

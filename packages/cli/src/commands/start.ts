@@ -32,7 +32,7 @@ export async function run(invocation: Invocation): Promise<void> {
 }
 
 async function serve(invocation: Invocation, directory: DataDirectory): Promise<void> {
-  const { config, signal } = invocation;
+  const { config } = invocation;
   const log = createLog(config.logLevel);
   const { host, port, secretKey } = config;
   const oidc = issuerOf(config);
@@ -44,7 +44,7 @@ async function serve(invocation: Invocation, directory: DataDirectory): Promise<
     await refuseUnusableDriver(config);
     await refuseBrokenProfiles(config);
     announce(invocation.terminal, config, await listen(server, config));
-    const stopped = aborted(signal);
+    const stopped = invocation.stopped();
     await Promise.race([server.ready(), stopped]);
     await stopped;
   } finally {
@@ -120,11 +120,4 @@ function announce(
   line(style.dim('  Ctrl-C stops it. Next: atoll deploy DIR'));
   if (config.driver === 'process')
     line(style.yellow('  The process driver isolates nothing: run only agents you trust.'));
-}
-
-function aborted(signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    if (signal.aborted) return resolve();
-    signal.addEventListener('abort', () => resolve(), { once: true });
-  });
 }

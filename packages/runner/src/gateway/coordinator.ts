@@ -7,7 +7,7 @@ import { AtollError } from '@atoll/protocol/errors';
 import type { CoordinatorApi } from '@atoll/protocol/runner-link';
 import type { Logger } from '../logger.ts';
 import { type Call, type Row, refuse } from './call.ts';
-import { executorMethod, isExecutorRoute, type Owned, reportOf } from './executor-routes.ts';
+import { executorMethod, isExecutorRoute, type Owned, readSaid, reportOf } from './executor-routes.ts';
 import { executorHeaders } from './headers.ts';
 import type { Going, Relay } from './relay.ts';
 
@@ -38,7 +38,7 @@ export function createCoordinatorRow(options: CoordinatorRowOptions): Row {
     const { request, path, query } = call;
     const headers = executorHeaders(request.headers);
     if (!isExecutorRoute(path)) return { path: prefix + apiPath(path) + query, headers };
-    const { path: target, body } = await reportOf(request, path, session.id, owned);
+    const { path: target, body } = reportOf(await readSaid(request), path, session.id, owned);
     // What encoded the executor's own bytes does not hold for these.
     const { 'content-encoding': _, ...kept } = headers;
     return { path: prefix + target, headers: { ...kept, 'content-type': 'application/json' }, body };

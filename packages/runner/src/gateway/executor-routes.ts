@@ -4,6 +4,7 @@
  */
 import type { IncomingMessage } from 'node:http';
 import { AtollError } from '@atoll/protocol/errors';
+import { newId } from '@atoll/protocol/ids';
 import { operations } from '@atoll/protocol/operations';
 import { parse } from '@atoll/protocol/parse';
 import * as v from 'valibot';
@@ -20,7 +21,10 @@ export const executorRoutes = {
 
 const MAX_BODY_BYTES = 1024 * 1024;
 
-const body = v.looseObject({ session_id: v.string() });
+const body = v.looseObject({ session_id: v.pipe(v.string(), v.minLength(1, 'must not be empty')) });
+
+/** In the place of the gateway's own, whose form is not the executor's doing. */
+const ANY_SESSION = newId('session');
 
 export type ExecutorRoute = keyof typeof executorRoutes;
 
@@ -33,24 +37,28 @@ export function executorMethod(path: string): string | undefined {
   return isExecutorRoute(path) ? executorRoutes[path].rest.method : undefined;
 }
 
-/**
- * What the coordinator is asked instead. Rejects with `wrong_session`, `body_too_large`, `invalid_json`,
- * `invalid_request`.
- */
-export async function reportOf(
-  request: IncomingMessage,
+/** What an executor says, and of which session. */
+export type Said = { session_id: string; [name: string]: unknown };
+
+/** Rejects with `body_too_large`, `invalid_json`, `invalid_request`. */
+export async function readSaid(request: IncomingMessage): Promise<Said> {
+  return parse(body, readJson(await gather(request)));
+}
+
+/** What the coordinator is asked instead. Throws `wrong_session`, `invalid_json`, `invalid_request`. */
+export function reportOf(
+  { session_id, ...said }: Said,
   route: ExecutorRoute,
   sessionId: string,
   owned: Owned,
-): Promise<{ path: string; body: Buffer }> {
+): { path: string; body: Buffer } {
   const { rest, params } = executorRoutes[route];
-  const { session_id, ...said } = parse(body, readJson(await gather(request)));
   if (session_id !== sessionId)
     throw new AtollError('wrong_session', 'this gateway serves the session of its sandbox alone');
   const added = Object.entries(owned).filter(([name]) => route === '/bind' || Object.hasOwn(said, name));
   const report = { ...said, ...Object.fromEntries(added) };
-  parse(params, { ...report, sessionId });
-  return { path: rest.path.replace(':sessionId', sessionId), body: writeJson(report) };
+  parse(params, { ...report, sessionId: ANY_SESSION });
+  return { path: rest.path.replace(':sessionId', encodeURIComponent(sessionId)), body: writeJson(report) };
 }
 
 async function gather(request: IncomingMessage): Promise<Buffer> {

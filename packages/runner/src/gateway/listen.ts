@@ -4,12 +4,12 @@ import type { Server } from 'node:http';
 import { basename, dirname } from 'node:path';
 import type { SandboxOwner } from '../driver.ts';
 
-export type Where = { socketPath: string; owner: SandboxOwner } | { secretPath: string };
+export type Where = { socketPath: string; owner: SandboxOwner } | { secretPath: string; port?: number };
 
 /** Resolves with the address: the socket's path, or the URL with its secret path. */
 export async function listen(server: Server, where: Where): Promise<string> {
   if ('secretPath' in where) {
-    await listening(server, { host: '127.0.0.1', port: 0 });
+    await listening(server, { host: '127.0.0.1', port: where.port ?? 0 });
     const bound = server.address();
     return `http://127.0.0.1:${typeof bound === 'object' && bound ? bound.port : 0}${where.secretPath}`;
   }

@@ -4,13 +4,13 @@
  * that is over is refused (I6).
  */
 import { AtollError } from '@atoll/protocol/errors';
+import { mergePatch } from '@atoll/protocol/merge-patch';
 import type { OperationParams, OperationResult } from '@atoll/protocol/operations';
 import type { AccessReport } from '@atoll/protocol/runner-link';
 import { maxMetadataBytes, type Session } from '@atoll/protocol/schemas/session';
 import { type Access, refuseStale } from '../keys/access.ts';
 import type { LiveSession } from './live-session.ts';
 import type { LiveSessions } from './live-sessions.ts';
-import { mergePatch } from './merge-patch.ts';
 import type { BoundExecutor } from './reported.ts';
 import { showLive } from './rows.ts';
 import { isOver } from './status.ts';
