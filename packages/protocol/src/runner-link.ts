@@ -39,6 +39,9 @@ export type RunnerLink = {
   readonly files: SandboxFiles;
 };
 
+/** A snapshot to begin from, and the epoch of the assignment that it was taken under. */
+export type SnapshotSource = { root: string; epoch: number };
+
 export type CreateSandbox = { jobId: string; epoch: number; traceparent?: string; sandbox: SandboxRequest };
 
 export type SandboxRequest = {
@@ -49,8 +52,10 @@ export type SandboxRequest = {
   agentHash?: string;
   /** Whose files it works on: workspace and home outlive the sandbox under this id, on this runner. */
   workspaceId: string;
-  /** Begin with a copy of the agent folder; otherwise the files must be there (`sandbox_failed`). */
+  /** Begin with a copy of the agent folder; otherwise with the files that are there, or else with `snapshot`. */
   fresh: boolean;
+  /** Where files come from that are not on this runner, or are older than it. Without one that is `sandbox_failed`. */
+  snapshot?: SnapshotSource;
   executor: ExecutorRequest;
   /** The conversation to go on with: the bridge gets `resume` before its first query. */
   executorSessionId?: string;
@@ -197,6 +202,7 @@ export type CoordinatorApi = {
 /** What a runner asks of its coordinator. */
 export type Coordinator = CoordinatorApi & {
   readonly agents: AgentSource;
+  readonly snapshots: SnapshotBlobs;
   /**
    * What the gateway of an assignment may add to its traffic. Where several fit a request, the first counts: those
    * that are for this agent alone come before the others, each in the order of their names. Rejects as `sessionToken` does.
@@ -251,3 +257,11 @@ export type AgentSource = {
 /** An agent version: its files by SHA-256 (hex) of their content. Its own hash is `agentHash` of this. */
 export type AgentManifest = { files: AgentFileEntry[] };
 export type AgentFileEntry = { path: string; hash: string; sizeBytes: number; executable: boolean };
+
+/** Where a runner puts the content of snapshots, and gets it from: by content hash, as agent folders. */
+export type SnapshotBlobs = {
+  /** Durable when it resolves, with its SHA-256 (hex). Rejects with `storage_failed`. */
+  put(request: { tenant: string; content: Uint8Array }): Promise<string>;
+  /** Verified. Rejects with `not_found` or `storage_failed`, each naming the blob. */
+  get(request: { tenant: string; hash: string }): Promise<Uint8Array>;
+};

@@ -6,7 +6,13 @@ import { test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { AtollError } from '@atoll/protocol/errors';
-import type { AgentSource, CommandEnd, CommandEvent, CreateSandbox } from '@atoll/protocol/runner-link';
+import type {
+  AgentSource,
+  CommandEnd,
+  CommandEvent,
+  CreateSandbox,
+  SnapshotBlobs,
+} from '@atoll/protocol/runner-link';
 import { createProcessDriver } from './drivers/process.ts';
 import { readProfiles } from './executor-profiles.ts';
 import { createRunner, type Runner } from './runner.ts';
@@ -14,6 +20,10 @@ import { createRunner, type Runner } from './runner.ts';
 /** The real bridge, as a path: nothing of it is loaded here. */
 const BRIDGE = fileURLToPath(new URL('../../bridge/src/main.ts', import.meta.url));
 const silent = { debug() {}, info() {}, warn() {}, error() {} };
+const noSnapshots: SnapshotBlobs = {
+  put: async () => assert.fail('no snapshot was taken'),
+  get: async () => assert.fail('no snapshot was restored'),
+};
 const noAgents: AgentSource = {
   manifest: async () => assert.fail('no agent was asked for'),
   file: async () => assert.fail('no file was asked for'),
@@ -38,6 +48,7 @@ async function openBench({ agents = noAgents, capacity = 4 } = {}): Promise<Benc
     bridge: async () => ({ command, hostCommand: command, mounts: [], env: {} }),
     coordinator: {
       agents,
+      snapshots: noSnapshots,
       url: 'http://127.0.0.1:1',
       sessionToken: async () => assert.fail('no token was asked for'),
       credentials: async () => [],

@@ -18,6 +18,7 @@ import { createRunnerRegistry } from './runners/registry.ts';
 import { createScheduler } from './scheduler/scheduler.ts';
 import type { EmbeddedRunner, Health, ServerOptions } from './server-options.ts';
 import { createSessions } from './sessions/sessions.ts';
+import { createSnapshots } from './snapshots/snapshots.ts';
 import { loadKysely } from './store/kysely.ts';
 import { createSqliteStore } from './store/sqlite.ts';
 import type { SqliteDatabase } from './store/sqlite-database.ts';
@@ -60,12 +61,17 @@ export async function createPlatform(options: {
   const agents = createAgents({ store, blobs, now });
   const runners = createRunnerRegistry({ store, now });
   const scheduler = createScheduler({ runners });
-  const sessions = createSessions({ store, log, runners, scheduler, agents, tokens, logger, now });
+  const snapshots = createSnapshots({
+    store,
+    blobs: createDirectoryBlobStore(join(server.dataDir, 'snapshots')),
+  });
+  const sessions = createSessions({ store, log, runners, scheduler, agents, tokens, snapshots, logger, now });
 
   await keys.ensureAdmin(options.adminSecret);
   await credentials.checkKey();
   const embedded = await server.runner?.({
     agents: agents.source,
+    snapshots: snapshots.blobs,
     url: options.url,
     sessionToken,
     credentials: async (session) =>

@@ -7,6 +7,7 @@ import { newId } from '@atoll/protocol/ids';
 import type { ExecutorRequest, ModelBudget, ResourceLimits } from '@atoll/protocol/runner-link';
 import type { RunnerRegistry } from '../runners/registry.ts';
 import type { Demands, Scheduler } from '../scheduler/scheduler.ts';
+import type { Snapshots } from '../snapshots/snapshots.ts';
 import type { Step, Store } from '../store/store.ts';
 import type { LiveSession } from './live-session.ts';
 import { jobTable, move, sandboxTable } from './status.ts';
@@ -44,11 +45,12 @@ export function createSessionSandboxes(options: {
   store: Store;
   runners: RunnerRegistry;
   scheduler: Scheduler;
+  snapshots: Snapshots;
   now: () => number;
   /** Frees a place on the runner by pausing its least recently used idle session; false when there is none. */
   makeRoom: (runnerId: string) => Promise<boolean>;
 }): SessionSandboxes {
-  const { store, runners, scheduler, now, makeRoom } = options;
+  const { store, runners, scheduler, snapshots, now, makeRoom } = options;
   const { sql } = store;
   const timestamp = () => new Date(now()).toISOString();
 
@@ -117,6 +119,7 @@ export function createSessionSandboxes(options: {
 
   async function make(session: LiveSession, assignment: Assignment, settings: Making): Promise<void> {
     const { executorSessionId, sandboxId: earlier } = session.state;
+    const snapshot = await snapshots.nearest(session.id, session.log.lastSeq);
     await runners.get(assignment.runnerId).link.createSandbox({
       jobId: assignment.jobId,
       epoch: assignment.epoch,
@@ -127,7 +130,8 @@ export function createSessionSandboxes(options: {
         tenant: session.row.tenant,
         agentHash: settings.agentHash,
         workspaceId: session.id,
-        fresh: earlier === null,
+        fresh: earlier === null && snapshot === undefined,
+        ...(snapshot && { snapshot: { root: snapshot.root, epoch: snapshot.epoch } }),
         executor: settings.executor,
         ...(executorSessionId === null ? {} : { executorSessionId }),
         env: settings.env,

@@ -12,6 +12,7 @@ import type { Log } from '../log/log.ts';
 import type { Logger } from '../logger.ts';
 import type { RunnerRegistry } from '../runners/registry.ts';
 import type { Scheduler } from '../scheduler/scheduler.ts';
+import type { Snapshots } from '../snapshots/snapshots.ts';
 import type { Store } from '../store/store.ts';
 import type { SessionRow } from '../store/tables.ts';
 import { createApprovals } from './approvals.ts';
@@ -36,6 +37,7 @@ export type SessionsOptions = {
   scheduler: Scheduler;
   agents: Agents;
   tokens: SessionTokens;
+  snapshots: Snapshots;
   logger: Logger;
   now: () => number;
 };
@@ -50,7 +52,7 @@ const EVICTED = { cause: 'evicted', detail: 'Its sandbox made room for another s
 const ENDED = { cause: 'ended', detail: 'Somebody asked for the session to end.' };
 
 export function createSessions(options: SessionsOptions) {
-  const { store, log, runners, agents, tokens, logger, now } = options;
+  const { store, log, runners, agents, tokens, snapshots, logger, now } = options;
   const { sql } = store;
   let stopping = false;
 
@@ -202,6 +204,7 @@ export function createSessions(options: SessionsOptions) {
       { query: sql.deleteFrom('jobs').where('session_id', '=', id) },
       { query: sql.deleteFrom('model_use').where('session_id', '=', id) },
       { query: sql.deleteFrom('sandboxes').where('session_id', '=', id) },
+      snapshots.forget(id),
       { query: sql.deleteFrom('sessions').where('id', '=', id) },
     ]);
   }

@@ -9,6 +9,7 @@ import { approvalsSchema } from './approvals-schema.ts';
 import { credentialsSchema } from './credentials-schema.ts';
 import { firstSchema } from './first-schema.ts';
 import { modelUseSchema } from './model-use-schema.ts';
+import { snapshotsSchema } from './snapshots-schema.ts';
 
 export type Migration = { version: number; floor: number; sql: string };
 
@@ -17,6 +18,7 @@ export const migrations: readonly Migration[] = [
   { version: 2, floor: 1, sql: credentialsSchema },
   { version: 3, floor: 1, sql: approvalsSchema },
   { version: 4, floor: 1, sql: modelUseSchema },
+  { version: 5, floor: 1, sql: snapshotsSchema },
 ];
 
 /** Brings the database up to this code in one transaction. Throws when the database must not be opened by it. */

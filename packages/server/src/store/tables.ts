@@ -25,6 +25,7 @@ export type Tables = {
   log_chunks: LogChunkRow;
   credentials: CredentialRow;
   model_use: ModelUseRow;
+  snapshots: SnapshotRow;
 };
 
 type Json = string;
@@ -225,3 +226,25 @@ export type CredentialRow = {
 
 /** Of a session with a budget, all its sandboxes together. Primary key session_id. */
 export type ModelUseRow = { session_id: string; tenant: string; requests: number; tokens: number };
+
+/** Workspace and home of a session as they were after the event `seq`. */
+export type SnapshotRow = {
+  id: string;
+  tenant: string;
+  session_id: string;
+  epoch: number;
+  seq: number;
+  status: 'complete' | 'failed';
+  /** The blob that everything else of it is found from; null when it failed. */
+  root: string | null;
+  cause: string | null;
+  detail: string | null;
+  files: number;
+  /** Of all its files; and what it added to the blob store, before compression. */
+  size_bytes: number;
+  stored_bytes: number;
+  /** Sockets, FIFOs, devices and what could not be read: left out. */
+  skipped: number;
+  created_at: Time;
+  ended_at: Time;
+};
