@@ -80,7 +80,7 @@ export function logContract(name: string, open: OpenLog): void {
     const { store, log } = await opening;
     const id = `log_${logs++}`;
     const createdAt = '2026-01-01T00:00:00.000Z';
-    await store.commit([log.create({ id, tenant: 'a', sessionId: 'ses_1', epoch: 1, createdAt, ...fields })]);
+    await store.commit(log.create({ id, tenant: 'a', sessionId: 'ses_1', epoch: 1, createdAt, ...fields }));
     return { store, log, id };
   }
 
@@ -159,7 +159,7 @@ export function logContract(name: string, open: OpenLog): void {
       createdAt: '',
       parent,
     });
-    await assert.rejects(store.commit([fork]), { code: 'not_found' });
+    await assert.rejects(store.commit(fork), { code: 'not_found' });
   });
 
   test(`${name}: the highest line of an assignment is kept`, async () => {
@@ -237,7 +237,7 @@ export function logContract(name: string, open: OpenLog): void {
     await log.append(chunkOf(id, 1, 2));
     const parent = { logId: id, seq: 3 };
     const fork = log.create({ id: 'log_far', tenant: 'a', sessionId: 's', epoch: 1, createdAt: '', parent });
-    await assert.rejects(store.commit([fork]), { code: 'not_found' });
+    await assert.rejects(store.commit(fork), { code: 'not_found' });
   });
 
   test(`${name}: 100,000 events page through as they were appended`, async () => {

@@ -7,8 +7,11 @@ import type { Step } from '../store/store.ts';
  * are one commit; one contract suite, `log.contract.ts`.
  */
 export type Log = {
-  /** The step that makes an empty log, or a fork that shares `parent`'s events up to `seq`; for a store commit. */
-  create(log: NewLog): Step;
+  /**
+   * The steps that make an empty log, or a fork that shares `parent`'s events up to `seq` and goes on with `first`; for
+   * one store commit, which fails with `not_found` when the parent does not reach that seq.
+   */
+  create(log: NewLog): Step[];
   /**
    * Appends one chunk and runs `also` in the same commit. Resolves when durable (I1), with the commit's time.
    * Rejects with `stale_epoch` when the log has seen a newer epoch, with `storage_failed` otherwise; then nothing
@@ -21,6 +24,17 @@ export type Log = {
    */
   read(range: { logId: string; after: number; maxBytes: number }): Promise<LogChunk[]>;
   head(logId: string): Promise<LogHead | undefined>;
+  /** The last seq that was committed at that time (ISO 8601, UTC, milliseconds) or before; 0: none was. */
+  seqAt(moment: { logId: string; time: string }): Promise<number>;
+  /** The step that keeps what the events up to `seq` come to, for the commit that appends the last of them. */
+  checkpoint(checkpoint: Checkpoint & { logId: string; tenant: string }): Step;
+  /** The latest checkpoint that is not after `seq`. Crosses into parents. */
+  checkpointBefore(place: { logId: string; seq: number }): Promise<Checkpoint | undefined>;
+  /**
+   * Erases what no fork shares, and with the last fork the rest; `also` runs in the same commit. A log that is erased
+   * cannot be appended to.
+   */
+  erase(logId: string, also: readonly Step[]): Promise<void>;
 };
 
 export type NewLog = {
@@ -30,7 +44,12 @@ export type NewLog = {
   epoch: number;
   createdAt: string;
   parent?: { logId: string; seq: number };
+  /** Of a fork: its own events up to `lastSeq`. */
+  first?: { lastSeq: number; frames: Uint8Array };
 };
+
+/** `state` is text that only its writer reads. */
+export type Checkpoint = { seq: number; state: string };
 
 export type NewChunk = {
   logId: string;

@@ -32,9 +32,9 @@ const refused: Step = {
 async function open(name: string) {
   const gate = Promise.withResolvers<void>();
   const head = { lastSeq: 0, line: 0, epoch: 1 };
-  await store.commit([
+  await store.commit(
     log.create({ id: name, tenant: 'a', sessionId: name, epoch: 1, createdAt: '2026-01-01T00:00:00Z' }),
-  ]);
+  );
   let begun = 0;
   const held = {
     ...log,

@@ -17,7 +17,7 @@ const print = (line: string) => writeSync(1, `${line}\n`);
 
 async function makeLog(id: string): Promise<void> {
   await database.run({
-    steps: sqlSteps([log.create({ id, tenant: 'a', sessionId: 's', epoch: 1, createdAt: '' })]),
+    steps: sqlSteps(log.create({ id, tenant: 'a', sessionId: 's', epoch: 1, createdAt: '' })),
   });
 }
 

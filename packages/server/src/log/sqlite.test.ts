@@ -11,6 +11,7 @@ import { loadKysely } from '../store/kysely.ts';
 import { createSqliteStore } from '../store/sqlite.ts';
 import { openSqlite } from '../store/sqlite-database.ts';
 import { chunkOf, framesOf, logContract, range, readAll } from './log.contract.ts';
+import { logForksContract } from './log-forks.contract.ts';
 import { createSqliteLog } from './sqlite.ts';
 
 const root = mkdtempSync(join(tmpdir(), 'atoll-log-'));
@@ -25,6 +26,7 @@ async function open(path: string) {
 }
 
 logContract('sqlite', () => open(join(root, 'contract.db')));
+logForksContract('sqlite', () => open(join(root, 'forks.db')));
 
 test('sqlite: what was acknowledged survives kill -9, dense and whole (I1, I2)', async () => {
   const path = join(root, 'killed.db');
@@ -80,7 +82,7 @@ test('sqlite: a full disk refuses, keeps what is there, and does not break the s
 test('sqlite: a flood of 300 MB, read at the same time, leaves the WAL bounded', async () => {
   const path = join(root, 'flood.db');
   const { store, log } = await open(path);
-  await store.commit([log.create({ id: 'log_f', tenant: 'a', sessionId: 's', epoch: 1, createdAt: '' })]);
+  await store.commit(log.create({ id: 'log_f', tenant: 'a', sessionId: 's', epoch: 1, createdAt: '' }));
   const frames = [framesOf(1, 1, 350 * 1024)];
   let largest = 0;
   for (let seq = 1; seq <= 1200; seq += 4) {

@@ -49,7 +49,7 @@ before(async () => {
     epoch: 1,
     createdAt: row.created_at,
   });
-  await store.commit([{ query: store.sql.insertInto('sessions').values(row) }, log]);
+  await store.commit([{ query: store.sql.insertInto('sessions').values(row) }, ...log]);
 });
 after(async () => {
   await database.close();

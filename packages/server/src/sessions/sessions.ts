@@ -133,7 +133,11 @@ export function createSessions(options: SessionsOptions) {
     const session = live.add(row);
     try {
       const newLog = log.create({ ...row, sessionId: row.id, createdAt: row.created_at });
-      await lifecycle.open(session, [{ query: sql.insertInto('sessions').values(row) }, newLog], traceparent);
+      await lifecycle.open(
+        session,
+        [{ query: sql.insertInto('sessions').values(row) }, ...newLog],
+        traceparent,
+      );
     } catch (error) {
       live.delete(row.id);
       throw error;

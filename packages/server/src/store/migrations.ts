@@ -8,6 +8,7 @@ import type { DatabaseSync } from 'node:sqlite';
 import { approvalsSchema } from './approvals-schema.ts';
 import { credentialsSchema } from './credentials-schema.ts';
 import { firstSchema } from './first-schema.ts';
+import { forksSchema } from './forks-schema.ts';
 import { modelUseSchema } from './model-use-schema.ts';
 import { snapshotsSchema } from './snapshots-schema.ts';
 
@@ -19,6 +20,7 @@ export const migrations: readonly Migration[] = [
   { version: 3, floor: 1, sql: approvalsSchema },
   { version: 4, floor: 1, sql: modelUseSchema },
   { version: 5, floor: 1, sql: snapshotsSchema },
+  { version: 6, floor: 1, sql: forksSchema },
 ];
 
 /** Brings the database up to this code in one transaction. Throws when the database must not be opened by it. */

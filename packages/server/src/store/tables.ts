@@ -23,6 +23,7 @@ export type Tables = {
   runners: RunnerRow;
   logs: LogRow;
   log_chunks: LogChunkRow;
+  log_checkpoints: LogCheckpointRow;
   credentials: CredentialRow;
   model_use: ModelUseRow;
   snapshots: SnapshotRow;
@@ -194,6 +195,8 @@ export type LogRow = {
   /** The highest runner line that this log holds; makes a re-send harmless. */
   line: number;
   epoch: number;
+  /** 1: only what forks share is left of it. */
+  erased: 0 | 1;
   created_at: Time;
 };
 
@@ -207,6 +210,9 @@ export type LogChunkRow = {
   time: Time;
   frames: Uint8Array;
 };
+
+/** Primary key (log_id, seq): what the events up to there come to. */
+export type LogCheckpointRow = { log_id: string; tenant: string; seq: number; state: Json };
 
 /** Primary key (tenant, name). */
 export type CredentialRow = {
