@@ -58,7 +58,7 @@ before(async () => {
   const store = createSqliteStore(database, await loadKysely());
   const log = createSqliteLog(database);
   const newLog = log.create({ ...row, sessionId, createdAt: row.created_at });
-  await store.commit([{ query: store.sql.insertInto('sessions').values(row) }, newLog]);
+  await store.commit([{ query: store.sql.insertInto('sessions').values(row) }, ...newLog]);
   live = createLiveSessions({
     store,
     log,

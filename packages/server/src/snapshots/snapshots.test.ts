@@ -84,7 +84,7 @@ async function session(id: string, parent?: { logId: string; seq: number }): Pro
     ended_at: null,
   };
   const longer = store.sql.updateTable('logs').set({ last_seq: 10 }).where('id', '=', id);
-  await store.commit([{ query: store.sql.insertInto('sessions').values(row) }, log, { query: longer }]);
+  await store.commit([{ query: store.sql.insertInto('sessions').values(row) }, ...log, { query: longer }]);
 }
 
 test('the nearest snapshot is the latest complete one at or before a seq', async () => {
