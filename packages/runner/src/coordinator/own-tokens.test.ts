@@ -77,8 +77,11 @@ test('a token for the audience and scope, asked for once and renewed early', asy
 test('a provider that lists no way to prove oneself gets the one it must take', async () => {
   const basic = { ...machine, auth: 'client_secret_basic' } as const;
   await using provider = await startOidcIssuer({ clients: [basic] });
+  const proofs: string[] = [];
   await using proxy = await serve(async ({ method = '', url = '', headers }, response, body) => {
     const { authorization = '', 'content-type': type = '' } = headers;
+    if (method === 'POST')
+      proofs.push(authorization.split(' ')[0] ?? '', ...(body.includes(SECRET) ? ['body'] : []));
     const init = { method, headers: { authorization, 'content-type': type } };
     const answer = await fetch(provider.issuer + url, method === 'POST' ? { ...init, body } : init);
     const text = (await answer.text()).replaceAll(provider.issuer, proxy.url);
@@ -87,6 +90,7 @@ test('a provider that lists no way to prove oneself gets the one it must take', 
       .end(text.replace(/"token_endpoint_auth_methods_supported":\[.*?\],/, ''));
   });
   await tokensOf(proxy.url).source.token();
+  assert.deepEqual(proofs, ['Basic']);
 });
 
 test('what the issuer refuses is told apart from its being gone', { timeout: 20_000 }, async () => {
@@ -129,6 +133,7 @@ test('an issuer that repeats what it was sent, is slow, or sends elsewhere', {
     ['issuer_unavailable', /./, (r, body) => r.end(body)],
     ['issuer_unavailable', /./, (r, body) => r.end(JSON.stringify({ token_type: body }))],
     ['issuer_unavailable', /./, (r) => r.writeHead(302, { location: '/token' }).end()],
+    ['issuer_unavailable', /./, (r) => r.writeHead(503, { 'www-authenticate': 'Basic realm="x"' }).end()],
     ['issuer_unavailable', /TIMEOUT/, () => undefined],
   ];
   for (const [code, detail, how] of cases) {

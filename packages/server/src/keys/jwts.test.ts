@@ -190,8 +190,10 @@ test('no keys is not the fault of the token', { timeout: 10_000 }, async () => {
   const token = await sign({});
   const unavailable = refused('issuer_unavailable');
   const silent: http.RequestListener = () => undefined;
-  const elsewhere: http.RequestListener = (_request, response) =>
-    response.writeHead(302, { location: `${issuer}/elsewhere` }).end();
+  const elsewhere: http.RequestListener = (request, response) =>
+    request.url === '/.well-known/openid-configuration'
+      ? response.writeHead(302, { location: `${issuer}/elsewhere` }).end()
+      : publish({})(request, response);
   const bad: http.RequestListener[] = [
     silent,
     elsewhere,
@@ -200,7 +202,6 @@ test('no keys is not the fault of the token', { timeout: 10_000 }, async () => {
     (_request, response) => response.end('{}'),
     (_request, response) => response.destroy(),
     publish({ document: { issuer: 'https://other.example' } }),
-    publish({ document: { jwks_uri: 'http://keys.example/' } }),
     (request, response) => (request.url === '/keys' ? undefined : publish({})(request, response)),
     (request, response) =>
       request.url === '/keys' ? response.writeHead(404).end() : publish({})(request, response),
@@ -212,6 +213,13 @@ test('no keys is not the fault of the token', { timeout: 10_000 }, async () => {
     await assert.rejects(recognise(token), unavailable, String(each));
     await assert.rejects(recognise(token), unavailable, String(each));
   }
+});
+
+test('keys are taken from no place that others could speak for', async () => {
+  answer = publish({ document: { jwks_uri: 'http://keys.example/' } });
+  await assert.rejects(jwts().recognise(await sign({})), ({ cause }: Error) =>
+    /without TLS/.test(String(cause)),
+  );
 });
 
 test('an issuer that comes back is asked again', async () => {
