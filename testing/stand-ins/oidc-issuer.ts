@@ -94,6 +94,7 @@ function providerOf(issuer: string, clients: readonly MachineClient[], lifetimeS
   const key = { ...privateKey.export({ format: 'jwk' }), kid: randomUUID(), alg: 'RS256', use: 'sig' };
   return new Provider(issuer, {
     jwks: { keys: [key] },
+    ttl: { ClientCredentials: lifetimeS },
     cookies: { keys: [randomUUID()] },
     clients: clients.map(({ id, secret, auth = 'client_secret_post' }) => ({
       client_id: id,
