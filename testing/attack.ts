@@ -63,3 +63,26 @@ export async function peakBytes(atoll: Atoll): Promise<number> {
   const status = await readFile(`/proc/${atoll.pid}/status`, 'utf8');
   return Number(/VmHWM:\s+(\d+)/.exec(status)?.[1]) * 1024;
 }
+
+/**
+ * In perl: prints where in the memory of every process it may read the mark stands that its first argument is, backwards:
+ * the search itself must not hold what it looks for.
+ */
+export const searchMemory = `
+my $mark = reverse shift;
+for my $maps (glob "/proc/[0-9]*/maps") {
+  my ($pid) = $maps =~ m{(\\d+)/maps}; next if $pid == $$;
+  open(my $m, "<", $maps) or next; open(my $mem, "<:raw", "/proc/$pid/mem") or next;
+  $read{$pid} = 1;
+  while (<$m>) {
+    next unless /^([0-9a-f]+)-([0-9a-f]+) r/; my ($from, $to) = (hex $1, hex $2);
+    next if $to - $from > 64 << 20;
+    sysseek($mem, $from, 0); sysread($mem, my $bytes, $to - $from) or next;
+    print "found in $pid\\n" if index($bytes, $mark) >= 0;
+  }
+}
+print "read ", scalar(keys %read), "\\n";`;
+
+export function backwards(text: string): string {
+  return [...text].reverse().join('');
+}

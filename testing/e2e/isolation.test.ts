@@ -7,7 +7,7 @@ import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { versatile } from '../agents.ts';
 import { type Atoll, deployProgram, processesWith, startAtoll, until } from '../atoll.ts';
-import { turnOf } from '../attack.ts';
+import { backwards, searchMemory, turnOf } from '../attack.ts';
 import { createAsk } from '../raw-http.ts';
 
 const MODEL_KEY = `sk-ant-api03-${'k'.repeat(40)}`;
@@ -45,26 +45,9 @@ async function overLimit(sessionId: string, command: string) {
   return done;
 }
 
-/** In perl: prints where in the memory of every process it may read the mark in its first argument stands. */
-const searchMemory = `
-my $mark = reverse shift;
-for my $maps (glob "/proc/[0-9]*/maps") {
-  my ($pid) = $maps =~ m{(\\d+)/maps}; next if $pid == $$;
-  open(my $m, "<", $maps) or next; open(my $mem, "<:raw", "/proc/$pid/mem") or next;
-  $read{$pid} = 1;
-  while (<$m>) {
-    next unless /^([0-9a-f]+)-([0-9a-f]+) r/; my ($from, $to) = (hex $1, hex $2);
-    next if $to - $from > 64 << 20;
-    sysseek($mem, $from, 0); sysread($mem, my $bytes, $to - $from) or next;
-    print "found in $pid\\n" if index($bytes, $mark) >= 0;
-  }
-}
-print "read ", scalar(keys %read), "\\n";`;
-
 test('no secret of the server is in environment, arguments, files or memory', async () => {
   const id = await open();
   await atoll.client.writeFile(id, 'search.pl', new TextEncoder().encode(searchMemory));
-  const backwards = (text: string) => [...text].reverse().join('');
   for (const secret of [MODEL_KEY, HOST_MARK, atoll.key]) {
     // The command itself must not hold what it looks for.
     const mark = backwards(secret);

@@ -80,7 +80,7 @@ function model({ config }: Invocation): Finding {
         what,
         status: 'off',
         detail: 'ANTHROPIC_API_KEY is not set here',
-        mend: 'Set it where `atoll start` runs',
+        mend: 'Set it where `atoll start` runs, or store one: atoll credential set NAME --kind anthropic',
       }
     : { what, status: 'ok', detail: `a key for ${config.anthropicBaseUrl}` };
 }

@@ -111,7 +111,7 @@ function announce(
   if (json) return value({ event: 'listening', url, adminKeyFile, pid: process.pid });
   const model =
     config.anthropicApiKey === undefined
-      ? 'ANTHROPIC_API_KEY is not set: Claude agents cannot answer'
+      ? 'ANTHROPIC_API_KEY is not set: Claude agents need a stored one (atoll credential set)'
       : config.anthropicBaseUrl;
   line(`${style.bold('Atoll')} ${version} listens on ${style.cyan(url)}`);
   line(`  sandboxes  ${config.driver}, up to ${config.capacity}`);
