@@ -8,6 +8,7 @@
  */
 import { parseArgs } from 'node:util';
 import { create } from './create.ts';
+import { gateway } from './gateway.ts';
 import { health } from './health.ts';
 import { memory } from './memory.ts';
 import { oneMessage } from './one-message.ts';
@@ -17,7 +18,16 @@ import { start } from './start.ts';
 import { jsonTable, markdownTable, textTable } from './table.ts';
 import { throughput } from './throughput.ts';
 
-const measures: readonly Measure[] = [throughput, oneMessage, create, start, health, memory, slowReader];
+const measures: readonly Measure[] = [
+  throughput,
+  oneMessage,
+  create,
+  start,
+  health,
+  memory,
+  slowReader,
+  gateway,
+];
 
 const { values } = parseArgs({
   options: {

@@ -1,7 +1,7 @@
 /** A line of the table: one measure of ours beside its floor, and what it must reach. */
 import type { Figure } from './pairs.ts';
 
-export type Unit = 'events/s' | 'ms' | 'MB' | 'µs';
+export type Unit = 'events/s' | 'ms' | 'MB' | 'KB' | 'µs';
 
 export type Row = {
   name: string;
@@ -48,6 +48,9 @@ export function either(absolute: { atMostMs: number }, relative: Goal): Goal {
 }
 
 /** Above the floor. */
-export function atMostMore(mb: number): Goal {
-  return { text: `≤ +${mb} MB`, isMet: ({ ours, floor }) => floor !== undefined && ours - floor <= mb };
+export function atMostMore(more: number, unit: Unit): Goal {
+  return {
+    text: `≤ +${more} ${unit}`,
+    isMet: ({ ours, floor }) => floor !== undefined && ours - floor <= more,
+  };
 }

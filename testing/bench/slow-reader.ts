@@ -22,7 +22,9 @@ export const slowReader: Measure = {
       () => growth(async (atoll, reader) => void (await reader.read([atoll.turn(0, flood)]))),
     );
     const { ours, floor } = figureOf(pairs, (mb) => mb);
-    return [row('RSS growth, slow reader (floor: fast one)', 'MB', { ours, floor }, { bar: atMostMore(20) })];
+    return [
+      row('RSS growth, slow reader (floor: fast one)', 'MB', { ours, floor }, { bar: atMostMore(20, 'MB') }),
+    ];
   },
 };
 

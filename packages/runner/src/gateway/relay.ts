@@ -3,11 +3,10 @@
  * out of whatever comes back (I7); an answer that cannot be read for them, since it is compressed, does not come back.
  * Redirects are answers like any other: nothing here follows one.
  */
-import type { Agent, IncomingHttpHeaders, IncomingMessage } from 'node:http';
-import { pipeline } from 'node:stream';
+import type { Agent, IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http';
 import type { Call } from './call.ts';
 import { bodyFraming, encodingOf, type Headers, hasBody, passedHeaders } from './headers.ts';
-import { createScrubber } from './scrubber.ts';
+import { createScrubber, type Scrubber } from './scrubber.ts';
 
 export type Relay = {
   send(call: Call, going: Going): void;
@@ -82,18 +81,7 @@ export function createRelay(): Relay {
           upstream.destroy();
           return onFailure('encoded', encoding);
         }
-        const scrubber = createScrubber(secrets);
-        // Scrubbing changes the length.
-        const kept = passedHeaders(reply.headers, (name) => name !== 'content-length');
-        const status = reply.statusCode ?? 502;
-        response.writeHead(status, scrubber.headers(kept));
-        // A stream shows that it began, before it has anything to say.
-        response.flushHeaders();
-        if (watch) {
-          watch.answered(status, reply.headers);
-          reply.on('data', watch.received);
-        }
-        pipeline(reply, scrubber.stream, response, () => undefined);
+        passBack(reply, response, createScrubber(secrets), watch);
       });
       upstream.on('error', (error) => {
         clearTimeout(timer);
@@ -120,4 +108,29 @@ export function createRelay(): Relay {
       for (const agent of agents.values()) agent.destroy();
     },
   };
+}
+
+/** By hand: a pipeline of streams would keep twice the memory for each answer that is under way. */
+function passBack(
+  reply: IncomingMessage,
+  response: ServerResponse,
+  { pass, rest, headers }: Scrubber,
+  watch: Watch | undefined,
+): void {
+  const status = reply.statusCode ?? 502;
+  // Scrubbing changes the length.
+  response.writeHead(status, headers(passedHeaders(reply.headers, (name) => name !== 'content-length')));
+  // A stream shows that it began, before it has anything to say.
+  response.flushHeaders();
+  watch?.answered(status, reply.headers);
+  reply.on('data', (chunk: Buffer) => {
+    watch?.received(chunk);
+    const clean = pass(chunk);
+    if (clean.length > 0 && !response.write(clean)) reply.pause();
+  });
+  response.on('drain', () => reply.resume());
+  reply.on('end', () => response.end(rest()));
+  reply.on('close', () => {
+    if (!reply.complete) response.destroy();
+  });
 }

@@ -2,58 +2,54 @@
  * Takes the literals of secrets out of a reply, even where one is cut across chunks (I7). Holds back at most as many
  * bytes as could be the beginning of one, so that a stream stays a stream.
  */
-import { Transform } from 'node:stream';
-
 const MASK = '[removed by Atoll]';
 const MASK_BYTES = Buffer.from(MASK);
+const NOTHING = Buffer.alloc(0);
 
 export type Scrubber = {
-  stream: Transform;
+  /** What may go on of a reply, now that this came. */
+  pass(chunk: Buffer): Buffer;
+  /** What was held back, now that nothing more comes. */
+  rest(): Buffer;
   headers(headers: Record<string, string | string[]>): Record<string, string | string[]>;
 };
 
 export function createScrubber(secrets: readonly string[]): Scrubber {
   const literals = spellings(secrets);
   const needles = literals.map((literal) => Buffer.from(literal));
-  const pattern = patternOf(needles);
-  let held: Buffer = Buffer.alloc(0);
+  let held: Buffer = NOTHING;
 
   /** Where what could be the beginning of a secret begins; the end, if nothing could. */
   const openAt = (bytes: Buffer, from: number) =>
     Math.min(...needles.map((needle) => beginsAt(bytes, needle, from)), bytes.length);
 
-  /** What may go on; the rest waits for more. */
-  function pass(bytes: Buffer): Buffer {
+  function pass(chunk: Buffer): Buffer {
+    const bytes = held.length === 0 ? chunk : Buffer.concat([held, chunk]);
     let open = openAt(bytes, 0);
     const parts: Buffer[] = [];
     let done = 0;
     if (needles.some((needle) => bytes.includes(needle)))
-      for (const { index, 0: found } of bytes.toString('latin1').matchAll(pattern)) {
+      for (const { index, 0: found } of bytes.toString('latin1').matchAll(patternOf(needles))) {
         // A longer secret may begin here, or before.
         if (index >= open) break;
         parts.push(bytes.subarray(done, index), MASK_BYTES);
         done = index + found.length;
         if (done > open) open = openAt(bytes, done);
       }
-    held = bytes.subarray(open);
+    held = open === bytes.length ? NOTHING : Buffer.from(bytes.subarray(open));
     return parts.length === 0
       ? bytes.subarray(0, open)
       : Buffer.concat([...parts, bytes.subarray(done, open)]);
   }
 
-  const stream = new Transform({
-    transform(chunk: Buffer, _encoding, done) {
-      done(null, pass(held.length === 0 ? chunk : Buffer.concat([held, chunk])));
-    },
-    flush(done) {
-      done(null, Buffer.from(held.toString('latin1').replaceAll(pattern, MASK), 'latin1'));
-    },
-  });
-
   const clean = (value: string) =>
     literals.reduce((text, literal) => text.replaceAll(literal, () => MASK), value);
   return {
-    stream,
+    pass,
+    rest: () =>
+      held.length === 0
+        ? held
+        : Buffer.from(held.toString('latin1').replaceAll(patternOf(needles), MASK), 'latin1'),
     headers: (headers) =>
       Object.fromEntries(
         Object.entries(headers).map(([name, value]) => [
