@@ -292,7 +292,6 @@ console.log(JSON.stringify(replies));`;
     await assertAll(
       [
         ['GET', '//127.0.0.1/api/agents'],
-        ['GET', `${atoll.url}/api/agents`],
         ['GET', `/sessions/{own}/../${other}`],
         ['GET', `/sessions/{own}/%2e%2e/${other}`],
         ['GET', `/sessions/{own}%2f..%2f${other}`],
@@ -302,6 +301,10 @@ console.log(JSON.stringify(replies));`;
       400,
       'invalid_request',
     );
+  });
+
+  test('gets to the coordinator by no proxy request either', async () => {
+    await assertAll([['GET', `${atoll.url}/api/agents`]], 403, 'egress_refused');
   });
 
   test('finds the token of its session in no answer', async () => {

@@ -63,6 +63,8 @@ export type SandboxRequest = {
   limits?: Partial<ResourceLimits>;
   /** What its session may spend on models; absent: as much as it likes. */
   budget?: ModelBudget;
+  /** Patterns of the hosts that it may reach through its gateway, each in its one spelling; left out: none. */
+  egress?: readonly string[];
 };
 
 /**

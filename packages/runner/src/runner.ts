@@ -17,6 +17,7 @@ import type {
 import { fillWorkspace } from './agent-folder.ts';
 import type { Driver, Mount, SandboxEndCause, SandboxLimits, SandboxOwner } from './driver.ts';
 import { type AppliedProfile, applyProfile, type ExecutorProfile } from './executor-profiles.ts';
+import { createNetwork, type Network } from './gateway/egress/network.ts';
 import type { Upstreams } from './gateway/models.ts';
 import type { Logger } from './logger.ts';
 import { createPool } from './pool.ts';
@@ -38,6 +39,8 @@ export type RunnerOptions = {
   upstreams: Upstreams;
   /** Those that can run here; no other is offered. */
   profiles: readonly ExecutorProfile[];
+  /** How sandboxes reach hosts outside; of this machine by default. */
+  network?: Network;
   /** What a sandbox may use where its agent does not say. */
   limits?: Partial<ResourceLimits>;
   log: Logger;
@@ -69,7 +72,7 @@ const DEFAULT_LIMITS: ResourceLimits = {
 };
 
 export async function createRunner(options: RunnerOptions): Promise<Runner> {
-  const { dataDir, driver, log: logger } = options;
+  const { dataDir, driver, log: logger, network = createNetwork() } = options;
   const pool = createPool(options.capacity);
   const directories = { workspaces: join(dataDir, 'workspaces'), sockets: join(dataDir, 'run') };
   await prepareDirectories(dataDir, directories);
@@ -86,6 +89,8 @@ export async function createRunner(options: RunnerOptions): Promise<Runner> {
   /** Of the workspaces that had a sandbox here, how much they may hold. */
   const diskBytes = new Map<string, number>();
   const ending = new Set<string>();
+  /** Of each sandbox that has one: settles when it and its gateway are gone. */
+  const ends = new Map<string, Promise<void>>();
   const listeners: ((ended: SandboxEnded) => void)[] = [];
   const enclosed = driver.name !== 'process';
   let stopping = false;
@@ -123,17 +128,26 @@ export async function createRunner(options: RunnerOptions): Promise<Runner> {
       filled = fill(request, join(directory, 'workspace'), owner);
       filled.catch(() => undefined); // awaited below
       if ('NODE_OPTIONS' in request.env) await filled;
-      gateway = await openGateway({ ...options, sandbox: request, epoch, where: gatewayPlace(id, owner) });
+      gateway = await openGateway({
+        ...options,
+        network,
+        sandbox: request,
+        epoch,
+        where: gatewayPlace(id, owner),
+        directory: directories.sockets,
+      });
       const sandbox = await startSandbox(request, { epoch, directory, gateway, applied });
-      void sandbox.exited.then(async (exit) => {
+      const over = sandbox.exited.then(async (exit) => {
         pool.remove(id);
         jobs.delete(jobId);
         release();
         await gateway?.close();
+        ends.delete(id);
         if (!ending.delete(id))
           for (const tell of listeners)
             tell({ sandboxId: id, epoch, cause: exit.cause, detail: exit.detail });
       });
+      ends.set(id, over);
       const resume =
         request.executorSessionId === undefined ? {} : { executorSessionId: request.executorSessionId };
       ending.add(id);
@@ -192,7 +206,10 @@ export async function createRunner(options: RunnerOptions): Promise<Runner> {
       directory,
       command: enclosed ? bridge.command : bridge.hostCommand,
       env: { ...request.env, ...gateway.env, ...(enclosed ? bridge.env : {}) },
-      readOnly: enclosed ? [...bridge.mounts, ...applied.profile.mounts.map(mountOf)] : [],
+      readOnly: [
+        ...(enclosed ? [...bridge.mounts, ...applied.profile.mounts.map(mountOf)] : []),
+        ...gateway.readOnly,
+      ],
       sockets: gateway.sockets,
       limits: asked,
     });
@@ -230,6 +247,8 @@ export async function createRunner(options: RunnerOptions): Promise<Runner> {
       ending.add(sandboxId);
       pool.leaving(sandbox);
       await sandbox.end(endCause(cause));
+      // What its gateway has still to say belongs to this assignment.
+      await ends.get(sandboxId);
     }
     if (!keep) await removeWorkspace(workspaceId);
   }
@@ -268,6 +287,7 @@ export async function createRunner(options: RunnerOptions): Promise<Runner> {
       await Promise.all(pool.all().map((sandbox) => sandbox.end('server_stopped')));
       // Those on their way up see the flag before their driver starts them, or end at once after it did.
       await Promise.allSettled(jobs.values());
+      await Promise.all(ends.values());
       await driver.stop();
     },
   };

@@ -2,19 +2,24 @@
 import { randomBytes } from 'node:crypto';
 import type { Coordinator, SandboxRequest } from '@atoll/protocol/runner-link';
 import type { SandboxOwner, SandboxSpec } from './driver.ts';
+import { createAccessLog } from './gateway/access-log.ts';
 import { createBudget } from './gateway/budget.ts';
 import { createCoordinatorRow } from './gateway/coordinator.ts';
 import { createGatewayCredentials } from './gateway/credentials.ts';
+import type { Network } from './gateway/egress/network.ts';
 import { createGateway } from './gateway/gateway.ts';
 import { createMcpRow } from './gateway/mcp.ts';
 import { modelApis } from './gateway/model-apis.ts';
 import { createModelRow, type Upstreams } from './gateway/models.ts';
 import { createRelay } from './gateway/relay.ts';
 import type { Logger } from './logger.ts';
+import { openEgress } from './sandbox-egress.ts';
 
 export type SandboxGateway = {
   readonly env: Readonly<Record<string, string>>;
   readonly sockets: SandboxSpec['sockets'];
+  readonly readOnly: SandboxSpec['readOnly'];
+  /** Resolves when all that went through it is where it is logged. */
   close(): Promise<void>;
 };
 
@@ -28,18 +33,48 @@ const PORT = 4180;
 const PLACEHOLDER = 'added-by-the-atoll-gateway';
 
 export async function openGateway(options: {
-  sandbox: Pick<SandboxRequest, 'sessionId' | 'executor' | 'budget'>;
+  sandbox: Pick<SandboxRequest, 'id' | 'sessionId' | 'executor' | 'budget' | 'egress'>;
   epoch: number;
   where: GatewayPlace;
+  /** For what the sandbox is shown of it. */
+  directory: string;
+  network: Network;
   coordinator: Coordinator;
   hostname: string;
   upstreams: Upstreams;
   log: Logger;
 }): Promise<SandboxGateway> {
-  const { sandbox, epoch, where, coordinator, hostname, upstreams, log: logger } = options;
-  const { sessionId, executor, budget: limits } = sandbox;
+  const {
+    sandbox,
+    epoch,
+    where,
+    directory,
+    network,
+    coordinator,
+    hostname,
+    upstreams,
+    log: logger,
+  } = options;
+  const { id, sessionId, executor, budget: limits, egress: allowed = [] } = sandbox;
   const session = sessionId === undefined ? undefined : { id: sessionId, epoch };
+  const loopback = where === 'loopback';
+  const secret = loopback ? randomBytes(24).toString('base64url') : undefined;
+  const access = createAccessLog({
+    send: async (report) => session && coordinator.recordAccess({ sessionId: session.id, epoch, ...report }),
+    logger,
+  });
   const credentials = createGatewayCredentials({ coordinator, session });
+  const outside = await openEgress({
+    allowed,
+    directory,
+    id,
+    enclosed: !loopback,
+    password: secret,
+    network,
+    credentials: credentials.current,
+    record: access.add,
+    logger,
+  });
   const budget = session && limits && createBudget({ limits, coordinator, session, logger });
   const relay = createRelay();
   const rows = Object.values(modelApis).map((api) =>
@@ -50,22 +85,25 @@ export async function openGateway(options: {
     const owned = { hostname, executor_profile: executor.profile };
     rows.push(createCoordinatorRow({ coordinator, session, owned, relay, logger }));
   }
-  const loopback = where === 'loopback';
   const gateway = await createGateway({
-    where: loopback ? { secretPath: `/s/${randomBytes(24).toString('base64url')}` } : where,
+    where: loopback ? { secretPath: `/s/${secret}` } : where,
     rows,
+    egress: outside.egress,
   });
   const url = loopback ? gateway.address : `http://127.0.0.1:${PORT}`;
   return {
     env: {
       ...(loopback ? {} : { ATOLL_GATEWAY_SOCKET: SOCKET, ATOLL_GATEWAY_PORT: String(PORT) }),
       ...executorEnv(url, sessionId),
+      ...outside.env(new URL(url)),
     },
     sockets: loopback ? [] : [{ source: gateway.address, target: SOCKET }],
+    readOnly: outside.readOnly,
     async close() {
       await gateway.close();
       credentials.close();
       relay.close();
+      await Promise.all([access.close(), outside.close()]);
     },
   };
 }

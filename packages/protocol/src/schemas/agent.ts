@@ -1,6 +1,7 @@
 import * as v from 'valibot';
 import { approvalPolicies } from '../approvals.ts';
 import { agentName, count, env, jsonObject, label, noNul, notArray, time } from './common.ts';
+import { host } from './credential.ts';
 
 /** A file of an agent folder; `content` is strict base64. */
 export const agentFile = v.strictObject({
@@ -71,6 +72,8 @@ export const agentConfig = notArray(
     model: v.optional(label),
     permissionMode: v.optional(label),
     approvals: v.optional(approvals),
+    /** The hosts that the agent may reach, on ports 80 and 443; left out: none. */
+    egress: v.optional(v.pipe(v.array(host), v.maxLength(256, 'at most 256 hosts'))),
   }),
 );
 export type AgentConfig = v.InferOutput<typeof agentConfig>;

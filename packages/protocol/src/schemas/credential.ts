@@ -24,7 +24,8 @@ const list = <S extends v.GenericSchema>(item: S, max: number) =>
     v.maxLength(max, `at most ${max}`),
   );
 
-const host = v.pipe(
+/** A pattern of hosts, in its one spelling. */
+export const host = v.pipe(
   text(256),
   v.check(
     (given) => hostPattern(given) !== undefined,

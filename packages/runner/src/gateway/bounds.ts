@@ -6,9 +6,10 @@ type Bounds = Pick<GatewayCredential, 'methods' | 'paths'>;
 /** `path` as it is sent to the upstream. A prefix ends where a segment does: `/acme` covers `/acme/x`, not `/acme-2`. */
 export function isWithin({ methods, paths }: Bounds, method: string, path: string): boolean {
   if (methods !== undefined && !methods.includes(method)) return false;
-  return paths === undefined || paths.some((prefix) => isBelow(prefix.replace(/\/$/, ''), path));
+  return paths === undefined || paths.some((prefix) => isBelow(prefix, path));
 }
 
-function isBelow(prefix: string, path: string): boolean {
-  return path === prefix || path.startsWith(`${prefix}/`);
+export function isBelow(prefix: string, path: string): boolean {
+  const trunk = prefix.replace(/\/$/, '');
+  return path === trunk || path.startsWith(`${trunk}/`);
 }

@@ -2,11 +2,13 @@
  * The one way out of a sandbox: HTTP, one listener per sandbox, which is how the gateway knows whose call it is.
  *
  * Stages of a call: of this sandbox (the socket is its own; over loopback a secret path and the right `Host`) → a plain
- * path → the first row that takes it. Everything else of a sandbox's network is closed.
+ * path → the first row that takes it. What is asked of a proxy, a whole URL or a tunnel, goes to the egress instead, and
+ * reaches no row. Everything else of a sandbox's network is closed.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { AtollError } from '@atoll/protocol/errors';
 import { type Row, refuse } from './call.ts';
+import type { Egress } from './egress/proxy.ts';
 import { listen, type Where } from './listen.ts';
 
 export type Gateway = {
@@ -21,15 +23,22 @@ const MAX_CONNECTIONS = 256;
 /** Nothing encoded, nothing empty: a path that two parsers could read in two ways goes nowhere. */
 const PLAIN_PATH = /^(?:\/[\w.~@:+,;=$!*'()&-]+)*\/?$/;
 const DOT_SEGMENT = /\/\.{1,2}(?:\/|$)/;
+/** What proxies are asked for (RFC 9112, 3.2.2). */
+const WHOLE_URL = /^[a-z][a-z0-9+.-]*:\/\//i;
 
-export async function createGateway(options: { where: Where; rows: readonly Row[] }): Promise<Gateway> {
-  const { where, rows } = options;
+export async function createGateway(options: {
+  where: Where;
+  rows: readonly Row[];
+  egress?: Egress;
+}): Promise<Gateway> {
+  const { where, rows, egress } = options;
   const prefix = 'secretPath' in where ? where.secretPath : '';
   // Imported, it would cost every start 16 ms and more; taken like this, the first sandbox pays.
   const http = process.getBuiltinModule('node:http');
   const server = http.createServer((request, response) => {
     try {
-      void answer(request, response);
+      if (egress && WHOLE_URL.test(request.url ?? '')) egress.request(request, response);
+      else void answer(request, response);
     } catch (error) {
       refuse(response, error instanceof AtollError ? error : new AtollError('internal'));
     }
@@ -57,12 +66,15 @@ export async function createGateway(options: { where: Where; rows: readonly Row[
   server.requestTimeout = 0;
   server.maxConnections = MAX_CONNECTIONS;
   server.on('clientError', (_error, socket) => socket.destroy());
+  if (egress)
+    server.on('connect', (request: IncomingMessage, _socket, head: Buffer) => egress.connect(request, head));
 
   const address = await listen(server, where);
   return {
     address,
     close: () =>
       new Promise((resolve) => {
+        egress?.close();
         server.close(() => resolve());
         server.closeAllConnections();
       }),

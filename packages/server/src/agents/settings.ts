@@ -13,6 +13,8 @@ export type AgentSettings = {
   limits: Partial<ResourceLimits>;
   /** Absent in versions that were deployed before there was one. */
   budget?: ModelBudget;
+  /** Patterns of the hosts that it may reach. */
+  egress?: readonly string[];
   demands: Demands;
   model?: string;
   permissionMode?: string;
@@ -35,6 +37,7 @@ export function agentSettings(config: AgentConfig, body: DeployedSettings): Agen
     env,
     limits: defined(limits),
     budget: defined({ requests: modelRequests, tokens: modelTokens }),
+    ...(config.egress === undefined ? {} : { egress: config.egress }),
     demands: { ...demandsOf(config), ...demandsOf(body) },
     ...(config.model === undefined ? {} : { model: config.model }),
     ...(config.permissionMode === undefined ? {} : { permissionMode: config.permissionMode }),

@@ -19,6 +19,7 @@ export type SandboxSettings = {
   env: Record<string, string>;
   limits: Partial<ResourceLimits>;
   budget: ModelBudget;
+  egress: readonly string[];
   demands: Demands;
 };
 
@@ -137,6 +138,7 @@ export function createSessionSandboxes(options: {
         env: settings.env,
         limits: settings.limits,
         ...(Object.keys(settings.budget).length === 0 ? {} : { budget: settings.budget }),
+        egress: settings.egress,
       },
     });
   }

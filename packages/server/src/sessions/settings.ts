@@ -39,6 +39,7 @@ export function sandboxSettings(
     env: { ...agent.env, ...env },
     limits: agent.limits,
     budget: agent.budget ?? {},
+    egress: agent.egress ?? [],
     demands: { ...wanted, executorProfile },
   };
 }
