@@ -6,6 +6,7 @@
 import type { Agent, IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http';
 import type { Call } from './call.ts';
 import { bodyFraming, encodingOf, type Headers, hasBody, passedHeaders } from './headers.ts';
+import { passBody } from './pass-body.ts';
 import { createScrubber, type Scrubber } from './scrubber.ts';
 
 export type Relay = {
@@ -110,27 +111,18 @@ export function createRelay(): Relay {
   };
 }
 
-/** By hand: a pipeline of streams would keep twice the memory for each answer that is under way. */
 function passBack(
   reply: IncomingMessage,
   response: ServerResponse,
-  { pass, rest, headers }: Scrubber,
+  scrubber: Scrubber,
   watch: Watch | undefined,
 ): void {
   const status = reply.statusCode ?? 502;
   // Scrubbing changes the length.
-  response.writeHead(status, headers(passedHeaders(reply.headers, (name) => name !== 'content-length')));
+  const kept = passedHeaders(reply.headers, (name) => name !== 'content-length');
+  response.writeHead(status, scrubber.headers(kept));
   // A stream shows that it began, before it has anything to say.
   response.flushHeaders();
   watch?.answered(status, reply.headers);
-  reply.on('data', (chunk: Buffer) => {
-    watch?.received(chunk);
-    const clean = pass(chunk);
-    if (clean.length > 0 && !response.write(clean)) reply.pause();
-  });
-  response.on('drain', () => reply.resume());
-  reply.on('end', () => response.end(rest()));
-  reply.on('close', () => {
-    if (!reply.complete) response.destroy();
-  });
+  passBody(reply, response, scrubber, watch?.received);
 }

@@ -9,6 +9,7 @@ import { AtollError } from '@atoll/protocol/errors';
 import type { GatewayCredential } from '@atoll/protocol/runner-link';
 import { refuse } from '../call.ts';
 import { bodyFraming, encodingOf, type Headers, hasBody, passedHeaders } from '../headers.ts';
+import { passBody } from '../pass-body.ts';
 import { createScrubber } from '../scrubber.ts';
 import { credentialOf, OVERRIDES } from './injection.ts';
 import { codeOf } from './network.ts';
@@ -117,5 +118,6 @@ function answer({ request, response, credentials }: Exchange, reply: IncomingMes
   const kept = passedHeaders(reply.headers, (name) => !scrubber || bodiless || name !== 'content-length');
   response.writeHead(statusCode, scrubber?.headers(kept) ?? kept);
   response.flushHeaders();
-  pipeline(scrubber ? [reply, scrubber.stream, response] : [reply, response], () => undefined);
+  if (scrubber) passBody(reply, response, scrubber);
+  else pipeline([reply, response], () => undefined);
 }
