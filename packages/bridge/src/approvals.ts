@@ -54,14 +54,14 @@ function aborted(signal: AbortSignal): Promise<ApprovalDecision> {
   });
 }
 
-/** What the longest pattern that fits the tool says. */
+/** What the longest pattern says that fits the tool, by any of its names. */
 export function policyOf(
   approvals: Readonly<Record<string, ApprovalPolicy>>,
-  tool: string,
+  ...names: readonly string[]
 ): ApprovalPolicy | undefined {
   let longest = '';
   for (const pattern of Object.keys(approvals))
-    if (pattern.length > longest.length && fits(pattern, tool)) longest = pattern;
+    if (pattern.length > longest.length && names.some((name) => fits(pattern, name))) longest = pattern;
   return approvals[longest];
 }
 

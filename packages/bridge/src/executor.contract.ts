@@ -7,7 +7,7 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { describe, it } from 'node:test';
 import type { ExecutorSettings } from '@atoll/protocol/runner-link';
-import { type BridgeUnderTest, startBridgeUnderTest } from './bridge.fixture.ts';
+import { type BridgeUnderTest, type Message, startBridgeUnderTest } from './bridge.fixture.ts';
 import type { TurnCause } from './executor.ts';
 
 export type ExecutorUnderTest = {
@@ -17,29 +17,61 @@ export type ExecutorUnderTest = {
   failure: TurnCause;
   /** Whether the executor names its session, so that a fresh bridge can go on with it. */
   hasSessions: boolean;
+  transcript: Transcript;
+};
+
+/** How the executor's own messages are read. */
+export type Transcript = {
+  /** Whether the message shows that the agent is answering. */
+  isAnswer(message: Message): boolean;
+  /** What the agent said in the messages of one turn. */
+  textOf(turn: readonly Message[]): string;
+};
+
+/** Of the Claude Agent SDK, and of programs that speak alike: answers, and then one result. */
+export const sdkTranscript: Transcript = {
+  isAnswer: ({ type }) => type === 'assistant' || type === 'stream_event',
+  textOf(turn) {
+    const types = turn.map(({ type }) => type);
+    assert.ok(types.indexOf('assistant') < types.indexOf('result'), types.join(' '));
+    assert.equal(types.at(-1), 'result');
+    return String(turn.at(-1)?.result);
+  },
 };
 
 export function executorContract(name: string, setup: () => ExecutorUnderTest): void {
   describe(`executor contract: ${name}`, () => {
+    let transcript: Transcript;
     const start = async (workspace?: string) => {
-      const { env, settings } = setup();
+      const { env, settings, transcript: its } = setup();
+      transcript = its;
       const bridge = await startBridgeUnderTest({ env, ...(workspace !== undefined && { workspace }) });
       await bridge.initialize(settings);
       return bridge;
+    };
+
+    /** Settles when the turn that was just asked for answers, so that it is past everything that comes before. */
+    const underWay = (bridge: BridgeUnderTest): Promise<boolean> => {
+      const from = bridge.messages.length;
+      return bridge.until(() => bridge.messages.slice(from).some(transcript.isAnswer));
+    };
+
+    const recall = async (bridge: BridgeUnderTest): Promise<string> => {
+      const from = bridge.messages.length;
+      assert.equal((await bridge.query('what do you remember?')).status, 'completed');
+      return transcript.textOf(bridge.messages.slice(from));
     };
 
     it('completes turns with their messages in order, and remembers', async () => {
       await using bridge = await start();
       const first = await bridge.query('remember blue');
       assert.equal(first.status, 'completed');
-      assert.equal(bridge.messages.at(-1)?.type, 'result');
+      assert.ok(bridge.messages.some(transcript.isAnswer));
       assert.equal(typeof first.executorSessionId, setup().hasSessions ? 'string' : 'undefined');
       const before = bridge.messages.length;
       const second = await bridge.query('what do you remember?');
       assert.equal(second.status, 'completed');
-      const types = bridge.messages.slice(before).map(({ type }) => type);
-      assert.ok(types.indexOf('assistant') < types.indexOf('result'), types.join(' '));
-      assert.match(lastResult(bridge), /blue/);
+      assert.match(transcript.textOf(bridge.messages.slice(before)), /blue/);
     });
 
     it('interrupts a turn, and goes on with the next', async () => {
@@ -53,8 +85,7 @@ export function executorContract(name: string, setup: () => ExecutorUnderTest): 
       const end = await running;
       assert.equal(end.status, 'interrupted');
       assert.equal(end.cause, 'interrupted');
-      assert.equal((await bridge.query('what do you remember?')).status, 'completed');
-      assert.match(lastResult(bridge), /green/);
+      assert.match(await recall(bridge), /green/);
     });
 
     it('ends a turn whose process crashed, and goes on with the next', async () => {
@@ -67,8 +98,7 @@ export function executorContract(name: string, setup: () => ExecutorUnderTest): 
       assert.equal(end.status, 'failed');
       assert.equal(end.cause, 'executor_crashed');
       assert.match(end.detail ?? '', /SIGKILL/);
-      assert.equal((await bridge.query('what do you remember?')).status, 'completed');
-      assert.match(lastResult(bridge), /red/);
+      assert.match(await recall(bridge), /red/);
     });
 
     it('goes on in a fresh bridge with resume', async () => {
@@ -79,7 +109,7 @@ export function executorContract(name: string, setup: () => ExecutorUnderTest): 
       await second.peer.call('resume', { executorSessionId });
       const end = await second.query('what do you remember?');
       assert.equal(end.status, 'completed', end.detail);
-      assert.match(lastResult(second), /yellow/);
+      assert.match(transcript.textOf(second.messages), /yellow/);
       if (setup().hasSessions) assert.equal(end.executorSessionId, executorSessionId);
       await assert.rejects(second.peer.call('resume', { executorSessionId }), { code: 'illegal_transition' });
     });
@@ -103,17 +133,6 @@ export function executorContract(name: string, setup: () => ExecutorUnderTest): 
       await assert.doesNotReject(gone(pids));
     });
   });
-}
-
-/** Settles when the turn that was just asked for answers, so that it is past everything that comes before. */
-function underWay(bridge: BridgeUnderTest): Promise<boolean> {
-  const from = bridge.messages.length;
-  const answering = ({ type }: Record<string, unknown>) => type === 'assistant' || type === 'stream_event';
-  return bridge.until(() => bridge.messages.slice(from).some(answering));
-}
-
-function lastResult(bridge: BridgeUnderTest): string {
-  return String(bridge.messages.findLast(({ type }) => type === 'result')?.result);
 }
 
 export function childrenOf(pid: number | undefined): number[] {

@@ -19,6 +19,9 @@ export type TurnCause =
   | 'resume_failed'
   | 'max_turns'
   | 'max_budget'
+  | 'max_tokens'
+  | 'refusal'
+  | 'auth_required'
   | 'model_error'
   | 'interrupted';
 

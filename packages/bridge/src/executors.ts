@@ -12,7 +12,10 @@ export async function createExecutor(context: ExecutorContext): Promise<Executor
       const { createClaudeExecutor } = await import('./executors/claude.ts');
       return createClaudeExecutor(context);
     }
-    case 'acp':
+    case 'acp': {
+      const { createAcpExecutor } = await import('./executors/acp.ts');
+      return createAcpExecutor(context);
+    }
     case 'codex':
       throw new AtollError('executor_failed', `the executor ${context.settings.kind} is not there yet`);
   }

@@ -53,7 +53,7 @@ export function describeBridge(): BridgeInstall {
     executors: {
       claude:
         sdk.kind === 'found' ? { available: true } : { available: false, reason: sdk.reason, mend: sdk.mend },
-      acp: NOT_YET,
+      acp: { available: true },
       codex: NOT_YET,
       program: { available: true },
     },

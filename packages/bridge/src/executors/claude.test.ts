@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { type MessagesApi, startMessagesApi } from '../../../../testing/stand-ins/messages-api.ts';
 import { type BridgeUnderTest, startBridgeUnderTest } from '../bridge.fixture.ts';
-import { childrenOf, executorContract } from '../executor.contract.ts';
+import { childrenOf, executorContract, sdkTranscript } from '../executor.contract.ts';
 
 const API_KEY = 'sk-stand-in';
 const MCP_SERVER = `
@@ -38,6 +38,7 @@ describe('claude', () => {
     env: env(),
     failure: 'model_error',
     hasSessions: true,
+    transcript: sdkTranscript,
   }));
 
   it('uses tools as the mode allows, and gives each turn its own usage', async () => {

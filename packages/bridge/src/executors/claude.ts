@@ -4,15 +4,16 @@
  * turn needs a new process).
  */
 import type { Executor, ExecutorContext, Turn, TurnEnd } from '../executor.ts';
-import { keepSession, keptSession } from './claude-kept.ts';
 import { type LaunchOptions, launchOptions, type SessionChoice } from './claude-options.ts';
 import { ClaudeProcess } from './claude-process.ts';
 import { trustWorkspace } from './claude-trust.ts';
+import { keepSession, keptSession } from './kept-session.ts';
 
 type Sdk = typeof import('@anthropic-ai/claude-agent-sdk');
 type Failed = { failed: TurnEnd };
 type Started = { process: ClaudeProcess; key: string };
 
+const KEPT_IN = '.claude';
 const NOTHING_TO_RESUME = /no conversation found/i;
 
 export function createClaudeExecutor(context: ExecutorContext): Executor {
@@ -117,7 +118,7 @@ class ClaudeExecutor implements Executor {
     const { env, workspace } = this.#context;
     if (env.HOME !== undefined) {
       await trustWorkspace(env.HOME, workspace);
-      this.#kept ??= await keptSession(env.HOME);
+      this.#kept ??= await keptSession(env.HOME, KEPT_IN);
     }
     this.#sessionId ??= this.#kept;
     // Looked at only now, with no wait until the process is there: a `resume` that came meanwhile counts.
@@ -155,7 +156,7 @@ class ClaudeExecutor implements Executor {
     if (home === undefined || this.#sessionId === undefined || this.#kept === this.#sessionId) return;
     this.#kept = this.#sessionId;
     // Without it a crash in this turn forgets the conversation; that is no reason not to have one.
-    await keepSession(home, this.#kept).catch(() => undefined);
+    await keepSession(home, KEPT_IN, this.#kept).catch(() => undefined);
   }
 
   #newSession(): SessionChoice {

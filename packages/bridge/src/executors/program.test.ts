@@ -1,5 +1,5 @@
 import { fileURLToPath } from 'node:url';
-import { executorContract } from '../executor.contract.ts';
+import { executorContract, sdkTranscript } from '../executor.contract.ts';
 
 const agent = fileURLToPath(new URL('program-agent.fixture.ts', import.meta.url));
 
@@ -8,4 +8,5 @@ executorContract('program', () => ({
   env: {},
   failure: 'executor_failed',
   hasSessions: false,
+  transcript: sdkTranscript,
 }));
