@@ -1,11 +1,13 @@
 /**
  * `npm test`: every test file, or those named: `npm test -- packages/client`. `npm run test:hard`: those that take
- * minutes, `*.hard.test.ts`. Either fails when the run leaves anything on the machine.
+ * minutes, `*.hard.test.ts`. Either fails when the run leaves anything on the machine. What `*.agents.test.ts` run is
+ * installed first.
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, globSync, statSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
+import { installRealAgents, NEEDS_REAL_AGENTS } from './real-agents.ts';
 import { openTestRun, type TestRun } from './test-run.ts';
 
 /** Tests start servers, sandboxes and the SDK's own process; two files at a time are what two cores carry. */
@@ -23,6 +25,7 @@ const files = (places.length > 0 ? places : everywhere).flatMap((place) =>
   existsSync(place) && statSync(place).isDirectory() ? testsBelow(place) : [place],
 );
 
+if (files.some((file) => file.endsWith(NEEDS_REAL_AGENTS))) installRealAgents();
 const run = openTestRun();
 // Hard tests measure, and kill at moments of their own choosing: one at a time.
 const concurrency = `--test-concurrency=${hard ? 1 : CONCURRENCY}`;
