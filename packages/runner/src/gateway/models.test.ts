@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import { after, before, beforeEach, test } from 'node:test';
 import { setImmediate } from 'node:timers/promises';
 import { AtollError } from '@atoll/protocol/errors';
+import type { Budget } from './budget.ts';
 import { createGateway, type Gateway } from './gateway.ts';
 import type { Where } from './listen.ts';
 import { modelApis } from './model-apis.ts';
@@ -35,6 +36,7 @@ before(async () => {
     response.write('data: one\n\n');
     // The second half waits for the test, so that what came before it was not gathered.
     if (body.includes('halves')) await once(upstream, 'go-on');
+    if (body === 'used') response.write('data: {"usage":{"input_tokens":40,"output_tokens":2}}\n\n');
     response.end(`data: your key is ${KEY}\n\n`);
   });
   upstream.listen(0, '127.0.0.1');
@@ -60,8 +62,8 @@ beforeEach(() => {
   delete credentials.error;
 });
 
-function open(where: Where, upstreams: Upstreams): Promise<Gateway> {
-  const common = { credentials, budget: undefined, relay, logger: silent };
+function open(where: Where, upstreams: Upstreams, budget?: Budget): Promise<Gateway> {
+  const common = { credentials, budget, relay, logger: silent };
   const rows = Object.values(modelApis).map((api) =>
     createModelRow({ ...common, api, upstream: upstreams[api.name] }),
   );
@@ -256,6 +258,36 @@ test('an upstream’s URL is read as the API’s own clients read a base URL', a
     await text(await ask('POST', asked, '{}'));
     assert.equal(seen.at(-1)?.url, `${path}?a=b`);
   }
+});
+
+test('a budget is asked before anything is sent, and hears what each call took', async () => {
+  let left = 2;
+  const spent: number[] = [];
+  const budget: Budget = {
+    async admit() {
+      if (left-- === 0) throw new AtollError('model_budget_spent', 'nothing is left');
+    },
+    spend: (tokens) => void spent.push(tokens),
+  };
+  const metered = await open({ secretPath: '/s/abc' }, { anthropic: { baseUrl, apiKey: KEY } }, budget);
+  const before = seen.length;
+  const post = (path: string, body: string) =>
+    fetch(`${metered.address}/anthropic/v1/${path}`, { method: 'POST', body });
+  await (await post('messages', 'used')).text();
+  await (await post('messages/count_tokens', '{}')).text();
+  const leaving = await post('messages', 'halves');
+  await leaving.body?.getReader().cancel();
+  while (spent.length < 2) await setImmediate();
+  // Of the second: 6 bytes asked, and the one event that came.
+  assert.deepEqual(spent, [42, 2 + 1]);
+  const refused = await post('messages', '{}');
+  assert.deepEqual([refused.status, refused.headers.get('x-should-retry')], [429, 'false']);
+  assert.deepEqual(((await refused.json()) as { error: object }).error, {
+    type: 'rate_limit_error',
+    message: 'nothing is left',
+  });
+  assert.equal(seen.length, before + 3);
+  await metered.close();
 });
 
 test('a caller that opens connections without end is refused the next, and its calls go on', async () => {
