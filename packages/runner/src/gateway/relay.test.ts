@@ -129,6 +129,7 @@ test('a caller that left before its call went on is forgotten', async () => {
   const request = new http.IncomingMessage(new Socket());
   const response = new http.ServerResponse(request);
   response.destroy();
+  await once(response, 'close');
   const refuse = () => assert.fail('nobody is there to be told');
   const base = new URL(upstream.url);
   const call = { request, response, path: '/', query: '' };
@@ -142,8 +143,9 @@ test('who reads slowly slows the upstream', async () => {
   let written = 0;
   upstream.respond = (_request, response) => {
     const fill = (): void => {
-      while (written < 1000 && response.write(chunk)) written++;
-      response.once('drain', fill);
+      do written++;
+      while (response.write(chunk) && written < 1000);
+      if (written < 1000) response.once('drain', fill);
     };
     fill();
   };
