@@ -20,6 +20,7 @@ import { type AppliedProfile, applyProfile, type ExecutorProfile } from './execu
 import { createNetwork, type Network } from './gateway/egress/network.ts';
 import type { Upstreams } from './gateway/models.ts';
 import type { Logger } from './logger.ts';
+import { withGatewayUrl } from './mcp-servers.ts';
 import { createPool } from './pool.ts';
 import { createSandbox, type Sandbox } from './sandbox.ts';
 import { type GatewayPlace, openGateway, type SandboxGateway } from './sandbox-gateway.ts';
@@ -160,7 +161,7 @@ export async function createRunner(options: RunnerOptions): Promise<Runner> {
       }
       const trace = traceparent === undefined ? {} : { traceparent };
       const workspace = enclosed ? '/workspace' : join(directory, 'workspace');
-      await sandbox.initialize(applied.executor, {
+      await sandbox.initialize(withGatewayUrl(applied.executor, gateway.url), {
         ...resume,
         ...trace,
         workspace,

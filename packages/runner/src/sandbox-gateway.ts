@@ -16,6 +16,8 @@ import type { Logger } from './logger.ts';
 import { openEgress } from './sandbox-egress.ts';
 
 export type SandboxGateway = {
+  /** As the sandbox sees it. */
+  readonly url: string;
   readonly env: Readonly<Record<string, string>>;
   readonly sockets: SandboxSpec['sockets'];
   readonly readOnly: SandboxSpec['readOnly'];
@@ -92,6 +94,7 @@ export async function openGateway(options: {
   });
   const url = loopback ? gateway.address : `http://127.0.0.1:${PORT}`;
   return {
+    url,
     env: {
       ...(loopback ? {} : { ATOLL_GATEWAY_SOCKET: SOCKET, ATOLL_GATEWAY_PORT: String(PORT) }),
       ...executorEnv(url, sessionId),
