@@ -3,7 +3,7 @@ import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { eventData } from '@atoll/client';
-import { type Atoll, deploy, startAtoll } from '../testing/atoll.ts';
+import { type Atoll, deploy, startAtoll, until } from '../testing/atoll.ts';
 
 // 01-hello needs the Claude Agent SDK and a model; scripts/quickstart.test.ts runs it.
 
@@ -37,5 +37,24 @@ test('02-program keeps notes, and a turn that cannot be done fails', async () =>
   assert.match((await ask('list')).said, /buy bread\\nwater the plants/);
   const notes = await client.readFile(session.id, 'notes.txt');
   assert.equal(await new Response(notes).text(), 'buy bread\nwater the plants\n');
+  await client.call('session.end', { sessionId: session.id });
+});
+
+test('03-acp keeps a list, and asks before it books', async () => {
+  const { client } = atoll;
+  await deployExample('03-acp');
+  const { session } = await client.call('session.create', { agent: '03-acp' });
+  const send = (content: string) => Array.fromAsync(client.send(session.id, { content }));
+  assert.match((await send('Lisbon')).map(({ text }) => text).join(), /On the list: Lisbon/);
+  const booking = send('book');
+  const { id, input } = await until(async () => {
+    const { approvals } = await client.call('approval.list', { sessionId: session.id });
+    return approvals[0];
+  });
+  assert.deepEqual(input, { stops: ['Lisbon'] });
+  await client.call('approval.decide', { sessionId: session.id, approvalId: id, decision: 'allow' });
+  assert.match((await booking).map(({ text }) => text).join(), /Booked/);
+  const tickets = await client.readFile(session.id, 'tickets.txt');
+  assert.equal(await new Response(tickets).text(), '1 ticket to Lisbon\n');
   await client.call('session.end', { sessionId: session.id });
 });

@@ -100,3 +100,27 @@ test('a JSON line keeps the data as it came', () => {
     '{"event":"x","data":"not json"}\n',
   );
 });
+
+test('what an ACP agent says is joined, and its tools have a line each', () => {
+  const update = (sessionUpdate: string, more: object) => ({
+    sessionId: 's',
+    update: { sessionUpdate, ...more },
+  });
+  const says = (text: string) => update('agent_message_chunk', { content: { type: 'text', text } });
+  const content = [{ type: 'content', content: { type: 'text', text: 'ok\nmore' } }];
+  const renderer = createMessageRenderer(plain);
+  const shown = [
+    update('available_commands_update', { availableCommands: [] }),
+    says('I '),
+    says('will\u001b[2J.'),
+    update('tool_call', { toolCallId: '1', title: 'Write a.md', status: 'pending' }),
+    update('tool_call_update', { toolCallId: '1', status: 'in_progress' }),
+    update('tool_call_update', { toolCallId: '1', status: 'completed', content }),
+    update('tool_call_update', { toolCallId: '2', status: 'failed' }),
+    says('Done.'),
+  ].map((message) => renderer.render(message));
+  assert.equal(
+    shown.join('') + renderer.closeLine() + renderer.closeLine(),
+    ['I will␛[2J.', '● Write a.md', '  ⎿ ok (+1 lines)', '  ⎿ failed', 'Done.', ''].join('\n'),
+  );
+});

@@ -3,13 +3,15 @@
  * nothing here relies on a field: what is not as expected is shown shortly or not at all, never an error.
  */
 import { harmless, oneLine, type Style } from '../terminal.ts';
+import { showAcpUpdate } from './acp-update.ts';
+import { asText, contentText, type Fields, fields } from './fields.ts';
 
 export type MessageRenderer = {
   /** The text to write for one message; '' for those that say nothing to a person. */
   render(message: unknown): string;
+  /** What ends a line that is still open, before something else is written. */
+  closeLine(): string;
 };
-
-type Fields = Record<string, unknown>;
 
 const MAX_TOOL_CHARS = 100;
 /** The SDK's own bookkeeping, of no interest to who reads along. */
@@ -33,8 +35,17 @@ export function createMessageRenderer(style: Style): MessageRenderer {
     const text = asText(fields(event.delta).text);
     if (text === '') return '';
     streamed = true;
-    lineOpen = !text.endsWith('\n');
-    return harmless(text);
+    return piece(harmless(text));
+  }
+
+  function piece(text: string): string {
+    if (text !== '') lineOpen = !text.endsWith('\n');
+    return text;
+  }
+
+  function acpUpdate(update: Fields): string {
+    const shown = showAcpUpdate(update, style);
+    return 'text' in shown ? piece(shown.text) : lines(shown.lines);
   }
 
   function assistant(message: Fields): string {
@@ -46,6 +57,8 @@ export function createMessageRenderer(style: Style): MessageRenderer {
   return {
     render(message) {
       const all = fields(message);
+      const update = fields(all.update);
+      if (typeof update.sessionUpdate === 'string') return acpUpdate(update);
       if (all.type === 'stream_event') return delta(all);
       if (all.type === 'assistant') return assistant(all);
       if (all.type === 'user') return lines(blocks(all).flatMap((block) => toolResult(block, style)));
@@ -53,6 +66,7 @@ export function createMessageRenderer(style: Style): MessageRenderer {
       if (all.type === 'system') return lines(systemLine(all, style));
       return lines(otherLine(all, style));
     },
+    closeLine,
   };
 }
 
@@ -121,20 +135,6 @@ function blocks(message: Fields): Fields[] {
   return Array.isArray(content) ? content.map(fields) : [];
 }
 
-function contentText(content: unknown): string {
-  if (typeof content === 'string') return content;
-  if (!Array.isArray(content)) return '';
-  return content.map((block) => asText(fields(block).text)).join('\n');
-}
-
 function amount(value: unknown, say: (value: number) => string): string {
   return typeof value === 'number' && Number.isFinite(value) ? say(value) : '';
-}
-
-function asText(value: unknown): string {
-  return typeof value === 'string' ? value : '';
-}
-
-function fields(value: unknown): Fields {
-  return typeof value === 'object' && value !== null ? { ...value } : {};
 }

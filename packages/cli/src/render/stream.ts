@@ -23,6 +23,8 @@ function textPrinter(terminal: Terminal, { showInput }: { showInput: boolean }):
   let sessionId = 'SESSION';
   return (event) => {
     if (event.event === 'message') return write(messages.render(parsed(event.text)));
+    // Text that comes in pieces has no end of its own; what the log keeps beside it does not break it.
+    if (event.event !== 'report') write(messages.closeLine());
     sessionId = eventData(event, 'ready')?.sessionId ?? sessionId;
     const approval = eventData(event, 'approval');
     if (approval !== undefined) return showApproval(terminal, sessionId, approval);
