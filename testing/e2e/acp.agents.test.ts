@@ -6,6 +6,7 @@ import assert from 'node:assert/strict';
 import { after, before, suite, test } from 'node:test';
 import type { StreamEvent } from '@atoll/client';
 import { type Atoll, deploy, startAtoll, until } from '../atoll.ts';
+import { killAndRestart } from '../crash.ts';
 import { claudeAgentAcp, missing, opencode, type RealAgent } from '../real-agents.ts';
 import { startChatCompletionsApi } from '../stand-ins/chat-completions-api.ts';
 import { startMessagesApi } from '../stand-ins/messages-api.ts';
@@ -100,6 +101,14 @@ for (const { name, agent, env, files, model, write, tool, killed } of cases)
     const send = (id: string, content: string) => Array.fromAsync(atoll.client.send(id, { content }));
     const shown = async (id: string) => (await atoll.client.call('session.show', { sessionId: id })).session;
 
+    const asked = (id: string) =>
+      until(async () => {
+        const { approvals } = await atoll.client.call('approval.list', { sessionId: id });
+        return approvals[0];
+      }, 30_000);
+    const allow = (id: string, approvalId: string) =>
+      atoll.client.call('approval.decide', { sessionId: id, approvalId, decision: 'allow' });
+
     test('it remembers, asks before it writes, is interrupted, and goes on when its sandbox is gone', async () => {
       const id = await open();
       const first = await send(id, 'remember the harbour is at 53 north');
@@ -108,18 +117,11 @@ for (const { name, agent, env, files, model, write, tool, killed } of cases)
       assert.ok(updatesOf(first).length > 0);
 
       const writing = send(id, write);
-      const approval = await until(async () => {
-        const { approvals } = await atoll.client.call('approval.list', { sessionId: id });
-        return approvals[0];
-      }, 30_000);
+      const approval = await asked(id);
       assert.equal(approval.tool, tool);
       assert.match(JSON.stringify(approval.input), /hello\.txt.*from inside/);
       assert.equal((await shown(id)).status, 'waiting');
-      await atoll.client.call('approval.decide', {
-        sessionId: id,
-        approvalId: approval.id,
-        decision: 'allow',
-      });
+      await allow(id, approval.id);
       assert.equal(doneOf(await writing).status, 'completed');
       assert.equal(await new Response(await atoll.client.readFile(id, 'hello.txt')).text(), 'from inside');
 
@@ -146,6 +148,21 @@ for (const { name, agent, env, files, model, write, tool, killed } of cases)
       const resumed = await send(id, 'what do you remember?');
       assert.match(textOf(resumed), /53 north/);
       assert.ok(!textOf(resumed).includes('I will remember'), 'nothing of before is said again');
+      await atoll.client.call('session.end', { sessionId: id });
+    });
+
+    test('kill -9 of the server while it asks: allowed afterwards, the same call is not asked about again', async () => {
+      const id = await open();
+      await send(id, 'remember the wind is westerly');
+      await atoll.client.call('session.send', { sessionId: id, content: write });
+      const { id: approvalId } = await asked(id);
+      await killAndRestart(atoll);
+      await allow(id, approvalId);
+      const events = await send(id, write);
+      assert.equal(doneOf(events).status, 'completed', JSON.stringify(doneOf(events)));
+      assert.ok(!events.some(({ event }) => event === 'approval'), 'nobody is asked again');
+      assert.equal(await new Response(await atoll.client.readFile(id, 'hello.txt')).text(), 'from inside');
+      assert.match(textOf(await send(id, 'what do you remember?')), /wind is westerly/);
       await atoll.client.call('session.end', { sessionId: id });
     });
 
