@@ -1,17 +1,4 @@
-/**
- * The default script: a model that understands a handful of sentences, so that tests of the whole platform can
- * make an agent write files, run commands, remember, take long and fail, by what the user says alone.
- *
- *   write <path>: <content>     Write tool, then says that it wrote it
- *   run <shell command>         Bash tool, then quotes what it printed
- *   call <tool> <json>          any tool, then quotes its result
- *   remember <fact>             kept nowhere but in the conversation
- *   what do you remember?       answers from the conversation in the request
- *   count slowly to <n>         a long stream, a number every 100 ms
- *   fail with <status>          the API's error of that status
- *   cut the stream              the connection breaks in the middle of the answer
- *   <anything else>             You said: …
- */
+/** The default script of the Messages API's stand-in: what its model answers to the sentences that it understands. */
 import { blocksOf, isRecord } from './messages-check.ts';
 import type {
   ApiFailure,
@@ -21,6 +8,7 @@ import type {
   ToolResult,
   ToolUse,
 } from './messages-reply.ts';
+import { CUT, numbers, readSentence, recall, SLOW_MS } from './sentences.ts';
 
 export type Script = (request: MessagesRequest) => Reply;
 
@@ -40,30 +28,34 @@ export const defaultScript: Script = (request) => {
 };
 
 function answer(request: MessagesRequest, said: string): Reply {
-  const write = /^write (\S+): ([\s\S]*)$/i.exec(said);
-  if (write) return call('Write', { file_path: write[1], content: write[2] });
-  const run = /^run ([\s\S]+)$/i.exec(said);
-  if (run) return call('Bash', { command: run[1], description: 'Run what the user asked for' });
-  const tool = /^call (\S+) (\{[\s\S]*\})$/i.exec(said);
-  if (tool) return call(tool[1] ?? '', asInput(JSON.parse(tool[2] ?? '{}')));
-  const count = /^count slowly to (\d+)/i.exec(said);
-  if (count) return { blocks: [{ type: 'text', text: numbers(Number(count[1])) }], chunkDelayMs: 100 };
-  const failure = /^fail with (\d{3})/i.exec(said);
-  if (failure) return { error: failureOf(Number(failure[1])) };
-  if (/^cut the stream/i.test(said))
-    return { blocks: [{ type: 'text', text: numbers(20) }], cutAfterChunks: 5 };
-  if (/^what do you remember/i.test(said)) return text(recall(request));
-  const remember = /^remember ([\s\S]+)$/i.exec(said);
-  return text(remember ? `I will remember: ${remember[1]}` : `You said: ${said}`);
+  const read = readSentence(said);
+  switch (read.kind) {
+    case 'write':
+      return call('Write', { file_path: read.path, content: read.content });
+    case 'run':
+      return call('Bash', { command: read.command, description: 'Run what the user asked for' });
+    case 'call':
+      return call(read.tool, read.input);
+    case 'count':
+      return { blocks: [{ type: 'text', text: numbers(read.to) }], chunkDelayMs: SLOW_MS };
+    case 'fail':
+      return { error: failureOf(read.status) };
+    case 'cut':
+      return { blocks: [{ type: 'text', text: numbers(CUT.to) }], cutAfterChunks: CUT.afterChunks };
+    case 'recall':
+      return text(recall(saidIn(request)));
+    case 'remember':
+      return text(`I will remember: ${read.fact}`);
+    case 'other':
+      return text(`You said: ${said}`);
+  }
 }
 
-/** The facts of the conversation's own `remember` sentences: what the request holds, and nothing else. */
-function recall(request: MessagesRequest): string {
-  const facts = request.messages
+/** By the user, from the request and nothing else. */
+function saidIn(request: MessagesRequest): string[] {
+  return request.messages
     .filter((message) => message.role === 'user')
-    .map((message) => /^remember ([\s\S]+)$/i.exec(spokenText(blocksOf(message)))?.[1])
-    .filter((fact) => fact !== undefined);
-  return facts.length === 0 ? 'I remember nothing.' : `I remember: ${facts.join('; ')}`;
+    .map((message) => spokenText(blocksOf(message)));
 }
 
 function afterTools(request: MessagesRequest, results: readonly ToolResult[]): Reply {
@@ -150,10 +142,6 @@ function failureOf(status: number): ApiFailure {
   const type = types[status] ?? 'api_error';
   const message = status === 529 ? 'Overloaded' : `The user asked for ${status}.`;
   return { status, type, message, ...(status === 429 && { retryAfterSeconds: 1 }) };
-}
-
-function numbers(to: number): string {
-  return Array.from({ length: Math.min(to, 100_000) }, (_, index) => index + 1).join(' ');
 }
 
 function call(name: string, input: Record<string, unknown>): Reply {
