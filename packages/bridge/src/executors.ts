@@ -1,4 +1,3 @@
-import { AtollError } from '@atoll/protocol/errors';
 import type { Executor, ExecutorContext } from './executor.ts';
 
 /** The one place where executors are chosen. Loaded when needed, since each costs start time. */
@@ -16,7 +15,9 @@ export async function createExecutor(context: ExecutorContext): Promise<Executor
       const { createAcpExecutor } = await import('./executors/acp.ts');
       return createAcpExecutor(context);
     }
-    case 'codex':
-      throw new AtollError('executor_failed', `the executor ${context.settings.kind} is not there yet`);
+    case 'codex': {
+      const { createCodexExecutor } = await import('./executors/codex.ts');
+      return createCodexExecutor(context);
+    }
   }
 }

@@ -21,6 +21,8 @@ it('exposes the bridge, the protocol and the SDK, and nothing else', () => {
     String(names),
   );
   assert.equal(executors.claude.available, true);
+  const { codex } = executors;
+  assert.ok(!codex.available && codex.mend === 'npm install @openai/codex', JSON.stringify(codex));
   assert.equal(command.at(-1), `${SANDBOX_ROOT}/bridge/main.ts`);
   assert.ok(existsSync(hostCommand.at(-1) ?? ''));
 });

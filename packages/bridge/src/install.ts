@@ -4,6 +4,7 @@
  *   /opt/atoll/package.json         named @atoll/protocol, so that the bridge's imports resolve as self-references
  *   /opt/atoll/bridge, /protocol    outside of node_modules, below which node strips no types
  *   /opt/atoll/node_modules/@anthropic-ai/…    the Claude Agent SDK and its native binary, if installed
+ *   /opt/atoll/node_modules/@openai/…          Codex, if installed
  *
  * The same holds for a source checkout (.ts) and for built packages (.js). Nothing else of the host is exposed.
  */
@@ -12,6 +13,7 @@ import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { ExecutorKind } from '@atoll/protocol/executor-kinds';
+import { CODEX, findCodex } from './executors/codex-binary.ts';
 
 export const SANDBOX_ROOT = '/opt/atoll';
 
@@ -36,25 +38,23 @@ const SDK = '@anthropic-ai/claude-agent-sdk';
 /** The SDK tells on stderr that `allowedTools` spare the permission callback, which is what they are for. */
 const NODE_FLAGS = ['--disable-warning=CLAUDE_SDK_CAN_USE_TOOL_SHADOWED'];
 
-const NOT_YET = { available: false, reason: 'Not there yet.', mend: 'Use another executor' } as const;
-
 const isSource = import.meta.url.endsWith('.ts');
 const bridgeDirectory = dirname(fileURLToPath(import.meta.url));
 
 /** What there is, without touching anything. `stage.ts` makes the variant that starts faster. */
 export function describeBridge(): BridgeInstall {
   const sdk = claudeMounts();
+  const codex = codexMounts();
   const main = isSource ? 'main.ts' : 'main.js';
   return {
     command: ['node', ...NODE_FLAGS, `${SANDBOX_ROOT}/bridge/${main}`],
     hostCommand: [process.execPath, ...NODE_FLAGS, join(bridgeDirectory, main)],
-    mounts: [...sourceMounts(), ...(sdk.kind === 'found' ? sdk.mounts : [])],
+    mounts: [...sourceMounts(), ...mountsOf(sdk), ...mountsOf(codex)],
     env: {},
     executors: {
-      claude:
-        sdk.kind === 'found' ? { available: true } : { available: false, reason: sdk.reason, mend: sdk.mend },
+      claude: availabilityOf(sdk),
       acp: { available: true },
-      codex: NOT_YET,
+      codex: availabilityOf(codex),
       program: { available: true },
     },
   };
@@ -76,12 +76,19 @@ export function sourceMounts(): BridgeMount[] {
   ];
 }
 
-type ClaudeMounts =
-  | { kind: 'found'; mounts: BridgeMount[] }
-  | { kind: 'missing'; reason: string; mend: string };
+type Installed = { kind: 'found'; mounts: BridgeMount[] } | { kind: 'missing'; reason: string; mend: string };
+
+function mountsOf(installed: Installed): BridgeMount[] {
+  return installed.kind === 'found' ? installed.mounts : [];
+}
+
+function availabilityOf(installed: Installed): Availability {
+  if (installed.kind === 'found') return { available: true };
+  return { available: false, reason: installed.reason, mend: installed.mend };
+}
 
 /** The SDK bundles its dependencies, so its own folder and the native binary's are all it needs. */
-function claudeMounts(): ClaudeMounts {
+function claudeMounts(): Installed {
   const sdk = packageDirectory(import.meta.url, SDK, 'sdk.mjs');
   if (!sdk) return missing(`${SDK} is not installed`, `npm install ${SDK}`);
   const names = [`${SDK}-linux-${process.arch}`, `${SDK}-linux-${process.arch}-musl`];
@@ -96,7 +103,19 @@ function claudeMounts(): ClaudeMounts {
   );
 }
 
-function missing(reason: string, mend: string): ClaudeMounts {
+/** The program with what lies beside it; the package that starts it with Node is not needed. */
+function codexMounts(): Installed {
+  const codex = findCodex(import.meta.url, 'linux');
+  if (codex) return { kind: 'found', mounts: [mountOf(codex.name, codex.directory)] };
+  return packageDirectory(import.meta.url, CODEX, 'package.json') === undefined
+    ? missing(`${CODEX} is not installed`, `npm install ${CODEX}`)
+    : missing(
+        `${CODEX} is installed without its program for linux-${process.arch}`,
+        `npm install --include=optional ${CODEX}`,
+      );
+}
+
+function missing(reason: string, mend: string): Installed {
   return { kind: 'missing', reason: `${reason}.`, mend };
 }
 

@@ -69,7 +69,7 @@ function frame(block: Buffer, end: number): string {
 }
 
 /** CR would end an SSE line, NUL a C string, and bad UTF-8 the reader's decoder. */
-function problemOf(bytes: Uint8Array): string | undefined {
+export function problemOf(bytes: Uint8Array): string | undefined {
   if (bytes.indexOf(CR) !== -1) return 'a raw carriage return';
   if (bytes.indexOf(NUL) !== -1) return 'a NUL byte';
   return isUtf8(bytes) ? undefined : 'invalid UTF-8';
