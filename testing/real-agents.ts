@@ -25,10 +25,15 @@ export function opencode(): RealAgent | undefined {
   return binary === undefined ? undefined : { command: [binary, 'acp'], mounts: [binary] };
 }
 
+/** For NODE_PATH: Codex is then found as if it were installed beside Atoll. undefined when it is not installed. */
+export function codexModules(): string | undefined {
+  return existsSync(join(modules, `@openai/codex-linux-${process.arch}`)) ? modules : undefined;
+}
+
 /**
  * For the `skip` of a test: why it cannot run, if it cannot. In CI that is no reason: what is missing there is a fault.
  */
-export function missing(agent: RealAgent | undefined): string | false {
+export function missing(agent: RealAgent | string | undefined): string | false {
   if (agent !== undefined) return false;
   const reason = 'not installed: npm ci --ignore-scripts --prefix testing/real-agents';
   if (process.env.CI !== undefined) throw new Error(`a real agent is ${reason}`);

@@ -15,6 +15,7 @@ import { after, before, describe, it } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import type { ExecutorSettings } from '@atoll/protocol/runner-link';
 import { processesWith, until } from '../../../../testing/atoll.ts';
+import { codexModules, missing } from '../../../../testing/real-agents.ts';
 import { type ResponsesApi, startResponsesApi } from '../../../../testing/stand-ins/responses-api.ts';
 import {
   type BridgeUnderTest,
@@ -25,7 +26,6 @@ import {
 import { childrenOf, executorContract } from '../executor.contract.ts';
 
 const API_KEY = 'sk-stand-in';
-const REAL_AGENTS = fileURLToPath(new URL('../../../../testing/real-agents/node_modules', import.meta.url));
 const MCP_SERVER = fileURLToPath(new URL('codex-mcp.fixture.ts', import.meta.url));
 /** One model of each kind: whose tools are called in code, and whose tools are functions. */
 const MODELS = ['gpt-6.1-sol', 'gpt-5.5'];
@@ -35,10 +35,10 @@ const PIXEL =
 type Asked = { kind: string; tool: string; input: Record<string, unknown>; turnId: string };
 type Decide = (asked: Asked) => unknown;
 
-describe('codex', () => {
+describe('codex', { skip: missing(codexModules()) }, () => {
   let api: ResponsesApi;
   const env = () => ({
-    NODE_PATH: REAL_AGENTS,
+    NODE_PATH: codexModules() ?? '',
     OPENAI_BASE_URL: `${api.url}/v1`,
     OPENAI_API_KEY: API_KEY,
   });
