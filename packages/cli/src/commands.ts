@@ -57,6 +57,21 @@ export const commands: Readonly<Record<string, Command>> = {
     untilStopped: true,
     load: () => import('./commands/start.ts'),
   },
+  worker: {
+    summary: 'Serve one desktop app over stdio or a Unix socket, without any port (JSON-RPC 2.0 lines)',
+    args: [],
+    flags: {
+      stdio: { summary: 'Speak over stdin and stdout (default)' },
+      socket: { value: 'PATH', summary: 'Listen on this Unix socket instead; needs ATOLL_LAUNCH_TOKEN' },
+      'allow-loopback-port': {
+        summary: 'Allow the process driver, whose agents are reached over a port of this machine',
+      },
+    },
+    settings: ['dataDir', 'driver', 'capacity', 'memoryMb', 'processes', 'diskMb', 'hostname', 'logLevel'],
+    examples: ['atoll worker', 'atoll worker --socket ~/.cache/my-app/atoll.sock'],
+    untilStopped: true,
+    load: () => import('./commands/worker.ts'),
+  },
   deploy: {
     summary: 'Store an agent folder on the server, as a new version when it changed',
     args: ['DIR'],

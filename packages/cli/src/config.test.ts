@@ -69,6 +69,7 @@ test('secrets have no flag that would show in the list of processes, but for --k
       ['oidcClientSecret', undefined],
       ['anthropicApiKey', undefined],
       ['secretKey', undefined],
+      ['launchToken', undefined],
       ['openaiApiKey', undefined],
     ],
   );

@@ -230,6 +230,20 @@ export const settings = {
     fallback: () => undefined,
     read: readSecretKey,
   } satisfies Setting<Uint8Array | undefined>,
+  launchToken: {
+    flag: undefined,
+    variable: 'ATOLL_LAUNCH_TOKEN',
+    inFile: false,
+    of: 'server',
+    value: 'TOKEN',
+    summary: 'What a host must know to use the worker; at least 16 characters',
+    shownDefault: 'none: over stdio, whoever spawned the worker is trusted',
+    fallback: () => undefined,
+    read(value) {
+      if (value.length < 16) throw new UsageError('must have at least 16 characters');
+      return value;
+    },
+  } satisfies Setting<string | undefined>,
   anthropicBaseUrl: {
     flag: undefined,
     variable: 'ANTHROPIC_BASE_URL',

@@ -43,7 +43,9 @@ export const errorRegistry = {
   already_decided: { status: 409, title: 'The approval was answered or cancelled before.' },
   cannot_steer: { status: 409, title: 'The running turn cannot take a message.' },
   stale_epoch: { status: 409, title: 'A newer assignment exists; this one no longer counts.' },
+  cancelled: { status: 409, title: 'The caller took the request back.' },
   too_many_tunnels: { status: 429, title: 'The sandbox has too many tunnels open.' },
+  too_many_requests: { status: 429, title: 'Too many requests at a time.' },
   queue_full: { status: 429, title: 'Too many turns are waiting in this session.' },
   model_budget_spent: { status: 429, title: 'The session has used up its budget of model calls.' },
   // The platform
@@ -51,6 +53,7 @@ export const errorRegistry = {
   wrong_secret_key: { status: 500, title: 'The stored credentials need another secret key.' },
   credential_unreadable: { status: 500, title: 'A stored credential is not what was stored.' },
   storage_failed: { status: 500, title: 'The store could not commit.' },
+  isolation_required: { status: 500, title: 'This needs a driver that isolates sandboxes.' },
   sandbox_failed: { status: 500, title: 'The sandbox could not do that.' },
   executor_failed: { status: 502, title: 'The executor could not start or broke its protocol.' },
   coordinator_unreachable: { status: 502, title: 'The gateway cannot reach the coordinator.' },

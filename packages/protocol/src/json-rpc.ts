@@ -133,11 +133,12 @@ async function runHandler(
   try {
     return { result: (await handler(params, { signal })) ?? {} };
   } catch (error) {
-    return { error: toWire(error) };
+    return { error: toRpcError(error) };
   }
 }
 
-function toWire(error: unknown): { code: number; message: string; data?: unknown } {
+/** An error as it travels. */
+export function toRpcError(error: unknown): { code: number; message: string; data?: unknown } {
   if (error instanceof AtollError)
     return { code: rpcCodes.atoll, message: error.detail, data: { code: error.code, detail: error.detail } };
   if (error instanceof RpcError) return { code: error.code, message: error.message, data: error.data };

@@ -252,10 +252,15 @@ export const operations = {
   }),
   'session.files.read': operation({
     kind: 'bytes',
-    summary: 'Read a workspace file',
+    summary: 'Read a workspace file, or a piece of it',
     role: 'client',
     rest: { method: 'GET', path: '/api/sessions/:sessionId/files/*path', bytes: 'out' },
-    params: v.strictObject({ sessionId, path: v.string() }),
+    params: v.strictObject({
+      sessionId,
+      path: v.string(),
+      offset: v.optional(count, 0),
+      length: v.optional(count),
+    }),
     result: v.unknown(),
   }),
   'session.files.write': operation({

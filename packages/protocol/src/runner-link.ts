@@ -4,6 +4,7 @@
  * assignment, and an older one is refused with `stale_epoch` (I6).
  */
 
+import type { Duplex } from 'node:stream';
 import type { ApprovalDecision, ApprovalPolicy, ApprovalRequest } from './approvals.ts';
 import type { ExecutorKind } from './executor-kinds.ts';
 import type { AccessRecord } from './schemas/access.ts';
@@ -172,7 +173,8 @@ export type SandboxEnded = {
 
 /** Workspace files, whether a sandbox works on them or not. */
 export type SandboxFiles = {
-  read(request: FileRequest): Promise<FileContent>;
+  /** Of a range, its bytes alone; less where the file ends before. */
+  read(request: FileRequest & { range?: FileRange }): Promise<FileContent>;
   write(
     request: FileRequest & { content: AsyncIterable<Uint8Array> },
   ): Promise<{ sizeBytes: number; created: boolean }>;
@@ -181,7 +183,14 @@ export type SandboxFiles = {
 };
 
 export type FileRequest = { workspaceId: string; path: string };
-export type FileContent = { sizeBytes: number; modifiedAt: string; content: AsyncIterable<Uint8Array> };
+export type FileRange = { offset: number; length: number };
+/** `sizeBytes`: of the whole file; `contentBytes`: of what was asked for. */
+export type FileContent = {
+  sizeBytes: number;
+  contentBytes: number;
+  modifiedAt: string;
+  content: AsyncIterable<Uint8Array>;
+};
 export type FilePage = { files: WorkspaceFile[]; nextCursor: string | null };
 export type WorkspaceFile = {
   path: string;
@@ -194,6 +203,8 @@ export type WorkspaceFile = {
 /** The coordinator's API, as a gateway uses it. */
 export type CoordinatorApi = {
   readonly url: string;
+  /** A connection to it inside of this process, where no port leads to it. */
+  readonly connect?: () => Duplex;
   /**
    * A token of narrow reach for one assignment of a session; never `refused`, an earlier one that was turned down. Rejects
    * with `stale_epoch` or `session_ended`, and from elsewhere with `coordinator_unreachable` or `timed_out`, too.

@@ -1,16 +1,16 @@
-/** A file's bytes exactly as many as were announced: a sandbox may write to it, or cut it, while it is read. */
+/** Bytes of a file exactly as many as were announced: a sandbox may write to it, or cut it, while it is read. */
 import type { FileHandle } from 'node:fs/promises';
 import { Readable } from 'node:stream';
 import { AtollError } from '@atoll/protocol/errors';
 
 const CHUNK_BYTES = 64 * 1024;
 
-/** Closes the handle at its end. What grew is not read; an error when the file no longer has `sizeBytes`. */
-export function readExactly(handle: FileHandle, sizeBytes: number): Readable {
-  let at = 0;
+/** Closes the handle at its end. What grew is not read; an error when the file ends before `end`. */
+export function readExactly(handle: FileHandle, { start, end }: { start: number; end: number }): Readable {
+  let at = start;
 
   async function next(): Promise<Uint8Array | null> {
-    const length = Math.min(CHUNK_BYTES, sizeBytes - at);
+    const length = Math.min(CHUNK_BYTES, end - at);
     if (length === 0) return null;
     const { bytesRead, buffer } = await handle.read(Buffer.allocUnsafe(length), 0, length, at);
     if (bytesRead === 0) throw new AtollError('not_a_file', 'The file became shorter while it was read.');

@@ -57,7 +57,9 @@ describe('workspace files', () => {
       put('grows', 'x'.repeat(200_000));
       put('shrinks', 'x'.repeat(200_000));
       put('empty', '');
-      const [grows, shrinks, empty] = await Promise.all(['grows', 'shrinks', 'empty'].map(files.openRead));
+      const [grows, shrinks, empty] = await Promise.all(
+        ['grows', 'shrinks', 'empty'].map((path) => files.openRead(path)),
+      );
       writeFileSync(join(root, 'grows'), 'y'.repeat(300_000), { flag: 'a' });
       writeFileSync(join(root, 'empty'), 'more');
       truncateSync(join(root, 'shrinks'), 100_000);

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { AtollError } from '@atoll/protocol/errors';
 import { checkPath } from '@atoll/protocol/paths';
-import type { WorkspaceFile } from '@atoll/protocol/runner-link';
+import type { FileRange, WorkspaceFile } from '@atoll/protocol/runner-link';
 import type { SandboxOwner } from './driver.ts';
 import { isErrno } from './drivers/processes.ts';
 import { removeLiveTree } from './drivers/remove-tree.ts';
@@ -19,8 +19,8 @@ import { asAtollError, Directory, type Place, type WalkOptions, withPlace } from
  * Errors are AtollErrors: `invalid_path`, `not_found`, `not_a_file`, `path_outside_workspace`, `body_too_large`.
  */
 export type WorkspaceFiles = {
-  /** The stream must be read or destroyed; it holds a descriptor. */
-  openRead(path: string): Promise<OpenedFile>;
+  /** The stream must be read or destroyed; it holds a descriptor. A range is cut where the file ends. */
+  openRead(path: string, range?: FileRange): Promise<OpenedFile>;
   /** Creates parents; readers see the old file or the whole new one. A file that was there keeps its mode. */
   write(
     path: string,
@@ -33,7 +33,14 @@ export type WorkspaceFiles = {
   list(prefix?: string, page?: { limit?: number; cursor?: string }): Promise<WorkspacePage>;
 };
 
-export type OpenedFile = { sizeBytes: number; mode: number; mtime: Date; stream: Readable };
+export type OpenedFile = {
+  sizeBytes: number;
+  /** Of what is read of it. */
+  contentBytes: number;
+  mode: number;
+  mtime: Date;
+  stream: Readable;
+};
 export type WrittenFile = { sizeBytes: number; created: boolean };
 export type WorkspacePage = { files: WorkspaceFile[]; nextCursor?: string };
 
@@ -58,10 +65,10 @@ export function createWorkspaceFiles({
 }: WorkspaceOptions): WorkspaceFiles {
   const walk: WalkOptions = { root, insideRoot, followLast: true };
   return {
-    async openRead(path) {
+    async openRead(path, range) {
       const segments = checkPath(path);
       for (let left = tries; left > 0; left--) {
-        const file = await withPlace(segments, walk, openFile);
+        const file = await withPlace(segments, walk, (place) => openFile(place, range));
         if (file) return file;
       }
       throw new AtollError('not_a_file', `${path} keeps changing.`);
@@ -76,7 +83,10 @@ export function createWorkspaceFiles({
 }
 
 /** Undefined when what was a file turned into a link: to be walked again. */
-async function openFile({ directory, name, stats }: Place): Promise<OpenedFile | undefined> {
+async function openFile(
+  { directory, name, stats }: Place,
+  range: FileRange | undefined,
+): Promise<OpenedFile | undefined> {
   if (!stats) throw new AtollError('not_found', `There is no file ${name}.`);
   if (!stats.isFile()) throw new AtollError('not_a_file', `${name} is not a regular file.`);
   let handle: FileHandle;
@@ -91,12 +101,20 @@ async function openFile({ directory, name, stats }: Place): Promise<OpenedFile |
     await handle.close();
     throw new AtollError('not_a_file', `${name} is not a regular file.`);
   }
+  const { start, end } = within(opened.size, range);
   return {
     sizeBytes: opened.size,
+    contentBytes: end - start,
     mode: opened.mode & 0o777,
     mtime: opened.mtime,
-    stream: readExactly(handle, opened.size),
+    stream: readExactly(handle, { start, end }),
   };
+}
+
+function within(size: number, range: FileRange | undefined): { start: number; end: number } {
+  if (!range) return { start: 0, end: size };
+  const start = Math.min(range.offset, size);
+  return { start, end: Math.min(start + range.length, size) };
 }
 
 async function replace(

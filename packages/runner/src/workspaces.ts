@@ -53,9 +53,12 @@ export function createWorkspaces({ root, driver, diskBytes }: WorkspacesOptions)
   }
 
   const files: SandboxFiles = {
-    async read({ workspaceId, path }) {
-      const { sizeBytes, mtime, stream } = await (await open(workspaceId)).openRead(path);
-      return { sizeBytes, modifiedAt: mtime.toISOString(), content: stream };
+    async read({ workspaceId, path, range }) {
+      const { sizeBytes, contentBytes, mtime, stream } = await (await open(workspaceId)).openRead(
+        path,
+        range,
+      );
+      return { sizeBytes, contentBytes, modifiedAt: mtime.toISOString(), content: stream };
     },
     async write({ workspaceId, path, content }) {
       const workspace = await open(workspaceId);

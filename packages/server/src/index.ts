@@ -1,5 +1,6 @@
 /** The coordinator: API, store, session log, scheduler, runner registry. */
 export type { Logger } from './logger.ts';
+export type { HostChannel } from './rpc/connection.ts';
 export type { RunnerInfo } from './runners/registry.ts';
 export { createServer, type Server } from './server.ts';
 export type { EmbeddedRunner, ServerOptions } from './server-options.ts';

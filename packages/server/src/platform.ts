@@ -3,6 +3,7 @@
  * a server answers its first health check before all of it is there.
  */
 import { join } from 'node:path';
+import type { Coordinator } from '@atoll/protocol/runner-link';
 import { createAgents } from './agents/agents.ts';
 import { createDirectoryBlobStore } from './blob-store/directory.ts';
 import { createCredentials } from './credentials/credentials.ts';
@@ -41,6 +42,8 @@ export async function createPlatform(options: {
   adminSecret: string;
   /** Where the API is. */
   url: string;
+  /** How to get there when no port leads to it. */
+  connect: Coordinator['connect'];
   logger: Logger;
   now: () => number;
   health: () => Promise<Health>;
@@ -73,6 +76,7 @@ export async function createPlatform(options: {
     agents: agents.source,
     snapshots: snapshots.blobs,
     url: options.url,
+    ...(options.connect === undefined ? {} : { connect: options.connect }),
     sessionToken,
     credentials: async (session) =>
       credentials.credentialsFor(await sessions.assigned(runnerAccess, session)),

@@ -2,14 +2,12 @@ import type { OperationResult } from '@atoll/protocol/operations';
 import type { Coordinator, RunnerLink } from '@atoll/protocol/runner-link';
 import type { OidcIssuer } from './keys/jwts.ts';
 import type { Logger } from './logger.ts';
+import type { ConnectionOptions } from './rpc/connection.ts';
 import type { RunnerInfo } from './runners/registry.ts';
 
 export type ServerOptions = {
   /** Kept 0700; holds the database, blobs and the admin key. */
   dataDir: string;
-  host: string;
-  /** 0: any free one. */
-  port: number;
   version: string;
   log: Logger;
   /** 32 bytes that seal credentials. Default: those in `secret.key` of the data directory, made at first need. */
@@ -22,6 +20,9 @@ export type ServerOptions = {
   idlePauseMs?: number;
   now?: () => number;
 };
+
+/** Who speaks JSON-RPC with the server. */
+export type Host = Pick<ConnectionOptions, 'channel' | 'token' | 'endsOnLongLine'>;
 
 export type EmbeddedRunner = { link: RunnerLink; info: RunnerInfo; stop(): Promise<void> };
 

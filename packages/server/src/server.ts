@@ -8,16 +8,27 @@ import { chmod, mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { AtollError } from '@atoll/protocol/errors';
+import type { Coordinator } from '@atoll/protocol/runner-link';
+import { PROTOCOL_VERSION } from '@atoll/protocol/wire';
 import type { Platform } from './platform.ts';
 import type { App } from './routes/app.ts';
 import { createFront } from './routes/front.ts';
-import type { Health, ServerOptions } from './server-options.ts';
+import type { Handlers } from './routes/handlers.ts';
+import type { Methods } from './rpc/methods.ts';
+import type { Health, Host, ServerOptions } from './server-options.ts';
 import { openSqlite, type SqliteDatabase } from './store/sqlite-database.ts';
 
 export type Server = {
-  /** Recovers what a crash left behind, then serves. Rejects with a plain Error when the port is taken. */
-  listen(): Promise<{ url: string; adminKeyFile: string }>;
-  /** After `listen`: has the API loaded; resolves when every request can be answered, rejects when that will never be. */
+  /**
+   * Recovers what a crash left behind, then serves HTTP. Port 0: any free one. Rejects with a plain Error when the port is
+   * taken.
+   */
+  listen(at: { host: string; port: number }): Promise<{ url: string; adminKeyFile: string }>;
+  /** Instead of `listen`: recovers, and serves nobody but the hosts of `serve`. No port is opened (I8). */
+  open(): Promise<void>;
+  /** After `open`: speaks JSON-RPC 2.0 lines with one host until it is gone. Never rejects. */
+  serve(host: Host): Promise<void>;
+  /** After `listen` or `open`: has the API loaded; resolves when every request can be answered, rejects when that will never be. */
   ready(): Promise<void>;
   /** Takes no more requests, ends what runs with cause `server_stopped`, closes the store. */
   stop(): Promise<void>;
@@ -53,8 +64,10 @@ export async function createServer(options: ServerOptions): Promise<Server> {
   let recovering: Promise<void> | undefined;
   let loading: Promise<App> | undefined;
   let platform: Platform | undefined;
-  /** Where it listens; nothing is loaded before. */
-  let url = '';
+  let methods: Methods | undefined;
+  /** Where it listens; nothing is loaded before. Gateways of a server without a port have another way. */
+  let url = 'http://localhost';
+  let connect: Coordinator['connect'];
   let stopping = false;
 
   function api(): Promise<App> {
@@ -90,11 +103,21 @@ export async function createServer(options: ServerOptions): Promise<Server> {
       database,
       adminSecret: secret,
       url,
+      connect,
       logger,
       now,
       health,
     });
     return createApp({ server: front.server, ...platform, version, logger });
+  }
+
+  async function rpc(): Promise<{ methods: Methods; handlers: Handlers }> {
+    await api();
+    if (!platform) throw new AtollError('shutting_down');
+    const { createMethods } = await import('./rpc/methods.ts');
+    const { handlers } = platform;
+    methods ??= createMethods(handlers);
+    return { methods, handlers };
   }
 
   async function health(): Promise<Health> {
@@ -103,11 +126,20 @@ export async function createServer(options: ServerOptions): Promise<Server> {
   }
 
   return {
-    async listen() {
+    async listen(at) {
       // Until the port is ours, nothing on this machine is touched.
-      url = await front.listen(options);
+      url = await front.listen(at);
       await Promise.all([recovered(), adminKey()]);
       return { url, adminKeyFile };
+    },
+    async open() {
+      connect = front.connect;
+      await Promise.all([recovered(), adminKey()]);
+    },
+    async serve(host) {
+      const { serveConnection } = await import('./rpc/connection.ts');
+      const hello = { version, protocolVersion: PROTOCOL_VERSION, pid: process.pid };
+      await serveConnection({ ...host, hello, api: rpc, logger });
     },
     async ready() {
       await delay(PAUSE_BEFORE_LOADING_MS);

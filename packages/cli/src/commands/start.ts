@@ -1,17 +1,15 @@
 /**
  * The composition root of `atoll start`. What can fail for a reason of the user's is looked at before the server says
- * that it listens: the host, the data directory and its database, the driver, the executor profiles, the port. The runner is loaded once the
- * server listens. The model's key goes to the runner alone, and never into a sandbox (I7).
+ * that it listens: the host, the data directory and its database, the driver, the executor profiles, the port. The
+ * runner is loaded once the server listens.
  */
 
-import { join } from 'node:path';
 import { isLoopbackHost } from '@atoll/protocol/loopback';
-import type { Coordinator } from '@atoll/protocol/runner-link';
-import { createServer, type Server, type ServerOptions } from '@atoll/server';
-import { type DataDirectory, dataDirectory, RUNNER_DIRECTORY } from '../data-directory.ts';
+import type { Server } from '@atoll/server';
+import { type DataDirectory, dataDirectory } from '../data-directory.ts';
 import { codeOf, SetupError, UsageError } from '../failure.ts';
 import type { Invocation } from '../invocation.ts';
-import { createLog } from '../log.ts';
+import { letHeapGrow, makeServer, refuseBrokenProfiles, refuseUnusableDriver } from '../serving.ts';
 import type { Config } from '../settings.ts';
 import type { Terminal } from '../terminal.ts';
 import { version } from '../version.ts';
@@ -33,13 +31,7 @@ export async function run(invocation: Invocation): Promise<void> {
 
 async function serve(invocation: Invocation, directory: DataDirectory): Promise<void> {
   const { config } = invocation;
-  const log = createLog(config.logLevel);
-  const { host, port, secretKey } = config;
-  const oidc = issuerOf(config);
-  const { dataDir } = directory;
-  const runner = async (coordinator: Coordinator) =>
-    (await import('../embedded-runner.ts')).startRunner({ config, directory, coordinator, log });
-  const server = await createServer({ dataDir, host, port, version, log, secretKey, oidc, runner });
+  const server = await makeServer(config, directory);
   try {
     await refuseUnusableDriver(config);
     await refuseBrokenProfiles(config);
@@ -52,45 +44,11 @@ async function serve(invocation: Invocation, directory: DataDirectory): Promise<
   }
 }
 
-/** Whose JWTs are taken. */
-function issuerOf(config: Config): ServerOptions['oidc'] {
-  const { oidcIssuer: issuer, oidcAudience: audience, oidcRoleClaim, oidcTenantClaim } = config;
-  if (issuer === undefined) return undefined;
-  if (audience === undefined)
-    throw new UsageError(
-      '--oidc-issuer needs --oidc-audience: without it, tokens for anybody would be taken',
-    );
-  return { issuer, audience, roleClaim: oidcRoleClaim, tenantClaim: oidcTenantClaim };
-}
-
-/**
- * Doubles the room that the heap has between two collections of all of it. The server's heap is small, and V8 counts
- * the buffers that pass through as its growth: in a flood it collected everything several times a second.
- */
-function letHeapGrow(): void {
-  process.getBuiltinModule('node:v8').setFlagsFromString('--heap-growing-percent=100');
-}
-
 type Listening = { url: string; adminKeyFile: string };
-
-/** Runs while the database opens on its own thread. */
-async function refuseUnusableDriver({ driver, dataDir }: Config): Promise<void> {
-  const { checkDriver } = await import('@atoll/runner/preflight');
-  const problems = await checkDriver(driver, join(dataDir, RUNNER_DIRECTORY));
-  if (problems.length === 0) return;
-  const lines = problems.map(({ problem, mend }) => `${problem}\n  ${mend}`);
-  throw new SetupError(`The ${driver} driver cannot run here.\n${lines.join('\n')}`);
-}
-
-async function refuseBrokenProfiles(config: Config): Promise<void> {
-  if (Object.keys(config.executorProfiles).length === 0) return;
-  const { configuredProfiles } = await import('../executor-profiles.ts');
-  configuredProfiles(config);
-}
 
 async function listen(server: Pick<Server, 'listen'>, { host, port }: Config): Promise<Listening> {
   try {
-    return await server.listen();
+    return await server.listen({ host, port });
   } catch (error) {
     const code = codeOf(error);
     if (code === 'EADDRINUSE')

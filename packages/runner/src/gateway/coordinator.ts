@@ -72,6 +72,7 @@ export function createCoordinatorRow(options: CoordinatorRowOptions): Row {
         relay.send(call, {
           ...sent,
           base,
+          connect: coordinator.connect,
           headers: { ...sent.headers, authorization: `Bearer ${secret}` },
           secrets: [secret],
           timeoutMs,

@@ -4,6 +4,7 @@
  * Redirects are answers like any other: nothing here follows one.
  */
 import type { Agent, IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http';
+import type { Duplex } from 'node:stream';
 import type { Call } from './call.ts';
 import { bodyFraming, encodingOf, type Headers, hasBody, passedHeaders } from './headers.ts';
 import { passBody } from './pass-body.ts';
@@ -18,6 +19,8 @@ export type Relay = {
 export type Going = {
   /** Where to; of its path nothing is used. */
   base: URL;
+  /** How to get there without a network. */
+  connect?: (() => Duplex) | undefined;
   path: string;
   /** Besides those that frame the body. */
   headers: Headers;
@@ -53,7 +56,10 @@ export function createRelay(): Relay {
   }
 
   return {
-    send({ request, response }, { base, path, headers, body, secrets, timeoutMs, watch, onFailure }) {
+    send(
+      { request, response },
+      { base, connect, path, headers, body, secrets, timeoutMs, watch, onFailure },
+    ) {
       // The caller left while it was found out where its call goes.
       if (response.destroyed) return watch?.ended();
       // Imported, either module would cost every start 16 ms and more; taken like this, the first sandbox pays.
@@ -67,7 +73,7 @@ export function createRelay(): Relay {
         method: request.method,
         path,
         headers: { ...headers, ...framing, host: base.host, 'accept-encoding': 'identity' },
-        agent: agentFor(base, transport),
+        ...(connect ? { createConnection: connect } : { agent: agentFor(base, transport) }),
       });
       let late = false;
       const timer = timeoutMs === undefined ? undefined : setTimeout(giveUp, timeoutMs);

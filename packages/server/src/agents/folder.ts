@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto';
 import { AtollError } from '@atoll/protocol/errors';
 import { checkPath } from '@atoll/protocol/paths';
 import type { AgentFileEntry } from '@atoll/protocol/runner-link';
+import { fromBase64 } from '../base64.ts';
 
 export const MAX_FILES = 10_000;
 
@@ -23,10 +24,8 @@ export function decodeFolder(files: readonly UploadedFile[]): DecodedFile[] {
 
 function decodeFile({ path, content, executable }: UploadedFile): DecodedFile {
   checkPath(path);
-  const bytes = Buffer.from(content, 'base64');
-  // Strict: Buffer skips what is not base64, so what it understood must be what was sent.
-  if (bytes.toString('base64') !== content)
-    throw new AtollError('invalid_agent', `${path}: content is not valid base64`);
+  const bytes = fromBase64(content);
+  if (!bytes) throw new AtollError('invalid_agent', `${path}: content is not valid base64`);
   return { path, bytes, hash: sha256(bytes), sizeBytes: bytes.length, executable };
 }
 

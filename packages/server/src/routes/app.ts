@@ -17,11 +17,12 @@ import type { Recognise } from '../keys/recognise.ts';
 import type { Logger } from '../logger.ts';
 import { bodyPieces, gatherBody } from './body.ts';
 import { addDocs } from './docs.ts';
-import { sendError, setErrors, toAtollError } from './errors.ts';
+import { sendError, setErrors } from './errors.ts';
 import type { Context, Handlers } from './handlers.ts';
 import { parseJsonBody } from './json-body.ts';
 import { createParamReader } from './read-params.ts';
 import { createSseWriters } from './sse.ts';
+import { toAtollError } from './to-atoll-error.ts';
 
 export type AppOptions = {
   /** Where the requests come from. Its limits and its closing are not the app's. */
@@ -176,7 +177,7 @@ function wantsStream(request: FastifyRequest, operation: Operation): boolean {
 function sendBytes(reply: FastifyReply, file: FileContent): FastifyReply {
   return (
     reply
-      .header('content-length', file.sizeBytes)
+      .header('content-length', file.contentBytes)
       .header('last-modified', new Date(file.modifiedAt).toUTCString())
       // What an agent wrote is never a page of ours.
       .header('x-content-type-options', 'nosniff')

@@ -1,11 +1,12 @@
 /** Every failure leaves as problem+json (RFC 9457), the framework's own ones too. */
 import type { IncomingMessage } from 'node:http';
 import { finished } from 'node:stream/promises';
-import { AtollError, type ErrorCode } from '@atoll/protocol/errors';
+import { AtollError } from '@atoll/protocol/errors';
 import type { Operation } from '@atoll/protocol/operation';
 import { operations } from '@atoll/protocol/operations';
 import type { FastifyInstance, FastifyReply } from 'fastify';
 import type { Logger } from '../logger.ts';
+import { clip, toAtollError } from './to-atoll-error.ts';
 
 export function setErrors(app: FastifyInstance, logger: Logger): void {
   app.setErrorHandler(async (error, request, reply) => {
@@ -54,38 +55,4 @@ export function sendError(reply: FastifyReply, error: AtollError): FastifyReply 
     .code(error.status)
     .type('application/problem+json')
     .send(Buffer.from(JSON.stringify(error.toProblem())));
-}
-
-/** What is not ours becomes `internal`, and is logged: its text may hold what clients must not see. */
-export function toAtollError(error: unknown, logger: Logger): AtollError {
-  if (error instanceof AtollError) {
-    if (error.status >= 500) logger.error({ code: error.code, err: error.cause ?? error }, error.detail);
-    return error;
-  }
-  const known = frameworkCode(error);
-  if (known) return new AtollError(known.code, known.detail);
-  logger.error({ err: error }, 'a request failed');
-  return new AtollError('internal', undefined, { cause: error });
-}
-
-const FRAMEWORK_CODES: Readonly<Record<number, ErrorCode>> = {
-  400: 'invalid_request',
-  404: 'unknown_route',
-  405: 'method_not_allowed',
-  413: 'body_too_large',
-  415: 'unsupported_media_type',
-};
-
-function frameworkCode(error: unknown): { code: ErrorCode; detail?: string } | undefined {
-  if (typeof error !== 'object' || error === null || !('statusCode' in error)) return undefined;
-  const code = typeof error.statusCode === 'number' ? FRAMEWORK_CODES[error.statusCode] : undefined;
-  if (!code) return undefined;
-  return {
-    code,
-    ...('message' in error && typeof error.message === 'string' ? { detail: clip(error.message) } : {}),
-  };
-}
-
-function clip(text: string): string {
-  return text.length > 200 ? `${text.slice(0, 200)}…` : text;
 }

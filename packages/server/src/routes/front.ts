@@ -5,6 +5,7 @@
  */
 import type { Server as HttpServer, RequestListener, ServerResponse } from 'node:http';
 import type { AddressInfo, ListenOptions, Server as NetServer, Socket } from 'node:net';
+import { type Duplex, duplexPair } from 'node:stream';
 import { AtollError } from '@atoll/protocol/errors';
 import type { Logger } from '../logger.ts';
 import type { Health } from '../server-options.ts';
@@ -15,6 +16,8 @@ export type Front = {
   readonly server: HttpServer;
   /** Resolves with the URL. Rejects with a plain Error when the address cannot be had. */
   listen(options: { host: string; port: number }): Promise<string>;
+  /** A connection inside of this process. */
+  connect(): Duplex;
   /** Takes no more connections and ends those that are open. */
   close(): Promise<void>;
 };
@@ -81,6 +84,11 @@ export function createFront({ health, app, logger }: FrontOptions): Front {
         );
       }
       return urlOf(address, taken);
+    },
+    connect() {
+      const [here, there] = duplexPair();
+      server.emit('connection', there);
+      return here;
     },
     async close() {
       const all = [server, ...doors].filter(({ listening }) => listening);

@@ -123,9 +123,10 @@ export function createHandlers(options: {
       };
       return files.list(where);
     },
-    'session.files.read': async ({ sessionId, path }, { access }) => {
+    'session.files.read': async ({ sessionId, path, offset, length }, { access }) => {
       const files = await sessions.filesOf(access, sessionId);
-      return files.read({ workspaceId: sessionId, path });
+      const range = { offset, length: length ?? Number.MAX_SAFE_INTEGER };
+      return files.read({ workspaceId: sessionId, path, range });
     },
     'session.files.write': async ({ sessionId, path }, { access }, content) => {
       const files = await sessions.filesOf(access, sessionId);

@@ -1,0 +1,53 @@
+/** What commands that are a server share: `start` and `worker`. */
+import { join } from 'node:path';
+import type { Coordinator } from '@atoll/protocol/runner-link';
+import { createServer, type Server, type ServerOptions } from '@atoll/server';
+import { type DataDirectory, RUNNER_DIRECTORY } from './data-directory.ts';
+import { SetupError, UsageError } from './failure.ts';
+import { createLog } from './log.ts';
+import type { Config } from './settings.ts';
+import { version } from './version.ts';
+
+/** With the runner of this machine, which is loaded when the server needs it. The model's key goes to the runner alone (I7). */
+export function makeServer(config: Config, directory: DataDirectory): Promise<Server> {
+  const log = createLog(config.logLevel);
+  const { dataDir } = directory;
+  const { secretKey } = config;
+  const runner = async (coordinator: Coordinator) =>
+    (await import('./embedded-runner.ts')).startRunner({ config, directory, coordinator, log });
+  return createServer({ dataDir, version, log, secretKey, oidc: issuerOf(config), runner });
+}
+
+/** Whose JWTs are taken. */
+function issuerOf(config: Config): ServerOptions['oidc'] {
+  const { oidcIssuer: issuer, oidcAudience: audience, oidcRoleClaim, oidcTenantClaim } = config;
+  if (issuer === undefined) return undefined;
+  if (audience === undefined)
+    throw new UsageError(
+      '--oidc-issuer needs --oidc-audience: without it, tokens for anybody would be taken',
+    );
+  return { issuer, audience, roleClaim: oidcRoleClaim, tenantClaim: oidcTenantClaim };
+}
+
+/**
+ * Doubles the room that the heap has between two collections of all of it. The server's heap is small, and V8 counts
+ * the buffers that pass through as its growth: in a flood it collected everything several times a second.
+ */
+export function letHeapGrow(): void {
+  process.getBuiltinModule('node:v8').setFlagsFromString('--heap-growing-percent=100');
+}
+
+/** Runs while the database opens on its own thread. */
+export async function refuseUnusableDriver({ driver, dataDir }: Config): Promise<void> {
+  const { checkDriver } = await import('@atoll/runner/preflight');
+  const problems = await checkDriver(driver, join(dataDir, RUNNER_DIRECTORY));
+  if (problems.length === 0) return;
+  const lines = problems.map(({ problem, mend }) => `${problem}\n  ${mend}`);
+  throw new SetupError(`The ${driver} driver cannot run here.\n${lines.join('\n')}`);
+}
+
+export async function refuseBrokenProfiles(config: Config): Promise<void> {
+  if (Object.keys(config.executorProfiles).length === 0) return;
+  const { configuredProfiles } = await import('./executor-profiles.ts');
+  configuredProfiles(config);
+}

@@ -1,0 +1,18 @@
+import { fstatSync } from 'node:fs';
+import { Socket } from 'node:net';
+import type { Writable } from 'node:stream';
+import type { Server } from '@atoll/server';
+import { channelOf } from './channel.ts';
+
+/** Whoever spawned the worker is its host, and when they are gone it has nothing left to do. */
+export function serveStdio({ server, token }: { server: Server; token: string | undefined }): Promise<void> {
+  return server.serve({ channel: channelOf(process.stdin, stdout()), token, endsOnLongLine: false });
+}
+
+/** Node writes to pipes of its stdout synchronously: a host that reads slowly would stop everything (I9). */
+function stdout(): Writable {
+  const kind = fstatSync(1);
+  return kind.isFIFO() || kind.isSocket()
+    ? new Socket({ fd: 1, readable: false, writable: true })
+    : process.stdout;
+}

@@ -1,0 +1,237 @@
+/**
+ * One host at the other end of a pipe or a socket, speaking JSON-RPC 2.0 lines (protocols §5).
+ *
+ * Stages of a line: framed → read as requests → the token, if there is one → carried out, all at the same time → answered
+ * when done, or when its deadline is past or it was cancelled. Answers and events go out one whole line after another; as
+ * long as the host does not take them, nothing more is made for it (I9).
+ */
+import { timingSafeEqual } from 'node:crypto';
+import { AtollError } from '@atoll/protocol/errors';
+import { RpcError, rpcCodes, toRpcError } from '@atoll/protocol/json-rpc';
+import { count, id } from '@atoll/protocol/schemas/common';
+import { childTraceparent } from '@atoll/protocol/trace';
+import * as v from 'valibot';
+import { access } from '../keys/access.ts';
+import type { Logger } from '../logger.ts';
+import type { Context, Handlers } from '../routes/handlers.ts';
+import { toAtollError } from '../routes/to-atoll-error.ts';
+import { createFileMethods } from './files.ts';
+import { createLinesIn } from './lines-in.ts';
+import type { Methods } from './methods.ts';
+import { readParams } from './params.ts';
+import { type RpcFault, type RpcId, type RpcRequest, readLine } from './requests.ts';
+import { createSubscriptions } from './subscriptions.ts';
+
+export type HostChannel = {
+  readonly input: AsyncIterable<Uint8Array>;
+  /** Resolves when there is room for more; rejects when the host is gone. */
+  write(bytes: Uint8Array): Promise<void>;
+  /** After it, nothing more comes and goes. */
+  close(): void;
+};
+
+export type Hello = { version: string; protocolVersion: number; pid: number };
+
+export type ConnectionOptions = {
+  channel: HostChannel;
+  hello: Hello;
+  /** What the API is made of; resolves when it is loaded. */
+  api: () => Promise<{ methods: Methods; handlers: Handlers }>;
+  /** What the host must know before anything is carried out. */
+  token: string | undefined;
+  /** Whether a line too long ends the connection; otherwise that line alone is refused. */
+  endsOnLongLine: boolean;
+  logger: Logger;
+};
+
+/** Beside each other; more are refused. */
+const MAX_RUNNING = 1000;
+
+/** Serves until the host is gone or is sent away; what still ran for it is then aborted. Never rejects. */
+export async function serveConnection(options: ConnectionOptions): Promise<void> {
+  const { channel, hello, api, token, endsOnLongLine, logger } = options;
+  /** The whole computer is this one user's. */
+  const owner = access('default', 'admin');
+  const running = new Map<RpcId, AbortController>();
+  const gone = new AbortController();
+  let trusted = token === undefined;
+  let sending = Promise.resolve();
+  const subscriptions = createSubscriptions({ send, signal: gone.signal, logger });
+  let files: ReturnType<typeof createFileMethods> | undefined;
+
+  /** One line after another, each when the one before was taken. */
+  function send(bytes: Uint8Array): Promise<void> {
+    sending = sending.then(() => (gone.signal.aborted ? undefined : channel.write(bytes))).catch(leave);
+    return sending;
+  }
+
+  function leave(): void {
+    if (gone.signal.aborted) return;
+    gone.abort(new AtollError('cancelled', 'the host is gone'));
+    for (const abort of running.values()) abort.abort(gone.signal.reason);
+    files?.close();
+    channel.close();
+  }
+
+  /** Says why, and ends the connection. */
+  async function sendAway(answer: unknown): Promise<void> {
+    await send(lineOf(answer));
+    leave();
+  }
+
+  async function onLine(line: Buffer): Promise<void> {
+    if (line.length === 0) return;
+    const { batch, entries } = readLine(line);
+    const refusal = entries.map(mistrust).find((found) => found !== undefined);
+    if (refusal) return sendAway(refusal);
+    const outcomes = (await Promise.all(entries.map(answerTo))).filter((outcome) => outcome !== undefined);
+    const answers = outcomes.map(({ answer }) => answer);
+    if (answers.length > 0) await send(lineOf(batch ? answers : answers[0]));
+    for (const { begin } of outcomes) begin?.();
+  }
+
+  /** Takes the token where one comes along. A wrong one ends the connection. */
+  function mistrust(entry: RpcRequest | RpcFault): Answer | undefined {
+    if (token === undefined || 'fault' in entry) return undefined;
+    const given = entry.method === 'initialize' ? (entry.params.token ?? entry.token) : entry.token;
+    if (given === undefined) return undefined;
+    if (isToken(given, token)) {
+      trusted = true;
+      return undefined;
+    }
+    trusted = false;
+    return failure(entry.id ?? null, new AtollError('unauthorized', 'the token is wrong'));
+  }
+
+  async function answerTo(entry: RpcRequest | RpcFault): Promise<Outcome | undefined> {
+    if ('fault' in entry) return { answer: failure(entry.id, entry.fault) };
+    if (entry.id === undefined) {
+      notice(entry);
+      return undefined;
+    }
+    try {
+      return await carryOut(entry, entry.id);
+    } catch (error) {
+      const known = error instanceof RpcError ? error : toAtollError(error, logger);
+      return { answer: failure(entry.id, known) };
+    }
+  }
+
+  /** The only notification that does anything. */
+  function notice({ method, params }: RpcRequest): void {
+    if (!trusted || method !== '$/cancelRequest') return;
+    const cancelled = params.id;
+    if (typeof cancelled === 'string' || typeof cancelled === 'number')
+      running.get(cancelled)?.abort(new AtollError('cancelled', 'the host cancelled the request'));
+  }
+
+  async function carryOut(request: RpcRequest, id: RpcId): Promise<Outcome> {
+    if (!trusted)
+      throw new AtollError('unauthorized', 'send the launch token in initialize, or as "token" of a request');
+    if (running.has(id)) throw new RpcError(rpcCodes.invalidRequest, 'a request with this id still runs');
+    if (running.size >= MAX_RUNNING)
+      throw new AtollError('too_many_requests', `at most ${MAX_RUNNING} requests run at a time`);
+    const abort = new AbortController();
+    running.set(id, abort);
+    const timer = startDeadline(request, abort);
+    try {
+      const { result, begin } = await Promise.race([call(request, abort.signal), rejectedBy(abort.signal)]);
+      return { answer: { jsonrpc: '2.0', id, result: result ?? null }, begin };
+    } finally {
+      clearTimeout(timer);
+      running.delete(id);
+    }
+  }
+
+  async function call({ method, params, traceparent }: RpcRequest, signal: AbortSignal): Promise<Called> {
+    if (method === 'ping') return { result: 'pong' };
+    if (method === 'initialize') {
+      readParams(initializeParams, params);
+      return { result: hello };
+    }
+    const context: Context = {
+      access: owner,
+      signal,
+      traceparent: childTraceparent(typeof traceparent === 'string' ? traceparent : undefined),
+    };
+    const { methods, handlers } = await api();
+    if (method === 'session.subscribe')
+      return subscriptions.open(readParams(subscribeParams, params), (given, until) =>
+        handlers['session.events'].stream(given, { ...context, signal: until }),
+      );
+    if (method === 'session.unsubscribe')
+      return { result: subscriptions.close(readParams(unsubscribeParams, params).sessionId) };
+    files ??= createFileMethods(handlers);
+    const own = Object.hasOwn(files.methods, method)
+      ? files.methods[method as keyof typeof files.methods]
+      : undefined;
+    const found = own ?? methods.get(method);
+    if (!found) throw new RpcError(rpcCodes.methodNotFound, `no method ${method.slice(0, 100)}`);
+    return { result: await found(params, context) };
+  }
+
+  const lines = createLinesIn({
+    onLine: (line) => void onLine(line),
+    onTooLong() {
+      const fault = failure(null, new RpcError(rpcCodes.invalidRequest, 'a line is longer than 32 MiB'));
+      void (endsOnLongLine ? sendAway(fault) : send(lineOf(fault)));
+    },
+  });
+
+  await send(lineOf({ jsonrpc: '2.0', method: 'ready', params: hello }));
+  try {
+    for await (const chunk of channel.input) {
+      if (gone.signal.aborted) break;
+      lines.push(Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength));
+      // Whoever takes no answers is not read either.
+      await sending;
+    }
+  } catch (error) {
+    logger.debug({ err: error }, 'a host went away');
+  }
+  leave();
+}
+
+/** `begin`: what starts once the answer is out. */
+type Called = { result: unknown; begin?: (() => void) | undefined };
+type Outcome = { answer: Answer; begin?: (() => void) | undefined };
+type Answer = { jsonrpc: '2.0'; id: RpcId | null; result?: unknown; error?: unknown };
+
+const initializeParams = v.strictObject({ token: v.optional(v.string()) });
+const subscribeParams = v.strictObject({ sessionId: id('session'), after: v.optional(count, 0) });
+const unsubscribeParams = v.strictObject({ sessionId: id('session') });
+const deadline = v.pipe(v.number(), v.minValue(1), v.maxValue(24 * 3600_000));
+
+function failure(id: RpcId | null, error: AtollError | RpcError): Answer {
+  return { jsonrpc: '2.0', id, error: toRpcError(error) };
+}
+
+function lineOf(message: unknown): Uint8Array {
+  return Buffer.from(`${JSON.stringify(message)}\n`);
+}
+
+function startDeadline(
+  { deadlineMs: given }: RpcRequest,
+  abort: AbortController,
+): NodeJS.Timeout | undefined {
+  if (given === undefined) return undefined;
+  const { success, output } = v.safeParse(deadline, given);
+  if (!success) {
+    const detail = 'deadlineMs is a number of milliseconds from 1 to 86400000';
+    throw new RpcError(rpcCodes.invalidParams, detail, { detail });
+  }
+  return setTimeout(() => abort.abort(new AtollError('timed_out', `no answer within ${output} ms`)), output);
+}
+
+function rejectedBy(signal: AbortSignal): Promise<never> {
+  return new Promise((_resolve, reject) => {
+    signal.addEventListener('abort', () => reject(signal.reason), { once: true });
+  });
+}
+
+/** Takes as long for any wrong token of that length. */
+function isToken(given: unknown, token: string): boolean {
+  if (typeof given !== 'string') return false;
+  const [left, right] = [Buffer.from(given), Buffer.from(token)];
+  return left.length === right.length && timingSafeEqual(left, right);
+}

@@ -1,0 +1,118 @@
+/**
+ * Files of a workspace over JSON-RPC, a piece at a time, as base64. Reading names the piece. Writing sends the pieces in
+ * order, all but the last with `more`; until the last one nothing of the file is seen. What is not finished is dropped
+ * after a minute of silence, or with its connection.
+ */
+import { PassThrough } from 'node:stream';
+import { AtollError } from '@atoll/protocol/errors';
+import { count, id } from '@atoll/protocol/schemas/common';
+import * as v from 'valibot';
+import { fromBase64 } from '../base64.ts';
+import type { Context, Handlers } from '../routes/handlers.ts';
+import { type Method, readParams } from './params.ts';
+
+const MAX_PIECE_BYTES = 8 * 1024 * 1024;
+const MAX_UPLOADS = 16;
+const SILENCE_MS = 60_000;
+
+const file = { sessionId: id('session'), path: v.string(), offset: v.optional(count, 0) };
+const pieceLength = v.pipe(count, v.maxValue(MAX_PIECE_BYTES, `at most ${MAX_PIECE_BYTES}`));
+
+export const readPiece = v.strictObject({ ...file, length: v.optional(pieceLength, MAX_PIECE_BYTES) });
+export const pieceRead = v.object({
+  content: v.string(),
+  offset: count,
+  sizeBytes: count,
+  modifiedAt: v.string(),
+});
+export const writePiece = v.strictObject({
+  ...file,
+  content: v.pipe(v.string(), v.maxLength(Math.ceil(MAX_PIECE_BYTES / 3) * 4)),
+  more: v.optional(v.boolean(), false),
+});
+export const pieceWritten = v.object({
+  file: v.object({ path: v.string(), sizeBytes: count, created: v.optional(v.boolean()) }),
+});
+
+type Written = Awaited<ReturnType<Handlers['session.files.write']>>;
+type Upload = { body: PassThrough; written: Promise<Written>; sizeBytes: number; timer: NodeJS.Timeout };
+
+export type FileMethods = {
+  readonly methods: Readonly<Record<'session.files.read' | 'session.files.write', Method>>;
+  /** Drops what is not finished. */
+  close(): void;
+};
+
+export function createFileMethods(handlers: Handlers): FileMethods {
+  const uploads = new Map<string, Upload>();
+
+  async function read(given: Record<string, unknown>, context: Context): Promise<unknown> {
+    const { sessionId, path, offset, length } = readParams(readPiece, given);
+    const found = await handlers['session.files.read']({ sessionId, path, offset, length }, context);
+    const pieces: Uint8Array[] = [];
+    for await (const piece of found.content) pieces.push(piece);
+    const { sizeBytes, modifiedAt } = found;
+    return { content: Buffer.concat(pieces).toString('base64'), offset, sizeBytes, modifiedAt };
+  }
+
+  async function write(given: Record<string, unknown>, context: Context): Promise<unknown> {
+    const { sessionId, path, offset, content, more } = readParams(writePiece, given);
+    const bytes = fromBase64(content);
+    if (!bytes) throw new AtollError('invalid_request', 'content is not valid base64');
+    const key = `${sessionId}/${path}`;
+    const upload = offset === 0 ? begin(key, { sessionId, path }, context) : uploads.get(key);
+    if (!upload || upload.sizeBytes !== offset) {
+      drop(key);
+      const at = upload?.sizeBytes ?? 0;
+      throw new AtollError('invalid_request', `the next piece of ${path} begins at ${at}; begin again at 0`);
+    }
+    upload.sizeBytes += bytes.length;
+    upload.timer.refresh();
+    await Promise.race([taken(upload.body, bytes), upload.written]);
+    if (more) return { file: { path, sizeBytes: upload.sizeBytes } };
+    forget(key);
+    upload.body.end();
+    return upload.written;
+  }
+
+  function begin(key: string, where: { sessionId: string; path: string }, context: Context): Upload {
+    drop(key);
+    if (uploads.size >= MAX_UPLOADS)
+      throw new AtollError('too_many_requests', `at most ${MAX_UPLOADS} files are written at a time`);
+    const body = new PassThrough();
+    const written = handlers['session.files.write'](where, context, body);
+    // Told to the call that waits; when none does, to the next one.
+    written.catch(() => body.destroy());
+    body.on('error', () => undefined);
+    const timer = setTimeout(() => drop(key), SILENCE_MS);
+    timer.unref();
+    const upload = { body, written, sizeBytes: 0, timer };
+    uploads.set(key, upload);
+    return upload;
+  }
+
+  function forget(key: string): void {
+    clearTimeout(uploads.get(key)?.timer);
+    uploads.delete(key);
+  }
+
+  function drop(key: string): void {
+    const upload = uploads.get(key);
+    forget(key);
+    upload?.body.destroy(new AtollError('invalid_request', 'the file was not sent whole'));
+  }
+
+  return {
+    methods: { 'session.files.read': read, 'session.files.write': write },
+    close() {
+      for (const key of [...uploads.keys()]) drop(key);
+    },
+  };
+}
+
+/** Resolves when there is room for more. */
+function taken(body: PassThrough, bytes: Uint8Array): Promise<void> {
+  return new Promise((resolve, reject) => {
+    body.write(bytes, (error) => (error ? reject(error) : resolve()));
+  });
+}

@@ -1,0 +1,23 @@
+/** The operations of the table as methods, each under its own name and with the handler that HTTP has for it, too. */
+import type { Operation } from '@atoll/protocol/operation';
+import { type OperationName, operations } from '@atoll/protocol/operations';
+import type { Context, Handlers } from '../routes/handlers.ts';
+import { type Method, readParams } from './params.ts';
+
+export type Methods = ReadonlyMap<string, Method>;
+
+/** All but those whose bodies are bytes. Of a stream, its answer as JSON. */
+export function createMethods(handlers: Handlers): Methods {
+  const methods = new Map<string, Method>();
+  for (const [name, operation] of Object.entries(operations) as [OperationName, Operation][]) {
+    if (operation.kind === 'bytes') continue;
+    // The table pairs every name with its handler and params; here only the kind matters.
+    const handler = handlers[name] as unknown as AnyHandler;
+    const answer = 'json' in handler ? handler.json : handler;
+    methods.set(name, async (params, context) => answer(readParams(operation.params, params), context));
+  }
+  return methods;
+}
+
+type Answer = (params: unknown, context: Context) => Promise<unknown>;
+type AnyHandler = Answer | { json: Answer };
