@@ -93,6 +93,13 @@ test('the real Claude SDK uses an MCP server by its name, from .mcp.json and fro
     assert.ok(!text.includes(TOKEN));
   }
   assert.ok(mcp.calls.includes('POST tools/call') && mcp.calls.includes('GET'), mcp.calls.join());
+  const used = await until(async () => {
+    const { events } = await atoll.client.call('session.events', { sessionId: id, limit: 1000 });
+    const told = events.map(({ data }) => data as { via?: string; credential?: string });
+    const names = ['model', 'mcp'].map((via) => told.find((each) => each.via === via)?.credential);
+    return names.includes(undefined) ? undefined : names;
+  });
+  assert.deepEqual(used, ['model', 'tracker'], 'the access log names what was added');
   await atoll.client.call('session.end', { sessionId: id });
 });
 

@@ -80,9 +80,17 @@ export async function openGateway(options: {
   const budget = session && limits && createBudget({ limits, coordinator, session, logger });
   const relay = createRelay();
   const rows = Object.values(modelApis).map((api) =>
-    createModelRow({ api, upstream: upstreams[api.name], credentials, budget, relay, logger }),
+    createModelRow({
+      api,
+      upstream: upstreams[api.name],
+      credentials,
+      budget,
+      relay,
+      record: access.add,
+      logger,
+    }),
   );
-  rows.push(createMcpRow({ credentials, relay, logger }));
+  rows.push(createMcpRow({ credentials, relay, record: access.add, logger }));
   if (session) {
     const owned = { hostname, executor_profile: executor.profile };
     rows.push(createCoordinatorRow({ coordinator, session, owned, relay, logger }));

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { after, before, test } from 'node:test';
 import { AtollError } from '@atoll/protocol/errors';
+import type { AccessRecord } from '@atoll/protocol/schemas/access';
 import { createGateway, type Gateway } from './gateway.ts';
 import { createMcpRow } from './mcp.ts';
 import { createRelay } from './relay.ts';
@@ -11,13 +12,15 @@ let upstream: Upstream;
 let gateway: Gateway;
 const credentials = held();
 const relay = createRelay();
+const recorded: AccessRecord[] = [];
+const record = (each: AccessRecord) => void recorded.push(each);
 const at = (server: string, path: string) => ({ at: 'mcp', server, url: upstream.url + path }) as const;
 
 before(async () => {
   upstream = await startUpstream();
   gateway = await createGateway({
     where: { secretPath: '/s/x' },
-    rows: [createMcpRow({ credentials, relay, logger: silent })],
+    rows: [createMcpRow({ credentials, relay, record, logger: silent })],
   });
   credentials.now = [
     keyFor({ at: 'hosts', hosts: ['127.0.0.1'] }, { name: 'hosts' }),
@@ -92,4 +95,7 @@ test('what is no server of this agent, or out of bounds, is refused and reaches 
   assert.equal(upstream.seen.length, before);
   assert.equal((await ask(gateway, 'POST', '/mcp/tree/x')).statusCode, 200);
   assert.equal(upstream.seen.at(-1)?.url, '/a/b/x');
+  const told = recorded.map(({ via, decision, code }) => [via, decision, code]);
+  assert.ok(told.some((each) => `${each}` === 'mcp,refused,credential_out_of_bounds'));
+  assert.ok(told.some((each) => `${each}` === 'mcp,allowed,upstream_failed'));
 });

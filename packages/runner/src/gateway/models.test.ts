@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import { after, before, beforeEach, test } from 'node:test';
 import { setImmediate } from 'node:timers/promises';
 import { AtollError } from '@atoll/protocol/errors';
+import type { AccessRecord } from '@atoll/protocol/schemas/access';
 import type { Budget } from './budget.ts';
 import { createGateway, type Gateway } from './gateway.ts';
 import type { Where } from './listen.ts';
@@ -19,6 +20,7 @@ import { held, keyFor, silent } from './upstream.fixture.ts';
 const KEY = 'sk-ant-the-real-key';
 const credentials = held();
 const relay = createRelay();
+const recorded: AccessRecord[] = [];
 let upstream: http.Server;
 let baseUrl: string;
 let directory: string;
@@ -63,7 +65,8 @@ beforeEach(() => {
 });
 
 function open(where: Where, upstreams: Upstreams, budget?: Budget): Promise<Gateway> {
-  const common = { credentials, budget, relay, logger: silent };
+  const record = (each: AccessRecord) => void recorded.push(each);
+  const common = { credentials, budget, relay, record, logger: silent };
   const rows = Object.values(modelApis).map((api) =>
     createModelRow({ ...common, api, upstream: upstreams[api.name] }),
   );
@@ -220,6 +223,33 @@ test('the first stored key for the API that fits goes before the runner’s own,
   await text(await ask('POST', '/openai/v1/responses', '{}', { authorization: 'Bearer mine' }));
   assert.equal(seen.at(-1)?.headers.authorization, 'Bearer the-stored-secret');
   assert.equal(seen.at(-1)?.headers['x-api-key'], undefined);
+});
+
+test('each call that went on, or was refused with a key at hand, is told with what passed', async () => {
+  recorded.length = 0;
+  await text(await ask('POST', '/anthropic/v1/messages', '{"a":1}', { 'content-length': '7' }));
+  credentials.now = [keyFor({ ...atAnthropic, url: 'http://127.0.0.1:1' }, { methods: ['POST'] })];
+  await text(await ask('POST', '/anthropic/v1/messages', '{}'));
+  await text(await ask('GET', '/anthropic/v1/models'));
+  await text(await ask('POST', '/anthropic/v1/files'));
+  while (recorded.length < 3) await setImmediate();
+  const told = recorded.map(({ time: _, durationMs: __, ...rest }) => rest);
+  const common = { via: 'model', method: 'POST', host: '127.0.0.1' } as const;
+  const port = Number(new URL(baseUrl).port);
+  const receivedBytes = `data: one\n\ndata: your key is ${KEY}\n\n`.length;
+  const none = { port: 1, credential: 'stored', receivedBytes: 0 };
+  assert.deepEqual(told, [
+    { ...common, port, decision: 'allowed', status: 200, sentBytes: 7, receivedBytes },
+    { ...common, ...none, decision: 'allowed', code: 'upstream_failed', sentBytes: 2 },
+    {
+      ...common,
+      ...none,
+      method: 'GET',
+      decision: 'refused',
+      code: 'credential_out_of_bounds',
+      sentBytes: 0,
+    },
+  ]);
 });
 
 test('bounds of a stored key hold, and the runner’s own does not take its place', async () => {

@@ -6,14 +6,16 @@
 import type { ServerResponse } from 'node:http';
 import { AtollError } from '@atoll/protocol/errors';
 import type { GatewayCredential } from '@atoll/protocol/runner-link';
+import type { AccessRecord } from '@atoll/protocol/schemas/access';
 import type { Logger } from '../logger.ts';
+import { type AccessWatch, both, watchAccess } from './access-watch.ts';
 import { isWithin } from './bounds.ts';
 import type { Budget } from './budget.ts';
 import type { Call, Row } from './call.ts';
 import type { GatewayCredentials } from './credentials.ts';
 import { hasBody, passedHeaders } from './headers.ts';
 import type { ModelApi } from './model-apis.ts';
-import type { Failure, Relay } from './relay.ts';
+import { type Failure, failureCodes, type Relay } from './relay.ts';
 import { createUsageReader } from './usage.ts';
 
 export type Upstream = { baseUrl: string; apiKey: string };
@@ -27,26 +29,37 @@ export type ModelRowOptions = {
   /** Absent where there is no limit. */
   budget: Budget | undefined;
   relay: Relay;
+  /** For the access log. */
+  record: (record: AccessRecord) => void;
   logger: Logger;
 };
 
 /** Where a call goes, and with what. */
-type Way = { base: URL; path: string } & Pick<GatewayCredential, 'header' | 'secrets' | 'methods' | 'paths'>;
+type Way = { base: URL; path: string; name?: string } & Pick<
+  GatewayCredential,
+  'header' | 'secrets' | 'methods' | 'paths'
+>;
 
 export function createModelRow(options: ModelRowOptions): Row {
-  const { api, upstream, credentials, budget, relay, logger } = options;
+  const { api, upstream, credentials, budget, relay, record, logger } = options;
   const prefix = `/${api.name}`;
 
   async function wayOf(method: string, path: string): Promise<Way> {
     const ways = await waysOf(path);
-    if (ways.length === 0)
+    const [first] = ways;
+    if (first === undefined)
       throw new AtollError(
         'no_model_credential',
         `Atoll has no key for this model API: store one (atoll credential set NAME --kind ${api.name}), or set ${api.variable} where atoll start runs.`,
       );
     const way = ways.find((each) => isWithin(each, method, each.path));
     if (way) return way;
+    accessOf(method, first).refused('credential_out_of_bounds');
     throw new AtollError('credential_out_of_bounds', 'The stored key is not for this call.');
+  }
+
+  function accessOf(method: string, { base, name }: Way): AccessWatch {
+    return watchAccess({ via: 'model', method, base, credential: name, record });
   }
 
   async function waysOf(path: string): Promise<Way[]> {
@@ -63,7 +76,9 @@ export function createModelRow(options: ModelRowOptions): Row {
     return [{ ...own, base, path: api.pathAt(base, path) }];
   }
 
-  function send(call: Call, { base, path, header, secrets }: Way, metered: Budget | undefined): void {
+  function send(call: Call, way: Way, metered: Budget | undefined): void {
+    const { base, path, header, secrets } = way;
+    const access = accessOf(call.request.method ?? '', way);
     const usage = metered && createUsageReader();
     relay.send(call, {
       base,
@@ -73,9 +88,10 @@ export function createModelRow(options: ModelRowOptions): Row {
         [header.name]: header.value,
       },
       secrets,
-      ...(usage && { watch: { ...usage, ended: () => metered.spend(usage.tokens()) } }),
+      watch: usage ? both(access, { ...usage, ended: () => metered.spend(usage.tokens()) }) : access,
       // No timeout: a model may think for long before it says anything.
       onFailure(kind, reason) {
+        access.failed(failureCodes[kind]);
         logger.warn({ host: base.host, kind, reason }, 'a model upstream did not answer');
         refuse(call.response, 502, failureOf(kind, reason), true);
       },
@@ -103,7 +119,10 @@ export function createModelRow(options: ModelRowOptions): Row {
       try {
         const way = await wayOf(method, path);
         const metered = asked.metered ? budget : undefined;
-        await metered?.admit();
+        await metered?.admit().catch((error) => {
+          if (error instanceof AtollError) accessOf(method, way).refused(error.code);
+          throw error;
+        });
         send(call, way, metered);
       } catch (error) {
         if (!(error instanceof AtollError))

@@ -5,6 +5,7 @@
  */
 import type { Agent, IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
+import type { ErrorCode } from '@atoll/protocol/errors';
 import type { Call } from './call.ts';
 import { bodyFraming, encodingOf, type Headers, hasBody, passedHeaders } from './headers.ts';
 import { passBody } from './pass-body.ts';
@@ -38,11 +39,17 @@ export type Going = {
 
 export type Failure = 'unreachable' | 'timed_out' | 'encoded';
 
+export const failureCodes = {
+  unreachable: 'upstream_failed',
+  timed_out: 'timed_out',
+  encoded: 'upstream_failed',
+} as const satisfies Record<Failure, ErrorCode>;
+
 export type Watch = {
   sent(bytes: number): void;
   answered(status: number, headers: IncomingHttpHeaders): void;
   received(chunk: Buffer): void;
-  /** Once, however it ended. */
+  /** Once for a call that went on, however it ended. */
   ended(): void;
 };
 
@@ -61,7 +68,7 @@ export function createRelay(): Relay {
       { base, connect, path, headers, body, secrets, timeoutMs, watch, onFailure },
     ) {
       // The caller left while it was found out where its call goes.
-      if (response.destroyed) return watch?.ended();
+      if (response.destroyed) return;
       // Imported, either module would cost every start 16 ms and more; taken like this, the first sandbox pays.
       const transport =
         base.protocol === 'https:'
