@@ -28,9 +28,14 @@ type Case = {
   write: string;
   /** What the approval of that call shows. */
   tool: string;
+  /** What makes it ask which way, and how it goes on when the way is south. */
+  question?: [content: string, answered: RegExp];
   /** What its command line, and no other, matches. */
   killed: string;
 };
+
+const ways = ['north', 'south'].map((label) => ({ label, description: label }));
+const questions = [{ question: 'Which way?', header: 'Way', options: ways, multiSelect: false }];
 
 const cases: Case[] = [
   {
@@ -44,6 +49,7 @@ const cases: Case[] = [
     },
     write: 'write hello.txt: from inside',
     tool: 'Write',
+    question: [`call AskUserQuestion ${JSON.stringify({ questions })}`, /"Which way\?"="south"/],
     killed: 'claude-agent-ac[p]',
   },
   {
@@ -77,7 +83,7 @@ const cases: Case[] = [
   },
 ];
 
-for (const { name, agent, env, files, model, write, tool, killed } of cases)
+for (const { name, agent, env, files, model, write, tool, question, killed } of cases)
   suite(name, { skip: missing(agent), timeout: 240_000 }, () => {
     let atoll: Atoll;
     let api: Awaited<ReturnType<typeof model>>;
@@ -148,6 +154,18 @@ for (const { name, agent, env, files, model, write, tool, killed } of cases)
       const resumed = await send(id, 'what do you remember?');
       assert.match(textOf(resumed), /53 north/);
       assert.ok(!textOf(resumed).includes('I will remember'), 'nothing of before is said again');
+      await atoll.client.call('session.end', { sessionId: id });
+    });
+
+    test('a question of the agent is answered', { skip: !question && 'its model asks none' }, async () => {
+      const [content = '', answered = /./] = question ?? [];
+      const id = await open();
+      const turn = send(id, content);
+      const { id: approvalId, kind } = await asked(id);
+      assert.equal(kind, 'question');
+      const params = { sessionId: id, approvalId, decision: 'allow', answers: { Way: 'south' } } as const;
+      await atoll.client.call('approval.decide', params);
+      assert.match(textOf(await turn), answered);
       await atoll.client.call('session.end', { sessionId: id });
     });
 

@@ -27,6 +27,8 @@ export function createAcpModes(call: Call): AcpModes {
       first = models?.current;
       if (mode === undefined) return;
       const modes = optionOf(answer, 'mode', call) ?? olderModes(answer, call);
+      // What an agent does by default it may call otherwise.
+      if (mode === 'default' && !modes?.offered.includes(mode)) return;
       if (!modes?.offered.includes(mode))
         throw notForAgent(`The agent has no mode ${mode}; it has ${listed(modes)}.`);
       if (modes.current !== mode) await modes.set(mode);

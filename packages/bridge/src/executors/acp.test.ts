@@ -93,6 +93,8 @@ describe('acp: messages and ends', () => {
     assert.match(unknown.detail ?? '', /does not take the model huge .* it has small, large/);
     await using plain = await start({ mock: 'no-models' });
     assert.match((await plain.query('hi', { model: 'x' })).detail ?? '', /does not let its model be chosen/);
+    await using usual = await start({ more: { permissionMode: 'default' } });
+    assert.equal(await said(usual, 'hello'), 'You said: hello');
     await using wild = await start({ more: { permissionMode: 'bypassPermissions' } });
     assert.match((await wild.query('hi')).detail ?? '', /no mode bypassPermissions; it has ask, plan/);
   });
