@@ -1,10 +1,9 @@
 /**
  * A stand-in of the OpenAI Chat Completions API on loopback, as servers that are compatible with it speak
  * (https://platform.openai.com/docs/api-reference/chat): streaming and plain answers with tool calls, the model list,
- * and errors in the original's shape. Its model understands the sentences of `messages-script.ts`.
+ * and errors in the original's shape. Its model understands the sentences of `sentences.ts`.
  */
-import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import { text } from 'node:stream/consumers';
 import { setTimeout as delay } from 'node:timers/promises';
 import {
@@ -14,6 +13,7 @@ import {
   parseChat,
   toMessages,
 } from './chat-completions-chat.ts';
+import { listen, sendJson } from './loopback.ts';
 import { defaultScript } from './messages-script.ts';
 
 export type ChatCompletionsApi = {
@@ -29,7 +29,7 @@ const MODELS = ['stand-in-large', 'stand-in-small'];
 /** `apiKey` is the one bearer token that is let in. */
 export async function startChatCompletionsApi({ apiKey }: { apiKey: string }): Promise<ChatCompletionsApi> {
   const requests: { path: string; body: unknown }[] = [];
-  const server = createServer((request, response) => {
+  const { url, close } = await listen((request, response) => {
     handle(request, response).catch(() =>
       // The client left in the middle of its request: nobody is there to be told.
       response.destroy(),
@@ -44,27 +44,20 @@ export async function startChatCompletionsApi({ apiKey }: { apiKey: string }): P
     if (request.headers.authorization !== `Bearer ${apiKey}`)
       return fail(response, 401, 'Incorrect API key provided.');
     if (`${request.method} ${path}` === 'GET /v1/models')
-      return json(response, 200, { object: 'list', data: MODELS.map((id) => ({ id, object: 'model' })) });
+      return sendJson(response, 200, { object: 'list', data: MODELS.map((id) => ({ id, object: 'model' })) });
     if (`${request.method} ${path}` !== 'POST /v1/chat/completions')
       return fail(response, 404, `Unknown request URL: ${request.method} ${path}.`);
     if (body === undefined) return fail(response, 400, 'This is no chat completion request.');
     await reply(response, body, requests.length);
   }
 
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const { port } = server.address() as AddressInfo;
-  const close = () =>
-    new Promise<void>((resolve) => {
-      server.close(() => resolve());
-      server.closeAllConnections();
-    });
-  return { url: `http://127.0.0.1:${port}/v1`, requests, close };
+  return { url: `${url}/v1`, requests, close };
 }
 
 async function reply(response: ServerResponse, request: ChatRequest, number: number): Promise<void> {
   const scripted = defaultScript(toMessages(request));
   if ('error' in scripted) return fail(response, scripted.error.status, scripted.error.message);
-  if (!request.stream) return json(response, 200, completion(request, scripted.blocks, number));
+  if (!request.stream) return sendJson(response, 200, completion(request, scripted.blocks, number));
   const gone = new AbortController();
   response.once('close', () => gone.abort());
   response.writeHead(200, { 'content-type': 'text/event-stream' });
@@ -77,9 +70,5 @@ async function reply(response: ServerResponse, request: ChatRequest, number: num
 
 function fail(response: ServerResponse, status: number, message: string): void {
   const type = status === 429 ? 'rate_limit_error' : status < 500 ? 'invalid_request_error' : 'server_error';
-  json(response, status, { error: { message, type, param: null, code: null } });
-}
-
-function json(response: ServerResponse, status: number, body: unknown): void {
-  response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body));
+  sendJson(response, status, { error: { message, type, param: null, code: null } });
 }
