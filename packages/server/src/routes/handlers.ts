@@ -77,7 +77,7 @@ export function createHandlers(options: {
     'session.send': {
       async json(params, { access, traceparent }) {
         const { turn } = await sessions.send(access, params, traceparent);
-        return { turn: await sessions.showTurn(turn.id) };
+        return { turn: await sessions.showTurn(params.sessionId, turn.id) };
       },
       async stream(params, { access, signal, traceparent }) {
         const { session, turn } = await sessions.send(access, params, traceparent);

@@ -89,18 +89,25 @@ export function insertTurn(store: Store, row: TurnRow): Step {
   return { query: turnInsert(store, row) };
 }
 
-const turnStart = prepared<TurnRow, 'id' | 'status' | 'start_seq' | 'epoch'>(
-  ['id', 'status', 'start_seq', 'epoch'],
-  (sql, { id, ...start }) => sql.updateTable('turns').set(start).where('id', '=', id),
+type TurnKey = 'session_id' | 'id';
+
+const turnStart = prepared<TurnRow, TurnKey | 'status' | 'start_seq' | 'epoch'>(
+  ['session_id', 'id', 'status', 'start_seq', 'epoch'],
+  (sql, { session_id, id, ...start }) =>
+    sql.updateTable('turns').set(start).where('session_id', '=', session_id).where('id', '=', id),
 );
 
 export function startTurn(store: Store, start: Parameters<typeof turnStart>[1]): Step {
   return { query: turnStart(store, start) };
 }
 
-const turnEnd = prepared<TurnRow, 'id' | 'status' | 'cause' | 'detail' | 'done_seq' | 'usage' | 'ended_at'>(
-  ['id', 'status', 'cause', 'detail', 'done_seq', 'usage', 'ended_at'],
-  (sql, { id, ...end }) => sql.updateTable('turns').set(end).where('id', '=', id),
+const turnEnd = prepared<
+  TurnRow,
+  TurnKey | 'status' | 'cause' | 'detail' | 'done_seq' | 'usage' | 'ended_at'
+>(
+  ['session_id', 'id', 'status', 'cause', 'detail', 'done_seq', 'usage', 'ended_at'],
+  (sql, { session_id, id, ...end }) =>
+    sql.updateTable('turns').set(end).where('session_id', '=', session_id).where('id', '=', id),
 );
 
 export function closeTurn(store: Store, end: Parameters<typeof turnEnd>[1]): Step {

@@ -178,8 +178,9 @@ export function createSessions(options: SessionsOptions) {
     return { session, turn: await sending.send(session, params, traceparent) };
   }
 
-  async function turnShown(turnId: string): Promise<Turn> {
-    const row = await store.first(sql.selectFrom('turns').selectAll().where('id', '=', turnId));
+  async function turnShown(sessionId: string, turnId: string): Promise<Turn> {
+    const ofSession = sql.selectFrom('turns').selectAll().where('session_id', '=', sessionId);
+    const row = await store.first(ofSession.where('id', '=', turnId));
     if (!row) throw new AtollError('not_found', `no turn ${turnId}`);
     return showTurn(row);
   }

@@ -115,6 +115,7 @@ export function createTurns(options: TurnsOptions): Turns {
   function start(session: LiveSession, turn: LiveTurn): void {
     turn.startSeq = session.seqOf(0);
     const row = startTurn(store, {
+      session_id: session.id,
       id: turn.id,
       status: move(turnTable, 'queued', 'started'),
       start_seq: turn.startSeq,
@@ -195,6 +196,7 @@ export function createTurns(options: TurnsOptions): Turns {
     turn.doneSeq = session.seqOf(closed.events.length);
     session.turns.delete(turn.id);
     const row = closeTurn(store, {
+      session_id: session.id,
       id: turn.id,
       status: move(turnTable, from, end.status),
       cause: end.cause ?? null,

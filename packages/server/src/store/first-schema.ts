@@ -3,9 +3,10 @@
  * ends in the id serves it in both directions. Rows with a short primary key and few bytes are kept in its tree
  * (WITHOUT ROWID); wide ones, and chunks with their big blobs, are not: there it measured a third slower.
  *
- * Every index is there for a query, and none has a column that changes with a turn: each such index puts another page
- * or two into every commit. Who asks for a status knows the tenant or the session and looks at their rows. Only the
- * start of a server must not look at all sessions: `sessions_at_work` answers it, if asked in the very same words.
+ * Every index is there for a query, and each one that a turn changes puts another page or two into every commit: so
+ * turns are found by their session alone, and who asks for a status knows the tenant or the session and looks at their
+ * rows. Only the start of a server must not look at all sessions: `sessions_at_work` answers it, if asked in the very
+ * same words, and every change of a status writes it anew.
  */
 export const firstSchema = `
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
@@ -65,7 +66,7 @@ CREATE INDEX sessions_by_agent ON sessions (tenant, agent, id);
 CREATE INDEX sessions_at_work ON sessions (id) WHERE status NOT IN ('paused', 'ended', 'failed');
 
 CREATE TABLE turns (
-  id TEXT PRIMARY KEY,
+  id TEXT NOT NULL,
   tenant TEXT NOT NULL,
   session_id TEXT NOT NULL,
   epoch INTEGER NOT NULL CHECK (epoch >= 0),
@@ -79,9 +80,9 @@ CREATE TABLE turns (
   idempotency_key TEXT,
   request_hash TEXT,
   created_at TEXT NOT NULL,
-  ended_at TEXT
-) STRICT;
-CREATE INDEX turns_by_session ON turns (session_id, id);
+  ended_at TEXT,
+  PRIMARY KEY (session_id, id)
+) STRICT, WITHOUT ROWID;
 CREATE UNIQUE INDEX turns_by_idempotency_key ON turns (session_id, idempotency_key)
   WHERE idempotency_key IS NOT NULL;
 

@@ -85,6 +85,7 @@ export type SessionRow = {
   ended_at: Time | null;
 };
 
+/** Primary key (session_id, id). */
 export type TurnRow = {
   id: string;
   tenant: string;
