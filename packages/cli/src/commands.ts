@@ -164,6 +164,22 @@ export const commands: Readonly<Record<string, Command>> = {
     examples: ['atoll session interrupt ses_…'],
     load: () => import('./commands/session-interrupt.ts'),
   },
+  'session pause': {
+    summary: 'Free an idle session’s sandbox; a message, or resume, brings it back',
+    args: ['SESSION'],
+    flags: {},
+    settings: client,
+    examples: ['atoll session pause ses_…'],
+    load: () => import('./commands/session-pause.ts'),
+  },
+  'session resume': {
+    summary: 'Give a paused session a sandbox with its files and conversation',
+    args: ['SESSION'],
+    flags: {},
+    settings: client,
+    examples: ['atoll session resume ses_…'],
+    load: () => import('./commands/session-resume.ts'),
+  },
   'session approve': {
     summary: 'Answer what the agent asks for; without APPROVAL, list what is open',
     args: ['SESSION', '[APPROVAL]'],

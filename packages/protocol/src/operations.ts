@@ -159,6 +159,23 @@ export const operations = {
     params: v.strictObject({ sessionId, queued: v.optional(v.boolean(), false) }),
     result: sessionResult,
   }),
+  'session.pause': operation({
+    kind: 'unary',
+    summary: 'Free the sandbox of an idle session after a snapshot of its files; a message resumes it',
+    role: 'client',
+    rest: { method: 'POST', path: '/api/sessions/:sessionId/pause' },
+    params: v.strictObject({ sessionId }),
+    result: sessionResult,
+  }),
+  'session.resume': operation({
+    kind: 'unary',
+    summary:
+      'Give a paused session a sandbox, with its files and its conversation; answers when that is ready',
+    role: 'client',
+    rest: { method: 'POST', path: '/api/sessions/:sessionId/resume' },
+    params: v.strictObject({ sessionId }),
+    result: sessionResult,
+  }),
   'session.end': operation({
     kind: 'unary',
     summary: 'End a session; its log stays readable unless it is purged',

@@ -38,7 +38,41 @@ export type RunnerLink = {
   /** Told once for each sandbox that ended without being asked to. */
   onSandboxEnded(listener: (ended: SandboxEnded) => void): void;
   readonly files: SandboxFiles;
+  /**
+   * Takes a snapshot of a workspace and its home, whether a sandbox works on them or not; its processes stand still
+   * while their files are looked at. When it resolves, all of it is in the coordinator's `snapshots`.
+   * Rejects with `snapshot_failed`, `storage_failed` or `stale_epoch`; then the workspace is as before.
+   */
+  snapshot(request: TakeSnapshot): Promise<TakenSnapshot>;
+  /**
+   * Puts a snapshot's files in the place of what the workspace holds, unless that is as new: written under `epoch` or
+   * a later one. Rejects with `snapshot_failed`, `storage_failed`, or `illegal_transition` while a sandbox works on it.
+   */
+  restore(request: RestoreSnapshot): Promise<void>;
 };
+
+export type TakeSnapshot = {
+  workspaceId: string;
+  tenant: string;
+  epoch: number;
+  /** The session's latest complete snapshot: what is in it need not be stored again. */
+  base: string | null;
+};
+
+export type TakenSnapshot = {
+  /** The same as `base` when nothing changed. */
+  root: string;
+  files: number;
+  /** Of all files; and what was stored anew, before compression. */
+  sizeBytes: number;
+  storedBytes: number;
+  skipped: SkippedFiles;
+};
+
+/** What a snapshot has to leave out: how many, and the first few of them with the reason. */
+export type SkippedFiles = { count: number; first: readonly { path: string; reason: string }[] };
+
+export type RestoreSnapshot = { workspaceId: string; tenant: string } & SnapshotSource;
 
 /** A snapshot to begin from, and the epoch of the assignment that it was taken under. */
 export type SnapshotSource = { root: string; epoch: number };

@@ -18,7 +18,8 @@ export type Pool = {
   remove(sandboxId: string): void;
   get(sandboxId: string): Sandbox | undefined;
   all(): Sandbox[];
-  usesWorkspace(workspaceId: string): boolean;
+  /** The one that works on it. */
+  inWorkspace(workspaceId: string): Sandbox | undefined;
 };
 
 export function createPool(capacity: number): Pool {
@@ -58,7 +59,7 @@ export function createPool(capacity: number): Pool {
     remove: (sandboxId) => void sandboxes.delete(sandboxId),
     get: (sandboxId) => sandboxes.get(sandboxId),
     all: () => [...sandboxes.values()],
-    usesWorkspace: (workspaceId) =>
-      [...sandboxes.values()].some((sandbox) => sandbox.workspaceId === workspaceId),
+    inWorkspace: (workspaceId) =>
+      [...sandboxes.values()].find((sandbox) => sandbox.workspaceId === workspaceId),
   };
 }

@@ -24,6 +24,7 @@ import { withGatewayUrl } from './mcp-servers.ts';
 import { createPool } from './pool.ts';
 import { createSandbox, type Sandbox } from './sandbox.ts';
 import { type GatewayPlace, openGateway, type SandboxGateway } from './sandbox-gateway.ts';
+import { createWorkspaceSnapshots } from './snapshots/workspace-snapshots.ts';
 import { createWorkspaces } from './workspaces.ts';
 
 export type RunnerOptions = {
@@ -75,14 +76,21 @@ const DEFAULT_LIMITS: ResourceLimits = {
 export async function createRunner(options: RunnerOptions): Promise<Runner> {
   const { dataDir, driver, log: logger, network = createNetwork() } = options;
   const pool = createPool(options.capacity);
-  const directories = { workspaces: join(dataDir, 'workspaces'), sockets: join(dataDir, 'run') };
+  const directories = {
+    workspaces: join(dataDir, 'workspaces'),
+    records: join(dataDir, 'records'),
+    sockets: join(dataDir, 'run'),
+  };
   await prepareDirectories(dataDir, directories);
   await driver.sweep();
   const limits = { ...DEFAULT_LIMITS, ...options.limits };
-  const workspaces = createWorkspaces({
-    root: directories.workspaces,
-    driver,
-    diskBytes: (id) => diskBytes.get(id) ?? limits.diskMb * MiB,
+  const mayHold = (workspaceId: string) => diskBytes.get(workspaceId) ?? limits.diskMb * MiB;
+  const workspaces = createWorkspaces({ root: directories.workspaces, driver, diskBytes: mayHold });
+  const snapshots = createWorkspaceSnapshots({
+    directory: directories.records,
+    workspaces,
+    blobs: options.coordinator.snapshots,
+    diskBytes: mayHold,
   });
   const jobs = new Map<string, Promise<void>>();
   /** Workspaces that a job is filling: its sandbox is not in the pool yet. */
@@ -114,7 +122,7 @@ export async function createRunner(options: RunnerOptions): Promise<Runner> {
   }
 
   async function makeSandbox({ jobId, epoch, traceparent, sandbox: asked }: CreateSandbox): Promise<void> {
-    const { id, workspaceId, fresh } = asked;
+    const { id, tenant, workspaceId, fresh, snapshot } = asked;
     refuseWhenStopping();
     const applied = applyProfile(options.profiles, asked.executor);
     const request = { ...asked, env: { ...applied.profile.env, ...asked.env } };
@@ -122,11 +130,13 @@ export async function createRunner(options: RunnerOptions): Promise<Runner> {
     let gateway: SandboxGateway | undefined;
     let filled: Promise<void> | undefined;
     try {
-      const owner = fresh ? await workspaces.create(workspaceId) : await workspaces.existing(workspaceId);
+      const owner = await (fresh
+        ? workspaces.create(workspaceId)
+        : snapshots.ready({ workspaceId, tenant, snapshot }));
       const directory = workspaces.directory(workspaceId);
       // While the sandbox boots: before `initialize` nothing of the agent runs in it that could look, except what
       // NODE_OPTIONS loads into every Node there.
-      filled = fill(request, join(directory, 'workspace'), owner);
+      filled = fill(request, epoch, join(directory, 'workspace'), owner);
       filled.catch(() => undefined); // awaited below
       if ('NODE_OPTIONS' in request.env) await filled;
       gateway = await openGateway({
@@ -182,12 +192,15 @@ export async function createRunner(options: RunnerOptions): Promise<Runner> {
   }
 
   async function fill(
-    { tenant, agentHash, fresh }: CreateSandbox['sandbox'],
+    { tenant, workspaceId, agentHash, fresh }: CreateSandbox['sandbox'],
+    epoch: number,
     directory: string,
     owner: SandboxOwner,
   ): Promise<void> {
-    if (!fresh || agentHash === undefined) return;
-    await fillWorkspace({ source: options.coordinator.agents, tenant, hash: agentHash, directory, owner });
+    const source = options.coordinator.agents;
+    if (fresh && agentHash !== undefined)
+      await fillWorkspace({ source, tenant, hash: agentHash, directory, owner });
+    await snapshots.assigned(workspaceId, epoch);
   }
 
   function gatewayPlace(id: string, owner: SandboxOwner): GatewayPlace {
@@ -256,9 +269,10 @@ export async function createRunner(options: RunnerOptions): Promise<Runner> {
 
   async function removeWorkspace(id: string): Promise<void> {
     await making.get(id);
-    if (pool.usesWorkspace(id)) return;
+    if (pool.inWorkspace(id)) return;
+    await snapshots.settled(id, { stop: true });
     diskBytes.delete(id);
-    await workspaces.remove(id);
+    await Promise.all([workspaces.remove(id), snapshots.forget(id)]);
   }
 
   const link: RunnerLink = {
@@ -278,6 +292,16 @@ export async function createRunner(options: RunnerOptions): Promise<Runner> {
     },
     onSandboxEnded: (listener) => void listeners.push(listener),
     files: workspaces.files,
+    async snapshot(request) {
+      const sandbox = pool.inWorkspace(request.workspaceId);
+      if (sandbox) sandboxAt(sandbox.id, request.epoch);
+      return snapshots.take(request, sandbox);
+    },
+    async restore({ workspaceId, tenant, root, epoch }) {
+      if (pool.inWorkspace(workspaceId) ?? making.has(workspaceId))
+        throw new AtollError('illegal_transition', 'a sandbox works on this workspace');
+      await snapshots.ready({ workspaceId, tenant, snapshot: { root, epoch } });
+    },
   };
 
   return {
@@ -290,6 +314,7 @@ export async function createRunner(options: RunnerOptions): Promise<Runner> {
       await Promise.allSettled(jobs.values());
       await Promise.all(ends.values());
       await driver.stop();
+      await snapshots.close();
     },
   };
 }

@@ -53,6 +53,9 @@ export type Sandbox = {
   command(request: SandboxCommand): AsyncIterable<CommandEvent>;
   cancel(commandId: string): void;
   decide(requestId: string, decision: ApprovalDecision): void;
+  /** Its processes stand still, or go on. */
+  freeze(): Promise<void>;
+  thaw(): Promise<void>;
   /** Ends it; resolves when nothing of it runs. */
   end(cause: SandboxEndCause): Promise<SandboxExit>;
   readonly exited: Promise<SandboxExit>;
@@ -261,6 +264,8 @@ export function createSandbox({ id, workspaceId, epoch, process, logger }: Sandb
     command,
     cancel,
     decide: approvals.decide,
+    freeze: () => process.freeze(),
+    thaw: () => process.thaw(),
     end(cause) {
       process.kill(cause);
       return exited;

@@ -10,6 +10,7 @@ import { createWorkspaceFiles, type WorkspaceFiles } from './workspace.ts';
 export type Workspaces = {
   directory(id: string): string;
   ids(): Promise<string[]>;
+  has(id: string): Promise<boolean>;
   /** A new, empty one; what an earlier attempt left under this id is removed. */
   create(id: string): Promise<SandboxOwner>;
   /** Rejects with `sandbox_failed` when it is not here. */
@@ -38,12 +39,15 @@ export function createWorkspaces({ root, driver, diskBytes }: WorkspacesOptions)
     return driver.prepare(directory(id));
   }
 
-  async function existing(id: string): Promise<SandboxOwner> {
-    const there = await stat(join(directory(id), 'workspace')).then(
+  function has(id: string): Promise<boolean> {
+    return stat(join(directory(id), 'workspace')).then(
       () => true,
       () => false,
     );
-    if (!there) throw new AtollError('sandbox_failed', 'the workspace is no longer on this runner');
+  }
+
+  async function existing(id: string): Promise<SandboxOwner> {
+    if (!(await has(id))) throw new AtollError('sandbox_failed', 'the workspace is no longer on this runner');
     return driver.prepare(directory(id));
   }
 
@@ -75,6 +79,7 @@ export function createWorkspaces({ root, driver, diskBytes }: WorkspacesOptions)
   return {
     directory,
     ids: async () => (await readdir(root)).filter((name) => ID.test(name)),
+    has,
     create,
     existing,
     remove: (id) => driver.remove(directory(id)),

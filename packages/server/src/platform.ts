@@ -3,6 +3,7 @@
  * a server answers its first health check before all of it is there.
  */
 import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import type { Coordinator } from '@atoll/protocol/runner-link';
 import { createAgents } from './agents/agents.ts';
 import { createDirectoryBlobStore } from './blob-store/directory.ts';
@@ -33,6 +34,8 @@ export type Platform = {
 };
 
 const SWEEP_MS = 15_000;
+/** For snapshots that are under way when the server is to stop. */
+const MAX_SETTLING_MS = 10_000;
 /** The runner in this process serves every tenant. */
 const runnerAccess = access('default', 'admin');
 
@@ -67,6 +70,7 @@ export async function createPlatform(options: {
   const snapshots = createSnapshots({
     store,
     blobs: createDirectoryBlobStore(join(server.dataDir, 'snapshots')),
+    now,
   });
   const sessions = createSessions({ store, log, runners, scheduler, agents, tokens, snapshots, logger, now });
 
@@ -118,6 +122,7 @@ export async function createPlatform(options: {
     async stop() {
       stopSweeping();
       await sessions.stop();
+      await Promise.race([snapshots.settled(), delay(MAX_SETTLING_MS, undefined, { ref: false })]);
       await embedded?.stop();
     },
   };

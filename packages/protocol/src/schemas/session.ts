@@ -70,7 +70,14 @@ export const newBinding = {
 };
 
 /** Reports that Atoll itself writes: nobody else's may look like one. */
-const ownReports: readonly string[] = ['access', 'access_dropped', 'bind', 'metadata', 'stderr'];
+const ownReports: readonly string[] = [
+  'access',
+  'access_dropped',
+  'bind',
+  'metadata',
+  'snapshot_skipped',
+  'stderr',
+];
 
 export const newReport = {
   event_type: v.pipe(

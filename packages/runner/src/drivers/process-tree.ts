@@ -25,7 +25,8 @@ export async function signalTree(
 }
 
 export function freezeTree(tree: ProcessTree): Promise<void> {
-  return signalTree(tree, 'SIGSTOP', (entry) => entry.state === 'T');
+  // `t`: stopped by a debugger, which stands still itself.
+  return signalTree(tree, 'SIGSTOP', (entry) => entry.state === 'T' || entry.state === 't');
 }
 
 export function thawTree(tree: ProcessTree): Promise<void> {

@@ -96,6 +96,12 @@ export function createHandlers(options: {
     'session.interrupt': async (params, { access }) => ({
       session: await sessions.interrupt(access, params),
     }),
+    'session.pause': async ({ sessionId }, { access }) => ({
+      session: await sessions.pause(access, sessionId),
+    }),
+    'session.resume': async ({ sessionId }, { access }) => ({
+      session: await sessions.resume(access, sessionId),
+    }),
     'session.end': async (params, { access }) => ({ session: await sessions.end(access, params) }),
     'session.exec': {
       async json(params, context) {

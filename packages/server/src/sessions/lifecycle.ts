@@ -8,6 +8,7 @@ import type { Step } from '../store/store.ts';
 import type { Approvals } from './approvals.ts';
 import type { LiveSession } from './live-session.ts';
 import type { Assignment, SandboxEnd, SandboxSettings, SessionSandboxes } from './sandboxes.ts';
+import type { Snapshotting } from './snapshotting.ts';
 import { hasReadySandbox, isOver } from './status.ts';
 import type { Turns } from './turns.ts';
 
@@ -16,7 +17,7 @@ export type Lifecycle = {
   open(session: LiveSession, rows: readonly Step[], traceparent: string): Promise<void>;
   /** Brings up the next sandbox of a paused session, with its workspace and conversation. Never rejects: look at the status. */
   resume(session: LiveSession): Promise<void>;
-  /** Frees the sandbox of an idle session. Resolves when its place is free. */
+  /** Frees the sandbox of an idle session and keeps its files as they are then. Resolves when its place is free. */
   pause(session: LiveSession, end: SandboxEnd): Promise<void>;
   /** The sandbox ended without being asked to. */
   lost(session: LiveSession, end: SandboxEnd): Promise<void>;
@@ -28,6 +29,7 @@ export type LifecycleOptions = {
   sandboxes: SessionSandboxes;
   approvals: Approvals;
   turns: () => Turns;
+  snapshotting: Snapshotting;
   settingsOf: (session: LiveSession) => Promise<SandboxSettings>;
   onBroken: (session: LiveSession, error: unknown) => void;
 };
@@ -35,7 +37,7 @@ export type LifecycleOptions = {
 type Bringing = { settings: SandboxSettings; assignment: Assignment; traceparent: string };
 
 export function createLifecycle(options: LifecycleOptions): Lifecycle {
-  const { sandboxes, approvals, turns, settingsOf, onBroken } = options;
+  const { sandboxes, approvals, turns, snapshotting, settingsOf, onBroken } = options;
   async function open(session: LiveSession, rows: readonly Step[], traceparent: string): Promise<void> {
     const prepared = await prepare(session, rows);
     // The sandbox is made while event 1 of every log is written.
@@ -121,8 +123,10 @@ export function createLifecycle(options: LifecycleOptions): Lifecycle {
   }
 
   async function pause(session: LiveSession, end: SandboxEnd): Promise<void> {
+    const seq = session.seqOf(0);
     await session.record([session.statusEvent('pause_requested', end)]);
     await sandboxes.remove(session, { cause: end.cause, keep: true });
+    if (session.status === 'pausing') await snapshotting.atPause(session, seq);
     if (session.status !== 'pausing') return;
     await session.record([session.statusEvent('paused', end)], sandboxes.ended(session, end));
     turns().advance(session);
@@ -134,11 +138,10 @@ export function createLifecycle(options: LifecycleOptions): Lifecycle {
     const turn = session.state.turn === null ? undefined : session.turns.get(session.state.turn);
     const rows = sandboxes.ended(session, end);
     const error = { event: 'error', data: { code: 'sandbox_failed', detail: end.detail } } as const;
-    const recorded = [
-      turn ? session.record([error]) : undefined,
-      turn ? turns().recordDone(session, turn, { status: 'failed', ...end }) : undefined,
-      session.record([session.statusEvent('sandbox_lost', end)], rows),
-    ];
+    const told = turn && session.record([error]);
+    const done = turn && turns().recordDone(session, turn, { status: 'failed', ...end });
+    if (done && turn.doneSeq !== undefined) snapshotting.afterTurn(session, turn.doneSeq, done);
+    const recorded = [told, done, session.record([session.statusEvent('sandbox_lost', end)], rows)];
     turns().advance(session);
     await Promise.all(recorded);
   }

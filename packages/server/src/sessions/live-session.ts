@@ -66,6 +66,10 @@ export class LiveSession {
   readonly #store: Store;
   readonly #now: () => number;
   readonly #onBroken: (error: unknown) => void;
+  /** Resolves when the files are no longer looked at for a snapshot: the next command may change them. */
+  scanned: Promise<void> = Promise.resolve();
+  /** What snapshots had to leave out, as it was last told. */
+  toldSkipped = '';
   /** Commands besides turns that run in its sandbox: it is not idle while there is one. */
   running = 0;
 

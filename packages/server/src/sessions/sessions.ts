@@ -26,6 +26,7 @@ import { show, showLive, showTurn } from './rows.ts';
 import { createSessionSandboxes, type SandboxSettings } from './sandboxes.ts';
 import { createSending } from './sending.ts';
 import { type SessionSettings, sandboxSettings } from './settings.ts';
+import { createSnapshotting } from './snapshotting.ts';
 import { hasReadySandbox, holdsSandbox, isOver } from './status.ts';
 import type { StreamedTurn } from './streams.ts';
 import { createTurns } from './turns.ts';
@@ -49,18 +50,26 @@ const MAX_PAUSING_MS = 10_000;
 const SERVER_LOST = { cause: 'server_lost', detail: 'The server lost this session while it was at work.' };
 const SERVER_STOPPED = { cause: 'server_stopped', detail: 'The server was stopped.' };
 const EVICTED = { cause: 'evicted', detail: 'Its sandbox made room for another session.' };
+const PAUSED = { cause: 'paused', detail: 'Somebody asked for the session to pause.' };
 const ENDED = { cause: 'ended', detail: 'Somebody asked for the session to end.' };
 
 export function createSessions(options: SessionsOptions) {
   const { store, log, runners, agents, tokens, snapshots, logger, now } = options;
   const { sql } = store;
   let stopping = false;
+  const never = new AbortController().signal;
 
   const sandboxes = createSessionSandboxes({ ...options, makeRoom });
   const approvals = createApprovals({ store, now, linkOf });
+  const snapshotting = createSnapshotting({
+    snapshots,
+    linkOf,
+    isKnown: (session) => live.known(session.id) === session,
+  });
   const lifecycle = createLifecycle({
     sandboxes,
     approvals,
+    snapshotting,
     turns: () => turns,
     settingsOf,
     onBroken: broken,
@@ -71,6 +80,9 @@ export function createSessions(options: SessionsOptions) {
     approvals,
     linkOf,
     resume: (session) => void lifecycle.resume(session),
+    onTurnEnded: (session, { doneSeq }, durable) => {
+      if (doneSeq !== undefined) snapshotting.afterTurn(session, doneSeq, durable);
+    },
     onSandboxLost: (session, end) =>
       void lifecycle.lost(session, end).catch((error) => broken(session, error)),
     onBroken: broken,
@@ -191,6 +203,23 @@ export function createSessions(options: SessionsOptions) {
     return showLive(session);
   }
 
+  /** Resolves when it is paused. Rejects with `illegal_transition` while something runs in it. */
+  async function pause(access: Access, id: string): Promise<Session> {
+    const session = await live.get(access, id);
+    if (isOver(session.status)) throw new AtollError('session_ended', `the session has ${session.status}`);
+    if (session.running > 0) throw new AtollError('illegal_transition', 'a command runs in the session');
+    if (session.status === 'pausing') await session.log.until(() => session.status !== 'pausing', never);
+    else if (session.status !== 'paused') await lifecycle.pause(session, PAUSED);
+    return showLive(session);
+  }
+
+  /** Resolves when it has a sandbox that is ready. Rejects with why it could not be made. */
+  async function resume(access: Access, id: string): Promise<Session> {
+    const session = await live.get(access, id);
+    await wakeSandboxOf(session);
+    return showLive(session);
+  }
+
   async function end(access: Access, params: OperationParams<'session.end'>): Promise<Session> {
     const session = await live.get(access, params.sessionId);
     await lifecycle.end(session, ENDED);
@@ -259,7 +288,11 @@ export function createSessions(options: SessionsOptions) {
 
   /** The sandbox that runs; a paused session is resumed for it. Rejects with why it could not be. */
   async function wakeSandboxOf(session: LiveSession): Promise<string> {
+    const leaving = () => session.status === 'pausing';
+    const coming = () => session.status === 'starting' || session.status === 'resuming';
+    await session.log.until(() => !leaving(), never);
     if (session.status === 'paused') await lifecycle.resume(session);
+    await session.log.until(() => !coming(), never);
     const { status, sandboxId, detail } = session.state;
     if (isOver(status)) throw new AtollError('session_ended', `the session has ${status}`);
     if (!hasReadySandbox(status) || sandboxId === null)
@@ -357,6 +390,8 @@ export function createSessions(options: SessionsOptions) {
     send,
     showTurn: turnShown,
     interrupt,
+    pause,
+    resume,
     end,
     approvals: async (access: Access, params: OperationParams<'approval.list'>) =>
       approvals.list(await live.get(access, params.sessionId), params),

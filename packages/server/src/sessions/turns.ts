@@ -46,6 +46,8 @@ export type TurnsOptions = {
   linkOf: (session: LiveSession) => RunnerLink;
   /** A paused session has a turn waiting. */
   resume: (session: LiveSession) => void;
+  /** Its `done` is recorded, and on disk when that resolves. */
+  onTurnEnded: (session: LiveSession, turn: LiveTurn, durable: Promise<void>) => void;
   /** The command ended because its sandbox did. */
   onSandboxLost: (session: LiveSession, end: { cause: string; detail: string }) => void;
   /** The log or store refused: the session in memory is no longer the truth. */
@@ -143,7 +145,8 @@ export function createTurns(options: TurnsOptions): Turns {
 
   /** Sends the query and feeds the log with what comes back. */
   async function drive(session: LiveSession, turn: LiveTurn): Promise<CommandEnd> {
-    if (turn.interrupted) return interruptedEnd;
+    await session.scanned;
+    if (turn.interrupted || turn.doneSeq !== undefined) return interruptedEnd;
     const { sandboxId } = session.state;
     if (sandboxId === null) throw new AtollError('internal', 'a turn started without a sandbox');
     const { epoch } = session;
@@ -184,6 +187,7 @@ export function createTurns(options: TurnsOptions): Turns {
     const details: StatusDetails = executorSessionId === undefined ? {} : { executorSessionId };
     const done = recordDone(session, turn, end);
     const idle = session.record([session.statusEvent('turn_ended', details)]);
+    options.onTurnEnded(session, turn, done);
     // In the same tick, so in the same commit.
     advance(session);
     await Promise.all([done, idle]);

@@ -22,7 +22,8 @@ let snapshots: Snapshots;
 before(async () => {
   database = await openSqlite({ path: join(root, 'atoll.db') });
   store = createSqliteStore(database, await loadKysely());
-  snapshots = createSnapshots({ store, blobs: createDirectoryBlobStore(join(root, 'snapshots')) });
+  const blobs = createDirectoryBlobStore(join(root, 'snapshots'));
+  snapshots = createSnapshots({ store, blobs, now: () => Date.parse(time) });
 });
 after(async () => {
   await store.close();

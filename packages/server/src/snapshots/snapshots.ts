@@ -3,8 +3,9 @@
  * its row is committed, and everything it is made of was stored before that; so a crash leaves blobs that nothing
  * leads to, and never half a snapshot.
  */
+import { AtollError } from '@atoll/protocol/errors';
 import { newId } from '@atoll/protocol/ids';
-import type { SnapshotBlobs, SnapshotSource } from '@atoll/protocol/runner-link';
+import type { RunnerLink, SnapshotBlobs, SnapshotSource, TakenSnapshot } from '@atoll/protocol/runner-link';
 import type { BlobStore } from '../blob-store/blob-store.ts';
 import type { Step, Store } from '../store/store.ts';
 import type { SnapshotRow } from '../store/tables.ts';
@@ -12,24 +13,129 @@ import type { SnapshotRow } from '../store/tables.ts';
 /** A complete one. `sessionId` and `seq` say whose it is, which for a fork may be its parent's. */
 export type Snapshot = SnapshotSource & { id: string; sessionId: string; seq: number };
 
+export type SnapshotRequest = {
+  sessionId: string;
+  tenant: string;
+  epoch: number;
+  /** The event after which the files are as they are. */
+  seq: number;
+  link: RunnerLink;
+};
+
+export type SnapshotOutcome =
+  | { status: 'complete'; snapshot: Snapshot; taken: TakenSnapshot }
+  | { status: 'failed'; cause: string; detail: string };
+
+export type TakingSnapshot = {
+  /** The files may change again. Never rejects. */
+  readonly scanned: Promise<void>;
+  /** Its row is committed. Never rejects. */
+  readonly over: Promise<SnapshotOutcome>;
+};
+
 export type Snapshots = {
+  /** After what is under way for that session. */
+  take(request: SnapshotRequest): TakingSnapshot;
   /**
-   * The latest complete snapshot at or before that event; undefined: none, so the files
+   * The latest complete snapshot at or before that event, when those under way are over; undefined: none, so the files
    * were the agent's folder. Of a fork it may be one of its parents'.
    */
   nearest(sessionId: string, seq: number): Promise<Snapshot | undefined>;
   /** Makes a new session begin from that snapshot. The commit fails with `not_found` when it is gone by then. */
   inherit(from: Snapshot, by: { sessionId: string; tenant: string }): Step;
+  /** Resolves when none is under way. */
+  settled(): Promise<void>;
   /** Forgets those of a session. */
   forget(sessionId: string): Step;
   /** What runners put content in, and get it from. */
   readonly blobs: SnapshotBlobs;
 };
 
-export function createSnapshots(options: { store: Store; blobs: BlobStore }): Snapshots {
-  const { store, blobs } = options;
+export function createSnapshots(options: { store: Store; blobs: BlobStore; now: () => number }): Snapshots {
+  const { store, blobs, now } = options;
   const { sql } = store;
+  /** The latest of each session that is under way; each waits for the one before it. */
+  const underWay = new Map<string, Promise<unknown>>();
+
+  function take(request: SnapshotRequest): TakingSnapshot {
+    const createdAt = timestamp();
+    const before = underWay.get(request.sessionId);
+    const taken = Promise.resolve(before).then(() => takeNow(request));
+    const over = taken
+      .then((found) => complete(request, createdAt, found))
+      .catch((error) => failed(request, createdAt, error));
+    const settled = over.finally(() => {
+      if (underWay.get(request.sessionId) === settled) underWay.delete(request.sessionId);
+    });
+    underWay.set(request.sessionId, settled);
+    return {
+      scanned: taken.then(
+        () => undefined,
+        () => undefined,
+      ),
+      over: settled,
+    };
+  }
+
+  async function takeNow({ sessionId, tenant, epoch, link }: SnapshotRequest): Promise<TakenSnapshot> {
+    const base = await latestRow(sessionId, Number.MAX_SAFE_INTEGER);
+    return link.snapshot({ workspaceId: sessionId, tenant, epoch, base: base?.root ?? null });
+  }
+
+  async function complete(
+    request: SnapshotRequest,
+    createdAt: string,
+    taken: TakenSnapshot,
+  ): Promise<SnapshotOutcome> {
+    const { root, files, sizeBytes, storedBytes, skipped } = taken;
+    const sizes = { files, size_bytes: sizeBytes, stored_bytes: storedBytes, skipped: skipped.count };
+    const row = newRow(request, createdAt, { status: 'complete', root, ...sizes });
+    await store.commit([insert(row)]);
+    return { status: 'complete', snapshot: found({ ...row, root }), taken };
+  }
+
+  async function failed(
+    request: SnapshotRequest,
+    createdAt: string,
+    error: unknown,
+  ): Promise<SnapshotOutcome> {
+    const known =
+      error instanceof AtollError ? error : new AtollError('internal', undefined, { cause: error });
+    const end = { cause: known.code, detail: known.detail };
+    const row = newRow(request, createdAt, { status: 'failed', ...end });
+    // Whatever keeps the row from being written, the caller tells of the failure.
+    await store.commit([insert(row)]).catch(() => undefined);
+    return { status: 'failed', ...end };
+  }
+
+  /** Unless its session was erased meanwhile. */
+  function insert(row: SnapshotRow): Step {
+    const columns = Object.keys(row) as (keyof SnapshotRow)[];
+    const query = sql
+      .insertInto('snapshots')
+      .columns(columns)
+      .expression((build) =>
+        build
+          .selectFrom('sessions')
+          .select((of) => columns.map((column) => of.val(row[column]).as(column)))
+          .where('sessions.id', '=', row.session_id),
+      );
+    return { query };
+  }
+
+  function newRow(
+    { sessionId, tenant, epoch, seq }: SnapshotRequest,
+    createdAt: string,
+    end: Pick<SnapshotRow, 'status'> & Partial<SnapshotRow>,
+  ): SnapshotRow {
+    const whose = { id: newId('snapshot'), tenant, session_id: sessionId, epoch, seq };
+    const nothing = { root: null, cause: null, detail: null };
+    const sizes = { files: 0, size_bytes: 0, stored_bytes: 0, skipped: 0 };
+    return { ...whose, ...nothing, ...sizes, created_at: createdAt, ended_at: timestamp(), ...end };
+  }
+
   async function nearest(sessionId: string, seq: number): Promise<Snapshot | undefined> {
+    await underWay.get(sessionId);
     const row = await latestRow(sessionId, seq);
     if (row) return found(row);
     const parent = await parentOf(sessionId);
@@ -88,9 +194,17 @@ export function createSnapshots(options: { store: Store; blobs: BlobStore }): Sn
     return { query, mustChange: { code: 'not_found', detail: `the snapshot ${from.id} is gone` } };
   }
 
+  function timestamp(): string {
+    return new Date(now()).toISOString();
+  }
+
   return {
+    take,
     nearest,
     inherit,
+    async settled() {
+      while (underWay.size > 0) await Promise.all(underWay.values());
+    },
     forget: (sessionId) => ({ query: sql.deleteFrom('snapshots').where('session_id', '=', sessionId) }),
     blobs: {
       put: ({ tenant, content }) => blobs.put(tenant, content),

@@ -1,0 +1,133 @@
+/** The event loop's end of the thread that looks through trees: starts it when first needed, gives it its blobs. */
+import { rm } from 'node:fs/promises';
+import { getCompileCacheDir } from 'node:module';
+import { dirname } from 'node:path';
+import { Worker } from 'node:worker_threads';
+import { AtollError } from '@atoll/protocol/errors';
+import type { SnapshotBlobs, TakenSnapshot } from '@atoll/protocol/runner-link';
+import { knownTreeFile } from './known-tree.ts';
+import type {
+  BlobAnswer,
+  RebuildRequest,
+  ScanRequest,
+  ThreadError,
+  ThreadReply,
+  ThreadRequest,
+} from './thread-messages.ts';
+
+export type SnapshotThread = {
+  /** Undefined, with `onlyIfSame`: something differs, or it would take too long to find out. */
+  scan(request: ScanRequest & ForTenant): Promise<TakenSnapshot | undefined>;
+  rebuild(request: RebuildRequest & ForTenant): Promise<void>;
+  /** What is known of a workspace is worth nothing any more. */
+  forget(workspaceId: string): Promise<void>;
+  close(): Promise<void>;
+};
+
+/** The reason of the signal is what the job then fails with. */
+type ForTenant = { tenant: string; signal: AbortSignal };
+type Job = {
+  tenant: string;
+  resolve(taken: TakenSnapshot | undefined): void;
+  reject(error: AtollError): void;
+};
+
+export function createSnapshotThread(options: {
+  /** Where it keeps what it knows of workspaces. */
+  directory: string;
+  blobs: SnapshotBlobs;
+}): SnapshotThread {
+  const { directory, blobs } = options;
+  const jobs = new Map<number, Job>();
+  let lastJob = 0;
+  let worker: Worker | undefined;
+
+  function thread(): Worker {
+    worker ??= start();
+    return worker;
+  }
+
+  function start(): Worker {
+    const started = new Worker(new URL('./snapshot-worker.ts', import.meta.url), {
+      workerData: directory,
+      env: threadEnv(),
+    });
+    started.unref();
+    started.on('message', (reply: ThreadReply) => {
+      if (reply.kind === 'done') settle(reply);
+      else void answer(started, reply);
+    });
+    const ended = (cause?: unknown) => {
+      if (worker === started) worker = undefined;
+      const error = new AtollError('snapshot_failed', 'The thread that takes snapshots has ended.', {
+        cause,
+      });
+      for (const { reject } of jobs.values()) reject(error);
+      jobs.clear();
+    };
+    started.on('error', ended);
+    started.on('exit', () => ended());
+    return started;
+  }
+
+  function settle({ job, taken, error }: ThreadReply & { kind: 'done' }): void {
+    const waiting = jobs.get(job);
+    jobs.delete(job);
+    if (error) waiting?.reject(new AtollError(error.code, error.detail));
+    else waiting?.resolve(taken);
+  }
+
+  async function answer(to: Worker, asked: Exclude<ThreadReply, { kind: 'done' }>): Promise<void> {
+    to.postMessage({ kind: 'blob', call: asked.call, ...(await blobFor(asked)) } satisfies ThreadRequest);
+  }
+
+  async function blobFor(asked: Exclude<ThreadReply, { kind: 'done' }>): Promise<BlobAnswer> {
+    const tenant = jobs.get(asked.job)?.tenant;
+    try {
+      if (tenant === undefined) throw new AtollError('snapshot_failed', 'Nobody waits for it any more.');
+      if (asked.kind === 'put') return { hash: await blobs.put({ tenant, content: asked.content }) };
+      return { content: await blobs.get({ tenant, hash: asked.hash }) };
+    } catch (error) {
+      return { error: toThreadError(error) };
+    }
+  }
+
+  async function run(
+    request: ({ kind: 'scan' } & ScanRequest) | ({ kind: 'rebuild' } & RebuildRequest),
+    { tenant, signal }: ForTenant,
+  ): Promise<TakenSnapshot | undefined> {
+    signal.throwIfAborted();
+    const job = ++lastJob;
+    const { promise, resolve, reject } = Promise.withResolvers<TakenSnapshot | undefined>();
+    jobs.set(job, { tenant, resolve, reject });
+    const stop = () => thread().postMessage({ kind: 'stop', job, reason: toThreadError(signal.reason) });
+    signal.addEventListener('abort', stop, { once: true });
+    thread().postMessage({ ...request, job } satisfies ThreadRequest);
+    return promise.finally(() => signal.removeEventListener('abort', stop));
+  }
+
+  return {
+    scan: ({ tenant, signal, ...request }) => run({ kind: 'scan', ...request }, { tenant, signal }),
+    async rebuild({ tenant, signal, ...request }) {
+      await run({ kind: 'rebuild', ...request }, { tenant, signal });
+    },
+    async forget(workspaceId) {
+      worker?.postMessage({ kind: 'forget', workspaceId } satisfies ThreadRequest);
+      await rm(knownTreeFile(directory, workspaceId), { force: true });
+    },
+    async close() {
+      await worker?.terminate();
+    },
+  };
+}
+
+function toThreadError(error: unknown): ThreadError {
+  if (error instanceof AtollError) return { code: error.code, detail: error.detail };
+  return { code: 'snapshot_failed', detail: error instanceof Error ? error.message : String(error) };
+}
+
+/** As the store's threads: one does not inherit an enabled compile cache, and loads twice as long without it. */
+function threadEnv(): Record<string, string> {
+  const directory = getCompileCacheDir();
+  return directory === undefined ? {} : { NODE_COMPILE_CACHE: dirname(directory) };
+}

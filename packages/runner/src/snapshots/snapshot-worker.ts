@@ -1,0 +1,134 @@
+/**
+ * The thread that looks through trees, so that the event loop never waits for a disk or a hash. Its work is synchronous
+ * between two breaths of a few milliseconds; jobs take turns at them. It reads and writes files of workspaces and
+ * nothing else: blobs go through the event loop.
+ */
+import { setImmediate as nextTick } from 'node:timers/promises';
+import { parentPort, workerData } from 'node:worker_threads';
+import { AtollError } from '@atoll/protocol/errors';
+import type { TakenSnapshot } from '@atoll/protocol/runner-link';
+import { type KnownTree, knownTreeFile, readKnownTree, writeKnownTree } from './known-tree.ts';
+import { rebuild } from './rebuild.ts';
+import { scan } from './scan.ts';
+import type {
+  BlobAnswer,
+  RebuildRequest,
+  ScanRequest,
+  ThreadError,
+  ThreadReply,
+  ThreadRequest,
+} from './thread-messages.ts';
+
+const BREATH_MS = 5;
+/** A tree of this size is not looked through twice. */
+const MAX_LOOKED_TWICE = 2000;
+/** Of all workspaces together, in memory; the others are read from disk. */
+const MAX_KNOWN_ENTRIES = 100_000;
+
+const directory = String(workerData);
+const trees = new Map<string, KnownTree>();
+const stopped = new Map<number, ThreadError>();
+const calls = new Map<number, { resolve(answer: BlobAnswer): void }>();
+let lastCall = 0;
+
+parentPort?.on('message', (request: ThreadRequest) => {
+  if (request.kind === 'scan') run(request.job, () => scanWorkspace(request.job, request));
+  else if (request.kind === 'rebuild') run(request.job, () => rebuildWorkspace(request.job, request));
+  else if (request.kind === 'stop') stopped.set(request.job, request.reason);
+  else if (request.kind === 'blob') calls.get(request.call)?.resolve(request);
+  else trees.delete(request.workspaceId);
+});
+
+function run(job: number, work: () => Promise<TakenSnapshot | undefined>): void {
+  work()
+    .then(
+      (taken) => reply({ kind: 'done', job, taken }),
+      (error: unknown) => reply({ kind: 'done', job, error: toThreadError(error) }),
+    )
+    .finally(() => stopped.delete(job));
+}
+
+async function scanWorkspace(job: number, request: ScanRequest): Promise<TakenSnapshot | undefined> {
+  const { workspaceId, base, onlyIfSame } = request;
+  const known = base === null ? undefined : await knownTree(workspaceId, base);
+  if (onlyIfSame && (known === undefined || known.entries.length > MAX_LOOKED_TWICE)) return undefined;
+  const put = (content: Uint8Array) => putBlob(job, content);
+  const scanned = await scan({ ...request, known, put, breathe: breathing(job) });
+  if (scanned === undefined) return undefined;
+  remember(workspaceId, scanned.tree);
+  if (scanned.tree.root !== known?.root) await writeKnownTree(fileOf(workspaceId), scanned.tree);
+  return scanned.taken;
+}
+
+async function rebuildWorkspace(job: number, request: RebuildRequest): Promise<undefined> {
+  const get = (hash: string) => getBlob(job, hash);
+  const tree = await rebuild({ ...request, get, breathe: breathing(job) });
+  remember(request.workspaceId, tree);
+  await writeKnownTree(fileOf(request.workspaceId), tree);
+}
+
+async function knownTree(workspaceId: string, root: string): Promise<KnownTree | undefined> {
+  const tree = trees.get(workspaceId) ?? (await readKnownTree(fileOf(workspaceId)));
+  return tree?.root === root ? tree : undefined;
+}
+
+/** The workspaces that were used last. */
+function remember(workspaceId: string, tree: KnownTree): void {
+  trees.delete(workspaceId);
+  trees.set(workspaceId, tree);
+  let entries = 0;
+  for (const [id, { entries: of }] of [...trees].reverse()) {
+    entries += of.length;
+    if (entries > MAX_KNOWN_ENTRIES) trees.delete(id);
+  }
+}
+
+function fileOf(workspaceId: string): string {
+  return knownTreeFile(directory, workspaceId);
+}
+
+function breathing(job: number): () => Promise<void> {
+  let since = performance.now();
+  return async () => {
+    if (performance.now() - since < BREATH_MS) return;
+    await nextTick();
+    since = performance.now();
+    const reason = stopped.get(job);
+    if (reason) throw new AtollError(reason.code, reason.detail);
+  };
+}
+
+async function putBlob(job: number, content: Uint8Array): Promise<string> {
+  const answer = await ask((call) => reply({ kind: 'put', job, call, content }));
+  if ('hash' in answer) return answer.hash;
+  throw fromThread(answer);
+}
+
+async function getBlob(job: number, hash: string): Promise<Uint8Array> {
+  const answer = await ask((call) => reply({ kind: 'get', job, call, hash }));
+  if ('content' in answer) return answer.content;
+  throw fromThread(answer);
+}
+
+async function ask(send: (call: number) => void): Promise<BlobAnswer> {
+  const call = ++lastCall;
+  const { promise, resolve } = Promise.withResolvers<BlobAnswer>();
+  calls.set(call, { resolve });
+  send(call);
+  return promise.finally(() => calls.delete(call));
+}
+
+function reply(message: ThreadReply): void {
+  parentPort?.postMessage(message);
+}
+
+function fromThread(answer: BlobAnswer): AtollError {
+  if ('error' in answer) return new AtollError(answer.error.code, answer.error.detail);
+  return new AtollError('internal');
+}
+
+function toThreadError(error: unknown): ThreadError {
+  if (error instanceof AtollError) return { code: error.code, detail: error.detail };
+  const reason = error instanceof Error ? error.message : String(error);
+  return { code: 'snapshot_failed', detail: `The files could not be looked through or written: ${reason}.` };
+}

@@ -1,0 +1,33 @@
+/** What crosses between the event loop and the thread that looks through trees. */
+import type { ErrorCode } from '@atoll/protocol/errors';
+import type { TakenSnapshot } from '@atoll/protocol/runner-link';
+import type { SandboxOwner } from '../driver.ts';
+
+export type ThreadRequest =
+  | ({ kind: 'scan'; job: number } & ScanRequest)
+  | ({ kind: 'rebuild'; job: number } & RebuildRequest)
+  /** The job ends as soon as it notices. */
+  | { kind: 'stop'; job: number; reason: ThreadError }
+  /** What is known of a workspace is worth nothing any more. */
+  | { kind: 'forget'; workspaceId: string }
+  | ({ kind: 'blob'; call: number } & BlobAnswer);
+
+export type ScanRequest = {
+  workspaceId: string;
+  directory: string;
+  base: string | null;
+  maxBytes: number;
+  onlyIfSame: boolean;
+};
+
+export type RebuildRequest = { workspaceId: string; directory: string; root: string; owner: SandboxOwner };
+
+export type BlobAnswer = { content: Uint8Array } | { hash: string } | { error: ThreadError };
+
+export type ThreadReply =
+  | { kind: 'put'; job: number; call: number; content: Uint8Array }
+  | { kind: 'get'; job: number; call: number; hash: string }
+  /** `taken` undefined: of a scan, something differs; a rebuilding has none. */
+  | { kind: 'done'; job: number; taken?: TakenSnapshot | undefined; error?: ThreadError };
+
+export type ThreadError = { code: ErrorCode; detail: string };

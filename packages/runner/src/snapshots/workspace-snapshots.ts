@@ -1,0 +1,147 @@
+/**
+ * Snapshots of this runner's workspaces: taken while the processes that work there stand still, and put back.
+ *
+ * What is on this runner counts as long as it is not older than the snapshot: each assignment writes its epoch beside
+ * the workspace, and one whose files were not put in place to the end has none.
+ */
+import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { AtollError } from '@atoll/protocol/errors';
+import type { SnapshotBlobs, SnapshotSource, TakenSnapshot, TakeSnapshot } from '@atoll/protocol/runner-link';
+import type { SandboxOwner, SandboxProcess } from '../driver.ts';
+import type { Workspaces } from '../workspaces.ts';
+import { createSnapshotThread } from './snapshot-thread.ts';
+
+export type WorkspaceSnapshots = {
+  /** `sandbox` works there. Rejects as RunnerLink.snapshot does. */
+  take(request: TakeSnapshot, sandbox: Standstill | undefined): Promise<TakenSnapshot>;
+  /** The workspace as it is here, or else from the snapshot. Rejects with `sandbox_failed` when there is neither. */
+  ready(request: {
+    workspaceId: string;
+    tenant: string;
+    snapshot: SnapshotSource | undefined;
+  }): Promise<SandboxOwner>;
+  /** That assignment's sandbox may change the files from now on. */
+  assigned(workspaceId: string, epoch: number): Promise<void>;
+  /** Resolves when nothing of ours reads or writes there. With `stop`, that is soon. */
+  settled(workspaceId: string, options?: { stop: boolean }): Promise<void>;
+  forget(workspaceId: string): Promise<void>;
+  close(): Promise<void>;
+};
+
+export type Standstill = Pick<SandboxProcess, 'freeze' | 'thaw'>;
+
+/** A turn waits for it, and so does who asked. */
+const MAX_TAKING_MS = 120_000;
+/** Files may be read that use no disk: sparse ones. */
+const MAX_SPARSENESS = 4;
+
+export function createWorkspaceSnapshots(options: {
+  /** For what is kept beside workspaces. */
+  directory: string;
+  workspaces: Workspaces;
+  blobs: SnapshotBlobs;
+  diskBytes: (workspaceId: string) => number;
+}): WorkspaceSnapshots {
+  const { directory, workspaces, blobs, diskBytes } = options;
+  const thread = createSnapshotThread({ directory, blobs });
+  const underWay = new Map<string, { over: Promise<unknown>; stop: AbortController }>();
+  const epochFile = (workspaceId: string) => join(directory, `${workspaceId}.epoch`);
+
+  /** One at a time for a workspace. */
+  async function alone<T>(workspaceId: string, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
+    await settled(workspaceId);
+    const stop = new AbortController();
+    const over = work(stop.signal);
+    const entry = { over: over.catch(() => undefined), stop };
+    underWay.set(workspaceId, entry);
+    return over.finally(() => {
+      if (underWay.get(workspaceId) === entry) underWay.delete(workspaceId);
+    });
+  }
+
+  async function settled(workspaceId: string, { stop = false } = {}): Promise<void> {
+    for (let entry = underWay.get(workspaceId); entry; entry = underWay.get(workspaceId)) {
+      if (stop) entry.stop.abort(new AtollError('snapshot_failed', 'The workspace was removed meanwhile.'));
+      await entry.over;
+    }
+  }
+
+  function take(request: TakeSnapshot, sandbox: Standstill | undefined): Promise<TakenSnapshot> {
+    const { workspaceId, tenant, base } = request;
+    return alone(workspaceId, async (stopped) => {
+      if (!(await workspaces.has(workspaceId)))
+        throw new AtollError('snapshot_failed', 'the workspace is not on this runner');
+      using deadline = newDeadline();
+      const signal = AbortSignal.any([stopped, deadline.signal]);
+      const of = { workspaceId, tenant, base, signal, directory: workspaces.directory(workspaceId) };
+      const maxBytes = diskBytes(workspaceId) * MAX_SPARSENESS;
+      const unchanged = await thread.scan({ ...of, maxBytes, onlyIfSame: true });
+      if (unchanged) return unchanged;
+      const scan = () => thread.scan({ ...of, maxBytes, onlyIfSame: false });
+      const taken = await (sandbox ? whileFrozen(sandbox, scan) : scan());
+      if (!taken) throw new AtollError('internal', 'a scan that stores had no result');
+      return taken;
+    });
+  }
+
+  async function ready({
+    workspaceId,
+    tenant,
+    snapshot,
+  }: {
+    workspaceId: string;
+    tenant: string;
+    snapshot: SnapshotSource | undefined;
+  }): Promise<SandboxOwner> {
+    await settled(workspaceId);
+    if (snapshot === undefined || (await isAsNew(workspaceId, snapshot.epoch)))
+      return workspaces.existing(workspaceId);
+    return alone(workspaceId, async (signal) => {
+      await forget(workspaceId);
+      const owner = await workspaces.create(workspaceId);
+      const { root, epoch } = snapshot;
+      const of = { workspaceId, directory: workspaces.directory(workspaceId) };
+      try {
+        await thread.rebuild({ ...of, tenant, root, owner, signal });
+      } catch (error) {
+        await workspaces.remove(workspaceId);
+        throw error;
+      }
+      await assigned(workspaceId, epoch);
+      return owner;
+    });
+  }
+
+  async function isAsNew(workspaceId: string, epoch: number): Promise<boolean> {
+    const written = await readFile(epochFile(workspaceId), 'utf8').catch(() => '');
+    return /^\d+$/.test(written) && Number(written) >= epoch && (await workspaces.has(workspaceId));
+  }
+
+  async function assigned(workspaceId: string, epoch: number): Promise<void> {
+    await mkdir(directory, { recursive: true, mode: 0o700 });
+    await writeFile(epochFile(workspaceId), String(epoch), { mode: 0o600 });
+  }
+
+  async function forget(workspaceId: string): Promise<void> {
+    await Promise.all([rm(epochFile(workspaceId), { force: true }), thread.forget(workspaceId)]);
+  }
+
+  return { take, ready, assigned, settled, forget, close: () => thread.close() };
+}
+
+async function whileFrozen<T>(sandbox: Standstill, work: () => Promise<T>): Promise<T> {
+  try {
+    await sandbox.freeze();
+    return await work();
+  } finally {
+    await sandbox.thaw();
+  }
+}
+
+function newDeadline(): Disposable & { readonly signal: AbortSignal } {
+  const late = new AbortController();
+  const error = new AtollError('snapshot_failed', `It took longer than ${MAX_TAKING_MS / 1000} s.`);
+  const timer = setTimeout(() => late.abort(error), MAX_TAKING_MS);
+  return { signal: late.signal, [Symbol.dispose]: () => clearTimeout(timer) };
+}

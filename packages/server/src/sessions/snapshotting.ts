@@ -1,0 +1,60 @@
+/**
+ * When a session's snapshots are taken: after each turn, and when it is paused. None holds up what has happened; the
+ * next command waits until the files were looked at, so that a snapshot is of its turn and of nothing after it. One that
+ * fails is told as an `error`, and the session goes on.
+ */
+import type { RunnerLink } from '@atoll/protocol/runner-link';
+import type { SnapshotOutcome, Snapshots, TakingSnapshot } from '../snapshots/snapshots.ts';
+import type { LiveSession } from './live-session.ts';
+import { isOver } from './status.ts';
+
+export type Snapshotting = {
+  /** Begins once `durable` resolved, which commits the event `seq`. */
+  afterTurn(session: LiveSession, seq: number, durable: Promise<unknown>): void;
+  /** Resolves when it is taken, or failed and told. */
+  atPause(session: LiveSession, seq: number): Promise<void>;
+};
+
+export function createSnapshotting(options: {
+  snapshots: Snapshots;
+  linkOf: (session: LiveSession) => RunnerLink;
+  /** Nobody forgot this session for another that was loaded anew. */
+  isKnown: (session: LiveSession) => boolean;
+}): Snapshotting {
+  const { snapshots, linkOf, isKnown } = options;
+
+  function take(session: LiveSession, seq: number): TakingSnapshot {
+    const { id: sessionId, epoch } = session;
+    return snapshots.take({ sessionId, tenant: session.row.tenant, epoch, seq, link: linkOf(session) });
+  }
+
+  async function tell(session: LiveSession, seq: number, outcome: SnapshotOutcome): Promise<void> {
+    if (isOver(session.status) || !isKnown(session)) return;
+    if (outcome.status === 'failed') {
+      const detail = `The files as they are after event ${seq} could not be kept: ${outcome.detail}`;
+      return session.record([{ event: 'error', data: { code: 'snapshot_failed', detail } }]);
+    }
+    const { skipped } = outcome.taken;
+    const told = JSON.stringify(skipped);
+    if (skipped.count === 0 || told === session.toldSkipped) return;
+    session.toldSkipped = told;
+    const data = { event_type: 'snapshot_skipped', snapshotSeq: seq, ...skipped };
+    await session.record([{ event: 'report', data }]);
+  }
+
+  return {
+    afterTurn(session, seq, durable) {
+      const begin = async () => {
+        await durable;
+        const { scanned, over } = take(session, seq);
+        // A log that refuses forgets the session, and then there is nobody to tell.
+        void over.then((outcome) => tell(session, seq, outcome)).catch(() => undefined);
+        await scanned;
+      };
+      session.scanned = begin().catch(() => undefined);
+    },
+    async atPause(session, seq) {
+      await tell(session, seq, await take(session, seq).over);
+    },
+  };
+}
