@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { test } from 'node:test';
+import { zstdCompressSync } from 'node:zlib';
 import type { BlobStore } from './blob-store.ts';
 
 export type BlobStoreUnderTest = {
@@ -26,6 +27,15 @@ export function blobStoreContract(name: string, make: () => Promise<BlobStoreUnd
   test(`${name}: holds an empty blob and a big one`, async () => {
     const { blobs } = await make();
     for (const content of [new Uint8Array(), new Uint8Array(5_000_000).fill(7)]) {
+      const put = await blobs.put('a', content);
+      assert.ok(Buffer.from(content).equals(await blobs.get('a', put)));
+    }
+  });
+
+  test(`${name}: gives back what looks like an encoding of its own`, async () => {
+    const { blobs } = await make();
+    const frame = zstdCompressSync(Buffer.alloc(1000, 'a'));
+    for (const content of [frame, frame.subarray(0, 4), frame.subarray(0, 10), zstdCompressSync(frame)]) {
       const put = await blobs.put('a', content);
       assert.ok(Buffer.from(content).equals(await blobs.get('a', put)));
     }

@@ -3,6 +3,7 @@ import { mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, utimesSync, writ
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
+import { zstdCompressSync } from 'node:zlib';
 import { blobStoreContract } from './blob-store.contract.ts';
 import { createDirectoryBlobStore } from './directory.ts';
 
@@ -52,4 +53,20 @@ test('directory: what the file system refuses is storage_failed', async () => {
   await assert.rejects(createDirectoryBlobStore(directory).put('a', Buffer.from('x')), {
     code: 'storage_failed',
   });
+});
+
+test('directory: text takes less room than it has, and blobs of before there was compression are read', async () => {
+  const directory = makeDirectory();
+  const blobs = createDirectoryBlobStore(directory);
+  const text = Buffer.from('the same again, and '.repeat(5000));
+  const hash = await blobs.put('a', text);
+  const path = join(directory, 't-a', hash.slice(0, 2), hash);
+  assert.ok(statSync(path).size < text.length / 20);
+  writeFileSync(path, text);
+  assert.ok(text.equals(await blobs.get('a', hash)));
+  // One that looks like a frame, as it was stored then.
+  const frame = zstdCompressSync(text);
+  const framed = await blobs.put('a', frame);
+  writeFileSync(join(directory, 't-a', framed.slice(0, 2), framed), frame);
+  assert.ok(frame.equals(await blobs.get('a', framed)));
 });

@@ -1,14 +1,16 @@
 /**
  * Blobs as files: `<directory>/<tenant>/<first two digits>/<hash>`, folders 0700, files 0600. A blob appears whole or
- * not at all: it is written to `<directory>/tmp`, fsynced, renamed, and the folders that changed are fsynced.
+ * not at all: it is written to `<directory>/tmp`, fsynced, renamed, and the folders that changed are fsynced. How its
+ * bytes lie there: encoding.ts.
  */
 
-import { createHash, randomUUID } from 'node:crypto';
+import { hash, randomUUID } from 'node:crypto';
 import { mkdir, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { AtollError } from '@atoll/protocol/errors';
 import { hasCode, syncFolder, usingFile } from '../files.ts';
 import type { BlobStore } from './blob-store.ts';
+import { decode, encode, hashOf } from './encoding.ts';
 
 const LEFT_BEHIND_MS = 60 * 60_000;
 const HASH = /^[0-9a-f]{64}$/;
@@ -27,13 +29,13 @@ export function createDirectoryBlobStore(directory: string): BlobStore {
     await prepared;
     await makeFolder(dirname(path), directory);
     // Also when the blob is there already: whoever renamed it may have been killed before this fsync.
-    if (!(await isThere(path))) await writeWhole(path, join(temporary, randomUUID()), content);
+    if (!(await isThere(path))) await writeWhole(path, join(temporary, randomUUID()), await encode(content));
     await syncFolder(dirname(path));
   }
 
   return {
     async put(tenant, content) {
-      const hash = hashOf(content);
+      const hash = await hashOf(content);
       const path = pathOf(tenant, hash);
       const same = writing.get(path) ?? write(path, content).finally(() => writing.delete(path));
       writing.set(path, same);
@@ -42,9 +44,10 @@ export function createDirectoryBlobStore(directory: string): BlobStore {
     },
     async get(tenant, hash) {
       if (!HASH.test(hash)) throw notFound(hash);
-      const content = await storing(readIfThere(pathOf(tenant, hash)));
-      if (content === undefined) throw notFound(hash);
-      if (hashOf(content) !== hash)
+      const stored = await storing(readIfThere(pathOf(tenant, hash)));
+      if (stored === undefined) throw notFound(hash);
+      const content = await decode(stored, hash);
+      if (content === undefined)
         throw new AtollError('storage_failed', `The blob ${hash} has rotted on disk.`);
       return content;
     },
@@ -57,13 +60,9 @@ export function createDirectoryBlobStore(directory: string): BlobStore {
   };
 }
 
-function hashOf(content: Uint8Array): string {
-  return createHash('sha256').update(content).digest('hex');
-}
-
 /** Two tenants never share a folder (I12), and no name leads anywhere else (I11): `t-` or `h-`, then safe signs. */
 function folderOf(tenant: string): string {
-  return PLAIN_TENANT.test(tenant) ? `t-${tenant}` : `h-${hashOf(Buffer.from(tenant))}`;
+  return PLAIN_TENANT.test(tenant) ? `t-${tenant}` : `h-${hash('sha256', tenant, 'hex')}`;
 }
 
 /** Sweeps what a crash left half written; by age, since another process may be writing right now. */
