@@ -124,3 +124,38 @@ test('what an ACP agent says is joined, and its tools have a line each', () => {
     ['I will␛[2J.', '● Write a.md', '  ⎿ ok (+1 lines)', '  ⎿ failed', 'Done.', ''].join('\n'),
   );
 });
+
+test('what Codex says is shown once, and its tools have a line each', () => {
+  const told = (method: string, params: object) => ({ method, params });
+  const item = (state: string, type: string, more: object) =>
+    told(`item/${state}`, { item: { type, ...more } });
+  const renderer = createMessageRenderer(plain);
+  const shown = [
+    told('turn/started', { turn: {} }),
+    told('item/agentMessage/delta', { delta: 'I ' }),
+    told('item/agentMessage/delta', { delta: 'will\u001b[2J.' }),
+    item('completed', 'agentMessage', { text: 'I will.' }),
+    item('started', 'commandExecution', { command: 'ls' }),
+    item('completed', 'commandExecution', { status: 'completed', aggregatedOutput: 'a\nb\n' }),
+    item('started', 'fileChange', { changes: [{ path: 'a.md' }] }),
+    item('completed', 'fileChange', { status: 'declined' }),
+    item('started', 'mcpToolCall', { server: 's', tool: 't' }),
+    item('completed', 'agentMessage', { text: 'Done.' }),
+    told('error', { error: { message: 'Reconnecting' } }),
+    told('item/started', {}),
+  ].map((message) => renderer.render(message));
+  assert.equal(
+    shown.join(''),
+    [
+      'I will␛[2J.',
+      '● shell ls',
+      '  ⎿ a (+1 lines)',
+      '● apply_patch a.md',
+      '  ⎿ declined',
+      '● mcp__s__t',
+      'Done.',
+      'Reconnecting',
+      '',
+    ].join('\n'),
+  );
+});

@@ -4,6 +4,7 @@
  */
 import { harmless, oneLine, type Style } from '../terminal.ts';
 import { showAcpUpdate } from './acp-update.ts';
+import { showCodexNotification } from './codex-notification.ts';
 import { asText, contentText, type Fields, fields } from './fields.ts';
 
 export type MessageRenderer = {
@@ -48,6 +49,18 @@ export function createMessageRenderer(style: Style): MessageRenderer {
     return 'text' in shown ? piece(shown.text) : lines(shown.lines);
   }
 
+  function codexNotification(method: string, params: Fields): string {
+    const shown = showCodexNotification(method, params, style);
+    if ('lines' in shown) return lines(shown.lines);
+    if ('piece' in shown) {
+      streamed = true;
+      return piece(shown.piece);
+    }
+    const skipText = streamed;
+    streamed = false;
+    return skipText || shown.said === '' ? closeLine() : lines([shown.said]);
+  }
+
   function assistant(message: Fields): string {
     const skipText = streamed;
     streamed = false;
@@ -59,6 +72,7 @@ export function createMessageRenderer(style: Style): MessageRenderer {
       const all = fields(message);
       const update = fields(all.update);
       if (typeof update.sessionUpdate === 'string') return acpUpdate(update);
+      if (typeof all.method === 'string') return codexNotification(all.method, fields(all.params));
       if (all.type === 'stream_event') return delta(all);
       if (all.type === 'assistant') return assistant(all);
       if (all.type === 'user') return lines(blocks(all).flatMap((block) => toolResult(block, style)));
