@@ -8,6 +8,7 @@
  */
 import { parseArgs } from 'node:util';
 import { create } from './create.ts';
+import { egress } from './egress.ts';
 import { gateway } from './gateway.ts';
 import { health } from './health.ts';
 import { memory } from './memory.ts';
@@ -27,6 +28,7 @@ const measures: readonly Measure[] = [
   memory,
   slowReader,
   gateway,
+  egress,
 ];
 
 const { values } = parseArgs({

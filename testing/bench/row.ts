@@ -1,7 +1,7 @@
 /** A line of the table: one measure of ours beside its floor, and what it must reach. */
 import type { Figure } from './pairs.ts';
 
-export type Unit = 'events/s' | 'ms' | 'MB' | 'KB' | 'µs';
+export type Unit = 'events/s' | 'ms' | 'MB' | 'MB/s' | 'KB' | 'µs';
 
 export type Row = {
   name: string;

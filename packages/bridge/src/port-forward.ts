@@ -1,15 +1,19 @@
 /**
  * A sandbox has no network; its gateway is a Unix socket. Programs know only `http://127.0.0.1:<port>`, so the
- * bridge listens there and pipes each connection through, half-closes included.
+ * bridge listens there and passes each connection through, half-closes included.
  */
-import { createConnection, createServer, type Socket } from 'node:net';
+import { createConnection, createServer, type OnReadOpts, type Socket } from 'node:net';
 
 export type PortForward = { readonly port: number; close(): void };
 
 /** Rejects when the port cannot be had. A connection's own failure ends that connection only. */
 export function forwardPort(options: { port: number; socketPath: string }): Promise<PortForward> {
   const server = createServer({ allowHalfOpen: true, noDelay: true }, (client) => {
-    join(client, createConnection({ path: options.socketPath, allowHalfOpen: true }));
+    const { onread, start } = createPump(client);
+    const gateway = createConnection({ path: options.socketPath, allowHalfOpen: true, onread });
+    start(gateway);
+    client.pipe(gateway);
+    endTogether(client, gateway);
   });
   return new Promise((resolve, reject) => {
     server.once('error', reject);
@@ -21,13 +25,43 @@ export function forwardPort(options: { port: number; socketPath: string }): Prom
   });
 }
 
-function join(a: Socket, b: Socket): void {
+/** What one read of an answer takes at most; memory that nothing was read into is not used. */
+const BUFFER_BYTES = 256 * 1024;
+
+/** From a socket that is about to be made into one that is there, by one buffer: twice as fast as a pipe. */
+function createPump(to: Socket): { onread: OnReadOpts; start(from: Socket): void } {
+  let source: Socket | undefined;
+  let waiting = false;
+
+  function written(): void {
+    if (!waiting) return;
+    waiting = false;
+    source?.resume();
+  }
+
+  return {
+    onread: {
+      buffer: Buffer.allocUnsafeSlow(BUFFER_BYTES),
+      callback(bytes, buffer) {
+        to.write(buffer.subarray(0, bytes), written);
+        // The buffer is not free before all of it is written.
+        waiting = to.writableLength > 0;
+        return !waiting;
+      },
+    },
+    start(from) {
+      source = from;
+      from.on('end', () => to.end());
+    },
+  };
+}
+
+/** `pipe` and the pump end the other side when this one ended (half-close); a broken side takes the other with it. */
+function endTogether(a: Socket, b: Socket): void {
   for (const [from, to] of [
     [a, b],
     [b, a],
   ] as const) {
-    // `pipe` ends the other side when this one ended (half-close); a broken side takes the other with it.
-    from.pipe(to);
     from.on('error', () => to.destroy());
     from.on('close', () => from.readableEnded || to.destroy());
   }

@@ -40,10 +40,11 @@ export async function openEgress(options: {
       if (!answer) throw new AtollError('egress_unreachable', `${host} has no address`);
       return answer;
     },
-    dial(addresses, port) {
+    dial(addresses, port, onread) {
       dialled.push(`${addresses.join(',')} ${port}`);
       const bound = servers.get(`${addresses[0]} ${port}`)?.address() as AddressInfo | undefined;
-      return connect({ host: '127.0.0.1', port: bound?.port ?? 1, allowHalfOpen: true });
+      const to = { host: '127.0.0.1', port: bound?.port ?? 1, allowHalfOpen: true };
+      return connect({ ...to, ...(onread ? { onread } : {}) });
     },
     authorities: [outer.certificate],
   };

@@ -1,13 +1,13 @@
 /** The runner's own way out: names become addresses once, and the addresses that were looked at are those dialled. */
 import { lookup } from 'node:dns/promises';
-import { connect, isIPv4, type LookupFunction, type Socket } from 'node:net';
+import { connect, isIPv4, type LookupFunction, type OnReadOpts, type Socket } from 'node:net';
 import { AtollError } from '@atoll/protocol/errors';
 
 export type Network = {
   /** Every address of a name. Rejects with `egress_unreachable` or `timed_out`. */
   resolve(host: string): Promise<readonly string[]>;
-  /** Connects to one of these addresses; how that went is the socket's to tell. */
-  dial(addresses: readonly string[], port: number): Socket;
+  /** Connects to one of these addresses; how that went is the socket's to tell. `onread`: who reads from it. */
+  dial(addresses: readonly string[], port: number, onread?: OnReadOpts): Socket;
   /** Certificate authorities (PEM) instead of those that Node trusts. */
   readonly authorities?: readonly string[];
 };
@@ -34,7 +34,7 @@ export function createNetwork(): Network {
         clearTimeout(timer);
       }
     },
-    dial(addresses, port) {
+    dial(addresses, port, onread) {
       const all = addresses.map((address) => ({ address, family: isIPv4(address) ? 4 : 6 }));
       const known: LookupFunction = (_host, options, done) => {
         const [first] = all;
@@ -42,7 +42,14 @@ export function createNetwork(): Network {
         else done(null, first.address, first.family);
       };
       // Any name does, since none is looked up.
-      const socket = connect({ host: 'known', port, lookup: known, allowHalfOpen: true, noDelay: true });
+      const socket = connect({
+        host: 'known',
+        port,
+        lookup: known,
+        allowHalfOpen: true,
+        noDelay: true,
+        ...(onread ? { onread } : {}),
+      });
       const timer = setTimeout(
         () => socket.destroy(new AtollError('timed_out', 'no connection in time')),
         CONNECT_MS,

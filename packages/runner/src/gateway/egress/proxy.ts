@@ -23,6 +23,7 @@ import {
 import { credentialsFor } from './injection.ts';
 import { createInside, type End, tellable } from './inside.ts';
 import { createLimit, type Network } from './network.ts';
+import { createPump } from './pump.ts';
 import { tunnel } from './tunnel.ts';
 import { createAgent, dialled, type Route } from './upstream.ts';
 
@@ -153,9 +154,10 @@ export function createEgress(options: EgressOptions): Egress {
   }
 
   async function blind(client: Socket, route: Route): Promise<Partial<AccessRecord>> {
-    const upstream = await dialled(network, route);
+    const pump = createPump(client);
+    const upstream = await dialled(network, route, pump.onread);
     if (client.destroyed) upstream.destroy();
-    const { refusedName, ...bytes } = await tunnel(establish(client), upstream, route.host);
+    const { refusedName, ...bytes } = await tunnel(establish(client), upstream, { pump, host: route.host });
     return refusedName === undefined ? bytes : { ...bytes, decision: 'refused', code: 'egress_refused' };
   }
 

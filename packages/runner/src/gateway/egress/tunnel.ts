@@ -4,14 +4,19 @@
  */
 import type { Socket } from 'node:net';
 import { peek } from './client-hello.ts';
+import type { Pump } from './pump.ts';
 
 /** Nothing either way for so long ends it. */
 export const IDLE_MS = 10 * 60_000;
 
 export type TunnelEnd = { sentBytes: number; receivedBytes: number; refusedName?: string };
 
-/** Both are connected. Resolves when it is over; never rejects. */
-export function tunnel(client: Socket, upstream: Socket, host: string): Promise<TunnelEnd> {
+/** Both are connected, and `pump` reads from the second. Resolves when it is over; never rejects. */
+export function tunnel(
+  client: Socket,
+  upstream: Socket,
+  { pump, host }: { pump: Pump; host: string },
+): Promise<TunnelEnd> {
   const { promise, resolve } = Promise.withResolvers<TunnelEnd>();
   let refused: string | undefined;
   let first: Buffer = Buffer.alloc(0);
@@ -35,7 +40,7 @@ export function tunnel(client: Socket, upstream: Socket, host: string): Promise<
     if (client.listeners('data').includes(onFirst)) upstream.end(first);
   });
   client.on('data', onFirst);
-  upstream.pipe(client);
+  pump.start(upstream);
   client.setTimeout(IDLE_MS, () => client.destroy());
   for (const [one, other] of [
     [client, upstream],

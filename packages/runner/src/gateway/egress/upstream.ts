@@ -1,6 +1,6 @@
 /** Connections from the gateway to a destination: to the addresses that were looked at, and with TLS only when verified. */
 import type { Agent } from 'node:http';
-import { isIP, type Socket } from 'node:net';
+import { isIP, type OnReadOpts, type Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
 import { AtollError } from '@atoll/protocol/errors';
 import { bare, type Destination } from './destination.ts';
@@ -12,8 +12,12 @@ export type Route = Destination & { readonly addresses: readonly string[] };
 const HANDSHAKE_MS = 10_000;
 
 /** A socket that is connected. Rejects with `egress_unreachable` or `timed_out`. */
-export async function dialled(network: Network, { host, port, addresses }: Route): Promise<Socket> {
-  const socket = network.dial(addresses, port);
+export async function dialled(
+  network: Network,
+  { host, port, addresses }: Route,
+  onread?: OnReadOpts,
+): Promise<Socket> {
+  const socket = network.dial(addresses, port, onread);
   return until(socket, 'connect', host);
 }
 

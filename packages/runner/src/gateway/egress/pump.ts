@@ -1,0 +1,42 @@
+/**
+ * From a socket that is about to be dialled into one that is there, through one buffer: half the work of two streams
+ * joined by a pipe, which allocate for every read.
+ */
+import type { OnReadOpts, Socket } from 'node:net';
+
+export type Pump = {
+  /** For the socket as it is made. */
+  readonly onread: OnReadOpts;
+  /** That socket: what it reads goes on, one read at a time, until it has said all. */
+  start(from: Socket): void;
+};
+
+/** What one read takes at most; memory that nothing was read into is not used. */
+const BUFFER_BYTES = 256 * 1024;
+
+export function createPump(to: Socket): Pump {
+  let source: Socket | undefined;
+  let waiting = false;
+
+  function written(): void {
+    if (!waiting) return;
+    waiting = false;
+    source?.resume();
+  }
+
+  return {
+    onread: {
+      buffer: Buffer.allocUnsafeSlow(BUFFER_BYTES),
+      callback(bytes, buffer) {
+        to.write(buffer.subarray(0, bytes), written);
+        // The buffer is not free before all of it is written (I9).
+        waiting = to.writableLength > 0;
+        return !waiting;
+      },
+    },
+    start(from) {
+      source = from;
+      from.on('end', () => to.end());
+    },
+  };
+}
