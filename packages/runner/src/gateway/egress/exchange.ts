@@ -4,13 +4,12 @@
  * whatever that host answers (I7).
  */
 import type { Agent, ClientRequest, IncomingMessage, ServerResponse } from 'node:http';
-import { pipeline } from 'node:stream';
 import { AtollError } from '@atoll/protocol/errors';
 import type { GatewayCredential } from '@atoll/protocol/runner-link';
 import { refuse } from '../call.ts';
 import { bodyFraming, encodingOf, type Headers, hasBody, passedHeaders } from '../headers.ts';
 import { passBody } from '../pass-body.ts';
-import { createScrubber } from '../scrubber.ts';
+import { createScrubber, type Scrubber } from '../scrubber.ts';
 import { credentialOf, OVERRIDES } from './injection.ts';
 import { codeOf } from './network.ts';
 import { IDLE_MS } from './tunnel.ts';
@@ -82,6 +81,9 @@ export function exchange(asked: Exchange): Promise<ExchangeEnd> {
   return promise;
 }
 
+const NOTHING = Buffer.alloc(0);
+const UNTOUCHED: Pick<Scrubber, 'pass' | 'rest'> = { pass: (chunk) => chunk, rest: () => NOTHING };
+
 function send(asked: Exchange, credential: GatewayCredential | undefined): ClientRequest {
   const { request, secure, agent, host, path, credentials } = asked;
   if (!/^[\x21-\x7e]*$/.test(path))
@@ -118,6 +120,5 @@ function answer({ request, response, credentials }: Exchange, reply: IncomingMes
   const kept = passedHeaders(reply.headers, (name) => !scrubber || bodiless || name !== 'content-length');
   response.writeHead(statusCode, scrubber?.headers(kept) ?? kept);
   response.flushHeaders();
-  if (scrubber) passBody(reply, response, scrubber);
-  else pipeline([reply, response], () => undefined);
+  passBody(reply, response, scrubber ?? UNTOUCHED);
 }
