@@ -157,17 +157,18 @@ for (const { name, agent, env, files, model, write, tool, question, killed } of 
       await atoll.client.call('session.end', { sessionId: id });
     });
 
-    test('a question of the agent is answered', { skip: !question && 'its model asks none' }, async () => {
-      const [content = '', answered = /./] = question ?? [];
-      const id = await open();
-      const turn = send(id, content);
-      const { id: approvalId, kind } = await asked(id);
-      assert.equal(kind, 'question');
-      const params = { sessionId: id, approvalId, decision: 'allow', answers: { Way: 'south' } } as const;
-      await atoll.client.call('approval.decide', params);
-      assert.match(textOf(await turn), answered);
-      await atoll.client.call('session.end', { sessionId: id });
-    });
+    if (question)
+      test('a question of the agent is answered', async () => {
+        const [content, answered] = question;
+        const id = await open();
+        const turn = send(id, content);
+        const { id: approvalId, kind } = await asked(id);
+        assert.equal(kind, 'question');
+        const params = { sessionId: id, approvalId, decision: 'allow', answers: { Way: 'south' } } as const;
+        await atoll.client.call('approval.decide', params);
+        assert.match(textOf(await turn), answered);
+        await atoll.client.call('session.end', { sessionId: id });
+      });
 
     test('kill -9 of the server while it asks: allowed afterwards, the same call is not asked about again', async () => {
       const id = await open();

@@ -4,8 +4,6 @@
  * and errors in the original's shape. Its model understands the sentences of `sentences.ts`.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { text } from 'node:stream/consumers';
-import { setTimeout as delay } from 'node:timers/promises';
 import {
   type ChatRequest,
   completion,
@@ -13,14 +11,14 @@ import {
   parseChat,
   toMessages,
 } from './chat-completions-chat.ts';
-import { listen, sendJson } from './loopback.ts';
+import { listen, parseBody, type RecordedRequest, readBody, sendJson, stream } from './loopback.ts';
 import { defaultScript } from './messages-script.ts';
 
 export type ChatCompletionsApi = {
   /** For OPENAI_BASE_URL. */
   readonly url: string;
-  /** The path and body of every call, in order of arrival, refused ones too. */
-  readonly requests: readonly { path: string; body: unknown }[];
+  /** Every request, in order of arrival, refused ones too. */
+  readonly requests: readonly RecordedRequest[];
   close(): Promise<void>;
 };
 
@@ -28,7 +26,7 @@ const MODELS = ['stand-in-large', 'stand-in-small'];
 
 /** `apiKey` is the one bearer token that is let in. */
 export async function startChatCompletionsApi({ apiKey }: { apiKey: string }): Promise<ChatCompletionsApi> {
-  const requests: { path: string; body: unknown }[] = [];
+  const requests: RecordedRequest[] = [];
   const { url, close } = await listen((request, response) => {
     handle(request, response).catch(() =>
       // The client left in the middle of its request: nobody is there to be told.
@@ -37,18 +35,20 @@ export async function startChatCompletionsApi({ apiKey }: { apiKey: string }): P
   });
 
   async function handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const { method = 'GET', headers } = request;
     const path = new URL(request.url ?? '/', 'http://stand-in').pathname;
-    const sent = await text(request);
-    const body = parseChat(sent);
-    requests.push({ path, body: body ?? sent });
-    if (request.headers.authorization !== `Bearer ${apiKey}`)
+    const bytes = await readBody(request);
+    const body = bytes && parseBody(bytes);
+    requests.push({ method, path, headers, body });
+    if (headers.authorization !== `Bearer ${apiKey}`)
       return fail(response, 401, 'Incorrect API key provided.');
-    if (`${request.method} ${path}` === 'GET /v1/models')
+    if (`${method} ${path}` === 'GET /v1/models')
       return sendJson(response, 200, { object: 'list', data: MODELS.map((id) => ({ id, object: 'model' })) });
-    if (`${request.method} ${path}` !== 'POST /v1/chat/completions')
-      return fail(response, 404, `Unknown request URL: ${request.method} ${path}.`);
-    if (body === undefined) return fail(response, 400, 'This is no chat completion request.');
-    await reply(response, body, requests.length);
+    if (`${method} ${path}` !== 'POST /v1/chat/completions')
+      return fail(response, 404, `Unknown request URL: ${method} ${path}.`);
+    const chat = parseChat(body);
+    if (chat === undefined) return fail(response, 400, 'This is no chat completion request.');
+    await reply(response, chat, requests.length);
   }
 
   return { url: `${url}/v1`, requests, close };
@@ -58,14 +58,14 @@ async function reply(response: ServerResponse, request: ChatRequest, number: num
   const scripted = defaultScript(toMessages(request));
   if ('error' in scripted) return fail(response, scripted.error.status, scripted.error.message);
   if (!request.stream) return sendJson(response, 200, completion(request, scripted.blocks, number));
-  const gone = new AbortController();
-  response.once('close', () => gone.abort());
-  response.writeHead(200, { 'content-type': 'text/event-stream' });
-  for (const chunk of completionChunks(request, scripted.blocks, number)) {
-    if (scripted.chunkDelayMs) await delay(scripted.chunkDelayMs, undefined, { signal: gone.signal });
-    response.write(`data: ${JSON.stringify(chunk)}\n\n`);
-  }
-  response.end('data: [DONE]\n\n');
+  const pace = { delayMs: scripted.chunkDelayMs ?? 0, cutAfterChunks: scripted.cutAfterChunks };
+  await stream(response, events(request, scripted.blocks, number), pace);
+}
+
+function* events(...said: Parameters<typeof completionChunks>): Generator<{ text: string; delta: boolean }> {
+  for (const chunk of completionChunks(...said))
+    yield { text: `data: ${JSON.stringify(chunk)}\n\n`, delta: true };
+  yield { text: 'data: [DONE]\n\n', delta: false };
 }
 
 function fail(response: ServerResponse, status: number, message: string): void {

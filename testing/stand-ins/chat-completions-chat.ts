@@ -33,13 +33,9 @@ export type ChatRequest = v.InferOutput<typeof chat>;
 type ChatMessage = ChatRequest['messages'][number];
 
 /** undefined when it is none. */
-export function parseChat(text: string): ChatRequest | undefined {
-  try {
-    return v.parse(chat, JSON.parse(text));
-  } catch {
-    // Not JSON, or not a chat: the caller answers 400 either way.
-    return undefined;
-  }
+export function parseChat(body: unknown): ChatRequest | undefined {
+  const parsed = v.safeParse(chat, body);
+  return parsed.success ? parsed.output : undefined;
 }
 
 /** A chat without tools is one of the agent's own small requests. */
