@@ -4,6 +4,8 @@
  */
 import assert from 'node:assert/strict';
 import { readdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
 import { test } from 'node:test';
 import { versatile } from '../agents.ts';
 import { type Atoll, deployProgram, startAtoll, until } from '../atoll.ts';
@@ -45,6 +47,27 @@ test('kill -9 of the server in the middle of a turn', async () => {
   const last = endsOf(log).at(-1);
   assert.deepEqual([last?.status, last?.cause], ['interrupted', 'server_lost']);
   await assertIntact(atoll, id);
+});
+
+test('kill -9 of the server: when it says that it listens again, the turn has its end', async () => {
+  await using atoll = await startAtoll();
+  const id = await begun(atoll);
+  const accepted = await fetch(`${atoll.url}/api/sessions/${id}/messages`, {
+    method: 'POST',
+    headers: {
+      authorization: `Bearer ${atoll.key}`,
+      'content-type': 'application/json',
+      accept: 'application/json',
+    },
+    body: JSON.stringify({ content: 'wait' }),
+  });
+  assert.equal(accepted.status, 202);
+  await atoll.kill();
+  await atoll.restart();
+  const database = new DatabaseSync(join(atoll.dataDir, 'atoll.db'), { readOnly: true });
+  const turns = database.prepare('SELECT status, cause FROM turns ORDER BY id').all();
+  database.close();
+  assert.deepEqual({ ...turns.at(-1) }, { status: 'interrupted', cause: 'server_lost' });
 });
 
 test('a sandbox is killed in a turn: the client hears of it, the next message has a new one', async () => {

@@ -36,8 +36,8 @@ export type Server = {
 
 const EMPTY = { sessions: 0, pool: { capacity: 0, reserved: 0, running: 0, idle: 0, warm: 0 } };
 
-/** Sessions that still count as at work: their turns are ended before anything is served. */
-const LEFT_BEHIND = `SELECT 1 FROM sessions WHERE status NOT IN ('paused', 'ended', 'failed') LIMIT 1`;
+/** A sandbox that still counts as running: its session was at work, and its turns are ended before anything is served. */
+const LEFT_BEHIND = 'SELECT 1 FROM sandboxes WHERE ended_at IS NULL LIMIT 1';
 
 /**
  * Who waits for a server asks for its health first, and that answer must not stand behind the loading of the API, which

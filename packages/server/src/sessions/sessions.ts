@@ -354,7 +354,7 @@ export function createSessions(options: SessionsOptions) {
   }
 
   /**
-   * Sessions that a crash left at work: each has its `done` before the server says that it listens. Then runners
+   * Sessions that a crash left at work: each has its `done` before any request is answered. Then runners
    * drop the files that no session has any more.
    */
   async function recoverAll(): Promise<void> {

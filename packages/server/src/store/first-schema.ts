@@ -3,10 +3,10 @@
  * ends in the id serves it in both directions. Rows with a short primary key and few bytes are kept in its tree
  * (WITHOUT ROWID); wide ones, and chunks with their big blobs, are not: there it measured a third slower.
  *
- * Every index is there for a query, and each one that a turn changes puts another page or two into every commit: so
- * turns are found by their session alone, and who asks for a status knows the tenant or the session and looks at their
- * rows. Only the start of a server must not look at all sessions: `sessions_at_work` answers it, if asked in the very
- * same words, and every change of a status writes it anew.
+ * Every index is there for a query, and each one that a turn changes puts another page or two into every commit, a
+ * partial one too, when only its condition names what changes. So turns are found by their session alone, and who asks
+ * for a status knows the tenant or the session and looks at their rows. Only the start of a server must not look at all
+ * sessions: what a crash left at work has a sandbox that never ended.
  */
 export const firstSchema = `
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
@@ -63,7 +63,6 @@ CREATE TABLE sessions (
 ) STRICT;
 CREATE INDEX sessions_by_tenant ON sessions (tenant, id);
 CREATE INDEX sessions_by_agent ON sessions (tenant, agent, id);
-CREATE INDEX sessions_at_work ON sessions (id) WHERE status NOT IN ('paused', 'ended', 'failed');
 
 CREATE TABLE turns (
   id TEXT NOT NULL,
@@ -99,6 +98,7 @@ CREATE TABLE sandboxes (
   ended_at TEXT
 ) STRICT;
 CREATE INDEX sandboxes_by_session ON sandboxes (session_id, id) WHERE session_id IS NOT NULL;
+CREATE INDEX sandboxes_not_ended ON sandboxes (id) WHERE ended_at IS NULL;
 
 CREATE TABLE jobs (
   id TEXT PRIMARY KEY,
