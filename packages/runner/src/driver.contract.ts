@@ -145,6 +145,18 @@ export function driverContract(name: string, make: (dataDir: string) => Driver):
       assert.equal((await sandbox.exited).cause, 'ended');
     });
 
+    it('freezes and thaws whoever starts programs all the time', async () => {
+      const sandbox = await bench.start(['/bin/sh', '-c', 'while :; do /bin/true; echo .; done']);
+      await said(sandbox, '.');
+      for (let times = 0; times < 40; times++) {
+        await sandbox.freeze();
+        await sandbox.thaw();
+      }
+      await once(sandbox.output, 'data');
+      sandbox.kill('ended');
+      await sandbox.exited;
+    });
+
     it('tells what it uses', async () => {
       const sandbox = await bench.start(
         nodeCommand(`const b = Buffer.alloc(100 << 20, 1); console.log("up"); ${forever}`),

@@ -78,7 +78,7 @@ export type SandboxProcess = {
   readonly exited: Promise<SandboxExit>;
   /** SIGKILL to the whole tree; `exited` then carries this cause unless another came first. Idempotent. */
   kill(cause: SandboxEndCause): void;
-  /** Stops and continues every process inside. */
+  /** Stops every process inside. Rejects when that takes too long, and then some of them stand still: thaw it. */
   freeze(): Promise<void>;
   thaw(): Promise<void>;
   usage(): Promise<SandboxUsage>;

@@ -1,6 +1,7 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { SandboxLimits, SandboxUsage } from '../driver.ts';
+import { neverStill, STANDSTILL_MS } from './process-tree.ts';
 import { isErrno, signalProcess } from './processes.ts';
 
 /**
@@ -165,7 +166,9 @@ function memoryInUse(group: Slot): number {
 async function freezeGroup(directory: string, frozen: boolean): Promise<void> {
   write(directory, 'cgroup.freeze', frozen ? 1 : 0);
   const wanted = `frozen ${frozen ? 1 : 0}`;
+  const end = performance.now() + STANDSTILL_MS;
   while (existsSync(directory) && !readFileSync(`${directory}/cgroup.events`, 'latin1').includes(wanted)) {
+    if (performance.now() > end) throw neverStill(STANDSTILL_MS);
     await delay(1);
   }
 }
