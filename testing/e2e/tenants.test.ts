@@ -113,7 +113,8 @@ describe('another tenant', () => {
       const { status, body } = await ask('GET', rest.path, { key: stranger });
       assert.equal(status, 200, name);
       const lists = Object.values(body).filter(Array.isArray);
-      assert.deepEqual(lists, [[]], name);
+      assert.ok(lists.length > 0, name);
+      assert.deepEqual(lists.flat(), [], name);
     }
     const filtered = await ask('GET', '/api/sessions?agent=owned', { key: stranger });
     assert.deepEqual((filtered.body as { sessions?: unknown }).sessions, []);

@@ -35,6 +35,11 @@ export function newId(kind: IdKind, source: IdSource = systemIdSource): string {
   return `${idPrefixes[kind]}_${encodeTime(source.now())}${encodeRandom(source.random(new Uint8Array(10)))}`;
 }
 
+/** The least id that can be made at a moment, in milliseconds since 1970: a bound between earlier and later ones. */
+export function firstIdOf(kind: IdKind, ms: number): string {
+  return `${idPrefixes[kind]}_${encodeTime(ms)}${ALPHABET.charAt(0).repeat(16)}`;
+}
+
 /** A pattern for ids of one kind, for schemas. */
 export function idPattern(kind: IdKind): RegExp {
   return new RegExp(`^${idPrefixes[kind]}_[0-9a-hjkmnp-tv-z]{26}$`);

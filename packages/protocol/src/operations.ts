@@ -21,6 +21,7 @@ import {
 import * as credentials from './schemas/credential.ts';
 import * as platform from './schemas/platform.ts';
 import * as sessions from './schemas/session.ts';
+import * as states from './schemas/state.ts';
 import { sessionStatuses } from './statuses.ts';
 
 const MiB = 1024 * 1024;
@@ -113,6 +114,29 @@ export const operations = {
     bySession: true,
     params: v.strictObject({ sessionId }),
     result: sessionResult,
+  }),
+  'session.state': operation({
+    kind: 'unary',
+    summary: 'The session as it was at a time or seq; without one, as it is now',
+    role: 'client',
+    rest: { method: 'GET', path: '/api/sessions/:sessionId/state' },
+    params: v.strictObject({ sessionId, at: v.optional(states.moment) }),
+    result: v.object({ asOf: states.asOf, session: v.nullable(states.stateOfSession) }),
+  }),
+  'state.show': operation({
+    kind: 'unary',
+    summary:
+      'The whole system as it was at a time: sessions, newest first, the sandboxes and runners there were',
+    role: 'client',
+    rest: { method: 'GET', path: '/api/state' },
+    params: v.strictObject({ at: v.optional(time), ...page }),
+    result: v.object({
+      asOf: states.asOf,
+      sessions: v.array(states.stateOfSession),
+      sandboxes: v.array(states.stateOfSandbox),
+      runners: v.array(states.stateOfRunner),
+      nextCursor,
+    }),
   }),
   'session.send': operation({
     kind: 'stream',

@@ -40,7 +40,7 @@ export type SessionLog = {
    */
   append(events: readonly NewEvent[], rows?: RowChanges): Promise<void>;
   /** Appends a run of messages as the bytes the bridge wrote (I3). */
-  appendMessages(batch: { firstLine: number; messages: Messages }): Promise<void>;
+  appendMessages(batch: { firstLine: number; messages: Messages }, rows?: RowChanges): Promise<void>;
   /** Resolves at once, or when the disk has caught up: what feeds a log awaits this between batches (I9). */
   ready(): Promise<void>;
   /**
@@ -265,7 +265,7 @@ export function createSessionLog(options: {
       );
       return enqueue(frames.length === 1 && frames[0] ? frames[0] : concatBytes(frames), events.length, rows);
     },
-    appendMessages({ firstLine, messages }) {
+    appendMessages({ firstLine, messages }, rows = {}) {
       const count = messages.spans.length / 2;
       // Line numbers begin anew with every assignment.
       if (epoch() !== lineEpoch) line = 0;
@@ -273,7 +273,7 @@ export function createSessionLog(options: {
       if (firstLine !== line + 1)
         return Promise.reject(new AtollError('internal', `line ${firstLine} came after line ${line}`));
       line += count;
-      return enqueue(frameMessages(lastSeq + 1, messages), count, {}, line);
+      return enqueue(frameMessages(lastSeq + 1, messages), count, rows, line);
     },
     ready: () => (waitingBytes < HIGH_WATER_BYTES ? Promise.resolve() : drained.promise),
     follow,

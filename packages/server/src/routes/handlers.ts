@@ -74,6 +74,8 @@ export function createHandlers(options: {
     'session.show': async ({ sessionId }, { access }) => ({
       session: await sessions.show(access, sessionId),
     }),
+    'session.state': (params, { access }) => sessions.stateAt(access, params),
+    'state.show': (params, { access }) => sessions.systemAt(access, params),
     'session.send': {
       async json(params, { access, traceparent }) {
         const { turn } = await sessions.send(access, params, traceparent);

@@ -5,7 +5,9 @@
 import { AtollError } from '@atoll/protocol/errors';
 import { newId } from '@atoll/protocol/ids';
 import type { RunnerLink } from '@atoll/protocol/runner-link';
+import { commitTime } from '../store/commit-time.ts';
 import type { Step, Store } from '../store/store.ts';
+import type { RunnerRow } from '../store/tables.ts';
 
 export type RunnerInfo = {
   hostname: string;
@@ -61,8 +63,31 @@ export function createRunnerRegistry(options: { store: Store; now: () => number 
       .insertInto('runners')
       .values({ id: link.runnerId, tenant: 'default', created_at: created, ...row })
       .onConflict((conflict) => conflict.column('id').doUpdateSet(row));
-    await store.commit([{ query }]);
+    await store.commit([{ query }, ...registrationSteps(link.runnerId, row)]);
     runners.set(link.runnerId, { id: link.runnerId, info, link });
+  }
+
+  /** Whatever it was registered as before is over. */
+  function registrationSteps(
+    runnerId: string,
+    row: Pick<RunnerRow, 'registration_id' | 'hostname' | 'capacity'>,
+  ): Step[] {
+    const { registration_id: id, hostname, capacity } = row;
+    const registration = { id, tenant: 'default', runner_id: runnerId, hostname, capacity, ended_at: null };
+    return [
+      {
+        query: sql
+          .updateTable('registrations')
+          .set((of) => ({ ended_at: commitTime(of) }))
+          .where('runner_id', '=', runnerId)
+          .where('ended_at', 'is', null),
+      },
+      {
+        query: sql
+          .insertInto('registrations')
+          .values((of) => ({ ...registration, created_at: commitTime(of) })),
+      },
+    ];
   }
 
   return {

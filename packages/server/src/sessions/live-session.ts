@@ -4,14 +4,16 @@
  * effects that others can see (a command, an answer) wait for the promise that `record` returns (I1).
  */
 import type { ApprovalDecision } from '@atoll/protocol/approvals';
+import type { Messages } from '@atoll/protocol/runner-link';
 import type { SessionStatus } from '@atoll/protocol/statuses';
 import type { SessionLog } from '../log/session-log.ts';
 import type { Step, Store } from '../store/store.ts';
 import type { SessionRow } from '../store/tables.ts';
+import type { Checkpoints } from './checkpoints.ts';
 import { fold, type SessionState, type StateEvent } from './fold.ts';
 import type { Reported } from './reported.ts';
 import { reportedIn, updateSession } from './rows.ts';
-import { move, type SessionTrigger, sessionTable } from './status.ts';
+import { holdsSandbox, move, type SessionTrigger, sessionTable } from './status.ts';
 
 /** A turn from its acceptance to its `done`. */
 export type LiveTurn = {
@@ -63,6 +65,7 @@ export class LiveSession {
   #durableState: SessionState;
   #reported: Reported;
   #durableReported: Reported;
+  readonly #checkpoints: Checkpoints;
   readonly #store: Store;
   readonly #now: () => number;
   readonly #onBroken: (error: unknown) => void;
@@ -77,6 +80,7 @@ export class LiveSession {
     row: SessionRow;
     state: SessionState;
     log: SessionLog;
+    checkpoints: Checkpoints;
     store: Store;
     now: () => number;
     /** A record could not be written: this object is no longer the truth. */
@@ -92,6 +96,7 @@ export class LiveSession {
     this.#durableState = options.state;
     this.#reported = reportedIn(options.row);
     this.#durableReported = this.#reported;
+    this.#checkpoints = options.checkpoints;
     this.#store = options.store;
     this.#now = options.now;
     this.#onBroken = (error) => options.onBroken(this, error);
@@ -149,7 +154,13 @@ export class LiveSession {
     if (change) this.#reported = { ...this.#reported, ...change };
     const state = this.#state;
     const reported = this.#reported;
-    return this.log.append(events, { also, latest: updateSession(this.#store, this) }).then(
+    const leaves = !holdsSandbox(state.status) && events.some(({ event }) => event === 'status');
+    const checkpoint = this.#checkpoints.after(
+      { seq: this.seqOf(events.length - 1), events: events.length, now: leaves || change !== undefined },
+      { state, reported },
+    );
+    const rows = { also: [...also, ...checkpoint], latest: updateSession(this.#store, this) };
+    return this.log.append(events, rows).then(
       () => {
         this.#durableState = state;
         this.#durableReported = reported;
@@ -160,6 +171,15 @@ export class LiveSession {
         throw error;
       },
     );
+  }
+
+  /** Records messages of the executor, which change no state. */
+  recordMessages(batch: { firstLine: number; messages: Messages }): Promise<void> {
+    const { bytes, spans } = batch.messages;
+    const events = spans.length / 2;
+    const appended = { seq: this.seqOf(events - 1), events, bytes: bytes.length };
+    const also = this.#checkpoints.after(appended, { state: this.#state, reported: this.#reported });
+    return this.log.appendMessages(batch, { also });
   }
 
   /** The seq that the n-th event of the next `record` will get. */

@@ -9,6 +9,7 @@ import { createSessionLog } from '../log/session-log.ts';
 import type { Store } from '../store/store.ts';
 import type { ApprovalRow, SessionRow } from '../store/tables.ts';
 import { requestOf, unspentApprovals } from './approvals.ts';
+import { createCheckpoints } from './checkpoints.ts';
 import { initialState, type SessionState } from './fold.ts';
 import { LiveSession } from './live-session.ts';
 import { conversationIn } from './rows.ts';
@@ -48,7 +49,9 @@ export function createLiveSessions(options: {
   function add(row: SessionRow, state: SessionState, head: LogHead): LiveSession {
     const epoch = () => session.epoch;
     const sessionLog = createSessionLog({ log, logId: row.log_id, tenant: row.tenant, epoch, head });
-    const session: LiveSession = new LiveSession({ row, state, log: sessionLog, store, now, onBroken });
+    const checkpoints = createCheckpoints({ log, logId: row.log_id, tenant: row.tenant });
+    const options = { row, state, log: sessionLog, checkpoints, store, now, onBroken };
+    const session: LiveSession = new LiveSession(options);
     live.set(row.id, session);
     return session;
   }

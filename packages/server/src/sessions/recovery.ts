@@ -4,6 +4,7 @@
  * runner: its sandboxes died with it, or are told apart by their old epoch.
  */
 import { type SessionStatus, sandboxStatuses, sessionStatuses } from '@atoll/protocol/statuses';
+import { commitTime } from '../store/commit-time.ts';
 import type { Step, Store } from '../store/store.ts';
 import type { TurnRow } from '../store/tables.ts';
 import type { LiveSession, LiveTurn } from './live-session.ts';
@@ -83,7 +84,7 @@ export function leftoverRows(
 ): Step[] {
   let sandboxes = sql
     .updateTable('sandboxes')
-    .set({ status: 'ended', ...end, ended_at: endedAt })
+    .set((row) => ({ status: 'ended' as const, ...end, ended_at: commitTime(row) }))
     .where('status', 'in', liveSandboxes);
   let jobs = sql
     .updateTable('jobs')

@@ -42,7 +42,16 @@ const sessionUpdate = prepared<SessionRow, keyof SessionChange | 'id'>(
 
 type SessionChange = Omit<
   SessionRow,
-  'id' | 'tenant' | 'agent' | 'agent_version' | 'log_id' | 'settings' | 'created_at'
+  | 'id'
+  | 'tenant'
+  | 'agent'
+  | 'agent_version'
+  | 'log_id'
+  | 'parent_id'
+  | 'parent_seq'
+  | 'snapshot_seq'
+  | 'settings'
+  | 'created_at'
 >;
 
 export function updateSession(store: Store, session: SessionFields): Step {

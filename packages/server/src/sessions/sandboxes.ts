@@ -8,7 +8,9 @@ import type { ExecutorRequest, ModelBudget, ResourceLimits } from '@atoll/protoc
 import type { RunnerRegistry } from '../runners/registry.ts';
 import type { Demands, Scheduler } from '../scheduler/scheduler.ts';
 import type { Snapshots } from '../snapshots/snapshots.ts';
+import { commitTime } from '../store/commit-time.ts';
 import type { Step, Store } from '../store/store.ts';
+import type { SandboxRow } from '../store/tables.ts';
 import type { LiveSession } from './live-session.ts';
 import { jobTable, move, sandboxTable } from './status.ts';
 
@@ -99,7 +101,7 @@ export function createSessionSandboxes(options: {
       ...common,
       id: sandboxId,
       status: move(sandboxTable, 'pending', 'assigned'),
-      created_at: timestamp(),
+      ready_at: null,
       ended_at: null,
     };
     const job = {
@@ -113,7 +115,7 @@ export function createSessionSandboxes(options: {
       updated_at: timestamp(),
     };
     return [
-      { query: sql.insertInto('sandboxes').values(sandbox) },
+      { query: sql.insertInto('sandboxes').values((row) => ({ ...sandbox, created_at: commitTime(row) })) },
       { query: sql.insertInto('jobs').values(job) },
     ];
   }
@@ -143,8 +145,15 @@ export function createSessionSandboxes(options: {
     });
   }
 
-  const updateSandbox = (id: string, change: Record<string, string | null>): Step => ({
-    query: sql.updateTable('sandboxes').set(change).where('id', '=', id),
+  const updateSandbox = (
+    id: string,
+    at: 'ready_at' | 'ended_at',
+    change: Partial<Pick<SandboxRow, 'status' | 'cause' | 'detail'>>,
+  ): Step => ({
+    query: sql
+      .updateTable('sandboxes')
+      .set((row) => ({ ...change, [at]: commitTime(row) }))
+      .where('id', '=', id),
   });
   const updateJob = (id: string, change: Record<string, string | null>): Step => ({
     query: sql
@@ -157,15 +166,11 @@ export function createSessionSandboxes(options: {
     reserve,
     make,
     made: ({ sandboxId, jobId }) => [
-      updateSandbox(sandboxId, { status: move(sandboxTable, 'starting', 'ready') }),
+      updateSandbox(sandboxId, 'ready_at', { status: move(sandboxTable, 'starting', 'ready') }),
       updateJob(jobId, { status: move(jobTable, 'running', 'completed') }),
     ],
     failed: ({ sandboxId, jobId, runnerId }, end) => [
-      updateSandbox(sandboxId, {
-        status: move(sandboxTable, 'starting', 'failed'),
-        ...end,
-        ended_at: timestamp(),
-      }),
+      updateSandbox(sandboxId, 'ended_at', { status: move(sandboxTable, 'starting', 'failed'), ...end }),
       updateJob(jobId, { status: move(jobTable, 'running', 'failed'), ...end }),
       runners.release(runnerId),
     ],
@@ -173,10 +178,7 @@ export function createSessionSandboxes(options: {
       const { sandboxId } = session.state;
       if (sandboxId === null || session.runnerId === null) return [];
       const status = move(sandboxTable, 'ready', 'ended');
-      return [
-        updateSandbox(sandboxId, { status, ...end, ended_at: timestamp() }),
-        runners.release(session.runnerId),
-      ];
+      return [updateSandbox(sandboxId, 'ended_at', { status, ...end }), runners.release(session.runnerId)];
     },
     async remove(session, { sandboxId = session.state.sandboxId, cause, keep }) {
       if (session.runnerId === null) return;

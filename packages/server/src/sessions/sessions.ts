@@ -13,9 +13,10 @@ import type { Logger } from '../logger.ts';
 import type { RunnerRegistry } from '../runners/registry.ts';
 import type { Scheduler } from '../scheduler/scheduler.ts';
 import type { Snapshots } from '../snapshots/snapshots.ts';
-import type { Store } from '../store/store.ts';
+import type { Step, Store } from '../store/store.ts';
 import type { SessionRow } from '../store/tables.ts';
 import { createApprovals } from './approvals.ts';
+import { checkpointAt } from './checkpoints.ts';
 import { createLifecycle } from './lifecycle.ts';
 import type { LiveSession } from './live-session.ts';
 import { createLiveSessions } from './live-sessions.ts';
@@ -27,6 +28,7 @@ import { createSessionSandboxes, type SandboxSettings } from './sandboxes.ts';
 import { createSending } from './sending.ts';
 import { type SessionSettings, sandboxSettings } from './settings.ts';
 import { createSnapshotting } from './snapshotting.ts';
+import type { States } from './state-at.ts';
 import { hasReadySandbox, holdsSandbox, isOver } from './status.ts';
 import type { StreamedTurn } from './streams.ts';
 import { createTurns } from './turns.ts';
@@ -58,6 +60,7 @@ export function createSessions(options: SessionsOptions) {
   const { sql } = store;
   let stopping = false;
   const never = new AbortController().signal;
+  let looking: Promise<States> | undefined;
 
   const sandboxes = createSessionSandboxes({ ...options, makeRoom });
   const approvals = createApprovals({ store, now, linkOf });
@@ -144,17 +147,22 @@ export function createSessions(options: SessionsOptions) {
     const row = newRow({ tenant: access.tenant, agent, version, settings, metadata, nowMs: now() });
     const session = live.add(row);
     try {
-      const newLog = log.create({ ...row, sessionId: row.id, createdAt: row.created_at });
-      await lifecycle.open(
-        session,
-        [{ query: sql.insertInto('sessions').values(row) }, ...newLog],
-        traceparent,
-      );
+      await lifecycle.open(session, newSessionSteps(session), traceparent);
     } catch (error) {
       live.delete(row.id);
       throw error;
     }
     return showLive(session);
+  }
+
+  /** What it was made with is not in the log: a checkpoint before its first event says it. */
+  function newSessionSteps({ row, state, reported }: LiveSession): Step[] {
+    const place = { log, logId: row.log_id, tenant: row.tenant };
+    return [
+      { query: sql.insertInto('sessions').values(row) },
+      ...log.create({ ...row, sessionId: row.id, createdAt: row.created_at }),
+      ...(row.metadata === '{}' ? [] : [checkpointAt(place, 0, { state, reported })]),
+    ];
   }
 
   async function list(
@@ -382,8 +390,18 @@ export function createSessions(options: SessionsOptions) {
     };
   }
 
+  /** Loaded when somebody first looks into the past. */
+  async function states(): Promise<States> {
+    looking ??= import('./state-at.ts').then(({ createStates }) => createStates({ store, log, live, now }));
+    return looking;
+  }
+
   return {
     create,
+    stateAt: async (access: Access, params: OperationParams<'session.state'>) =>
+      (await states()).session(access, params),
+    systemAt: async (access: Access, params: OperationParams<'state.show'>) =>
+      (await states()).system(access, params),
     get: live.get,
     list,
     show: async (access: Access, id: string) => showLive(await live.get(access, id)),
@@ -438,6 +456,9 @@ function newRow(options: {
     runner_id: null,
     sandbox_id: null,
     log_id: id,
+    parent_id: null,
+    parent_seq: null,
+    snapshot_seq: null,
     settings: JSON.stringify(settings),
     metadata: JSON.stringify(metadata),
     usage: '{}',

@@ -167,7 +167,7 @@ export function createTurns(options: TurnsOptions): Turns {
         if (session.epoch !== epoch || turn.doneSeq !== undefined) return interruptedEnd;
         if (event.kind === 'approval') await approvals.requested(session, turn, event);
         else if (event.kind === 'messages')
-          session.log.appendMessages(event).catch((error) => {
+          session.recordMessages(event).catch((error) => {
             broken ??= error;
           });
         else if (event.kind === 'log')

@@ -21,6 +21,7 @@ export type Tables = {
   sandboxes: SandboxRow;
   jobs: JobRow;
   runners: RunnerRow;
+  registrations: RegistrationRow;
   logs: LogRow;
   log_chunks: LogChunkRow;
   log_checkpoints: LogCheckpointRow;
@@ -74,6 +75,11 @@ export type SessionRow = {
   /** The latest sandbox, alive or ended. */
   sandbox_id: string | null;
   log_id: string;
+  /** The session that it was forked from, and its last event that both have. */
+  parent_id: string | null;
+  parent_seq: number | null;
+  /** Whose workspace a fork began with. */
+  snapshot_seq: number | null;
   /** What was asked for at creation: model, systemPrompt, env, … */
   settings: Json;
   metadata: Json;
@@ -141,6 +147,7 @@ export type SandboxRow = {
   cause: string | null;
   detail: string | null;
   created_at: Time;
+  ready_at: Time | null;
   ended_at: Time | null;
 };
 
@@ -180,6 +187,17 @@ export type RunnerRow = {
   /** null: embedded, no wall-clock lease (I6). */
   lease_until: Time | null;
   created_at: Time;
+};
+
+/** From when to when a runner was there: one for each time that it registered. */
+export type RegistrationRow = {
+  id: string;
+  tenant: string;
+  runner_id: string;
+  hostname: string;
+  capacity: number;
+  created_at: Time;
+  ended_at: Time | null;
 };
 
 /**
