@@ -61,6 +61,7 @@ const bodies: Partial<Record<OperationName, object>> = {
   'session.exec': { command: 'rm -rf file; touch /workspace/was-here' },
   'credential.set': { name: 'x', kind: 'bearer', hosts: ['git.example.org'], value: 'x' },
   'approval.decide': { decision: 'allow' },
+  'session.fork': { at: 1 },
   'session.bind': { executor_session_id: 'of-a-stranger' },
   'session.report': { event_type: 'strange' },
   'session.metadata.update': { owner: 'a stranger' },

@@ -10,6 +10,23 @@ import { sessionStatuses, turnStatuses } from './statuses.ts';
 
 const cause = { cause: v.optional(v.string()), detail: v.optional(v.string()) };
 
+/** The executor's own name for a conversation, and for the place in it where a turn ended. */
+const conversation = {
+  executorSessionId: v.optional(v.string()),
+  executorPosition: v.optional(v.string()),
+};
+
+/**
+ * Of which session a fork has the events up to `seq`, whose snapshot its files are, and the conversation that its
+ * executor branches off.
+ */
+const forkEvent = v.object({
+  sessionId: id('session'),
+  seq,
+  snapshotSeq: v.nullable(seq),
+  ...conversation,
+});
+
 export const eventSchemas = {
   /** First on every stream, without an id: what it is a stream of, and how that stands now. */
   ready: v.object({
@@ -19,12 +36,12 @@ export const eventSchemas = {
   }),
   /** A user's message, accepted into the queue of turns. */
   input: v.object({ turnId: id('turn'), content: messageContent, options: v.optional(jsonObject) }),
-  /** A change of the session's status; `turnId` where a turn started or ended with it. */
+  /** A change of the session's status; `turnId` where a turn started with it, `fork` where a fork's own events begin. */
   status: v.object({
     status: v.picklist(sessionStatuses),
     turnId: v.optional(id('turn')),
     sandboxId: v.optional(id('sandbox')),
-    executorSessionId: v.optional(v.string()),
+    fork: v.optional(forkEvent),
     ...cause,
   }),
   /** The agent asks for something; then how that was resolved, whoever did it. */
@@ -33,13 +50,14 @@ export const eventSchemas = {
   report: v.looseObject({ event_type: v.string() }),
   /** Something went wrong; the stream goes on unless the session ended. */
   error: v.object({ code: v.string(), detail: v.string() }),
-  /** The end of a turn. */
+  /** The end of a turn, and the conversation that the executor has by then. */
   done: v.object({
     sessionId: id('session'),
     turnId: id('turn'),
     status: v.picklist(['completed', 'failed', 'interrupted']),
     ...cause,
     usage: v.optional(jsonObject),
+    ...conversation,
   }),
   /** What stood at from..to was taken by compaction. */
   compacted: v.object({ from: seq, to: seq }),

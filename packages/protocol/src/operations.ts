@@ -102,6 +102,8 @@ export const operations = {
     params: v.strictObject({
       agent: v.optional(agentName),
       status: v.optional(v.picklist(sessionStatuses)),
+      /** Only the forks of this session. */
+      parent: v.optional(sessionId),
       ...page,
     }),
     result: v.object({ sessions: v.array(sessions.session), nextCursor }),
@@ -137,6 +139,15 @@ export const operations = {
       runners: v.array(states.stateOfRunner),
       nextCursor,
     }),
+  }),
+  'session.fork': operation({
+    kind: 'unary',
+    summary:
+      'A new session with the events of this one up to a seq or time, and its files as they were there; paused',
+    role: 'client',
+    rest: { method: 'POST', path: '/api/sessions/:sessionId/fork', status: 201 },
+    params: v.strictObject({ sessionId, at: v.optional(states.moment) }),
+    result: sessionResult,
   }),
   'session.send': operation({
     kind: 'stream',

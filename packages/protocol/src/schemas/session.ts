@@ -104,6 +104,10 @@ export const session = v.object({
   queuedTurns: count,
   binding,
   metadata: jsonObject,
+  /** Of a fork: where it comes from, which may be gone by now. Both have the events up to that seq. */
+  parent: v.nullable(v.object({ sessionId: id('session'), seq })),
+  /** Of a fork: the seq of the snapshot that its files began with; null: with the agent's folder. */
+  snapshotSeq: v.nullable(seq),
   createdAt: time,
   updatedAt: time,
   endedAt: v.nullable(time),

@@ -95,6 +95,8 @@ export function createStubRow(options: {
       queuedTurns: 0,
       binding,
       metadata,
+      parent: null,
+      snapshotSeq: null,
       createdAt: time,
       updatedAt: time,
       endedAt: null,

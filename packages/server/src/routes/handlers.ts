@@ -74,6 +74,7 @@ export function createHandlers(options: {
     'session.show': async ({ sessionId }, { access }) => ({
       session: await sessions.show(access, sessionId),
     }),
+    'session.fork': async (params, { access }) => ({ session: await sessions.fork(access, params) }),
     'session.state': (params, { access }) => sessions.stateAt(access, params),
     'state.show': (params, { access }) => sessions.systemAt(access, params),
     'session.send': {

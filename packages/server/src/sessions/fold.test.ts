@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { addUsage, fold, initialState, type StateEvent } from './fold.ts';
+import { addUsage, fold, initialState, type SessionState, type StateEvent } from './fold.ts';
 
 const turn = (n: number) => `turn_${String(n).padStart(26, '0')}`;
 const foldAll = (events: StateEvent[]) => events.reduce(fold, initialState);
@@ -61,8 +61,33 @@ test('a cause belongs to the status that it came with', () => {
 test('sandbox and conversation stay known until they are replaced', () => {
   const idle: StateEvent = {
     event: 'status',
-    data: { status: 'idle', sandboxId: 'sbx_1', executorSessionId: 'abc' },
+    data: { status: 'idle', sandboxId: 'sbx_1' },
   };
-  const state = foldAll([idle, { event: 'status', data: { status: 'paused' } }]);
-  assert.deepEqual([state.sandboxId, state.executorSessionId], ['sbx_1', 'abc']);
+  const ended = (conversation: object): StateEvent => ({
+    event: 'done',
+    data: { sessionId: '', turnId: turn(1), status: 'completed', ...conversation },
+  });
+  const told = ended({ executorSessionId: 'abc', executorPosition: 'here' });
+  const state = foldAll([idle, told, ended({}), { event: 'status', data: { status: 'paused' } }]);
+  const { sandboxId, executorSessionId, executorPosition } = state;
+  assert.deepEqual([sandboxId, executorSessionId, executorPosition], ['sbx_1', 'abc', 'here']);
+});
+
+test('a fork has no sandbox, and branches off a conversation until it has its own', () => {
+  const idle: StateEvent = { event: 'status', data: { status: 'idle', sandboxId: 'sbx_1' } };
+  const told = (executorSessionId: string): StateEvent => ({
+    event: 'done',
+    data: { sessionId: '', turnId: turn(1), status: 'completed', executorSessionId },
+  });
+  const forkedFrom = (conversation: object): StateEvent => ({
+    event: 'status',
+    data: { status: 'paused', fork: { sessionId: '', seq: 3, snapshotSeq: null, ...conversation } },
+  });
+  const what = ({ sandboxId, executorSessionId, executorBranches }: SessionState) => [
+    ...[sandboxId, executorSessionId, executorBranches],
+  ];
+  const kept = [idle, told('abc'), forkedFrom({ executorSessionId: 'ab' })];
+  assert.deepEqual(what(foldAll(kept)), [null, 'ab', true]);
+  assert.deepEqual(what(foldAll([...kept, told('own')])), [null, 'own', false]);
+  assert.deepEqual(what(foldAll([idle, told('abc'), forkedFrom({})])), [null, null, false]);
 });

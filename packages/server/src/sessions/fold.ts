@@ -17,8 +17,14 @@ export type SessionState = {
   readonly approvals: readonly EventData<'approval'>[];
   readonly usage: Usage;
   readonly sandboxId: string | null;
+  /** The executor's conversation, and the place in it where the last turn ended. */
   readonly executorSessionId: string | null;
+  readonly executorPosition: string | null;
+  /** It is that of the session that this one was forked from: to be branched off there. */
+  readonly executorBranches: boolean;
 };
+
+export type Conversation = Pick<SessionState, 'executorSessionId' | 'executorPosition' | 'executorBranches'>;
 
 /** The events that change state. Everything else in a log (messages above all) leaves it as it is. */
 export type StateEvent =
@@ -37,6 +43,8 @@ export const initialState: SessionState = {
   usage: {},
   sandboxId: null,
   executorSessionId: null,
+  executorPosition: null,
+  executorBranches: false,
 };
 
 export function fold(state: SessionState, { event, data }: StateEvent): SessionState {
@@ -53,6 +61,7 @@ export function fold(state: SessionState, { event, data }: StateEvent): SessionS
         turn: state.turn === data.turnId ? null : state.turn,
         queue: state.queue.filter((id) => id !== data.turnId),
         usage: addUsage(state.usage, data.usage ?? {}),
+        ...(data.executorSessionId === undefined ? {} : conversationOf(data)),
       };
   }
 }
@@ -67,8 +76,24 @@ function foldStatus(state: SessionState, data: EventData<'status'>): SessionStat
     turn: started ?? state.turn,
     queue: started === undefined ? state.queue : state.queue.filter((id) => id !== started),
     sandboxId: data.sandboxId ?? state.sandboxId,
-    executorSessionId: data.executorSessionId ?? state.executorSessionId,
+    ...(data.fork === undefined ? {} : forked(data.fork)),
   };
+}
+
+/** What its parent had in a sandbox is not the fork's. */
+function forked(
+  data: NonNullable<EventData<'status'>['fork']>,
+): Pick<SessionState, 'sandboxId' | keyof Conversation> {
+  const executorBranches = data.executorSessionId !== undefined;
+  return { sandboxId: null, ...conversationOf(data), executorBranches };
+}
+
+function conversationOf(data: {
+  executorSessionId?: string | undefined;
+  executorPosition?: string | undefined;
+}): Conversation {
+  const { executorSessionId = null, executorPosition = null } = data;
+  return { executorSessionId, executorPosition, executorBranches: false };
 }
 
 /** One that is requested again, by the next executor, is the same one. */

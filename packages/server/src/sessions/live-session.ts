@@ -42,7 +42,6 @@ export type StatusDetails = {
   detail?: string;
   turnId?: string;
   sandboxId?: string;
-  executorSessionId?: string;
 };
 
 export class LiveSession {

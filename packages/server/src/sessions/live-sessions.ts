@@ -127,6 +127,6 @@ function stateOf(row: SessionRow): SessionState {
     detail: row.detail,
     usage: JSON.parse(row.usage) as SessionState['usage'],
     sandboxId: row.sandbox_id,
-    executorSessionId: conversationIn(row),
+    ...conversationIn(row),
   };
 }

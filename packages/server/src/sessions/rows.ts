@@ -3,7 +3,7 @@ import type { Session, Turn } from '@atoll/protocol/schemas/session';
 import { prepared } from '../store/prepared.ts';
 import type { Step, Store } from '../store/store.ts';
 import type { SessionRow, TurnRow } from '../store/tables.ts';
-import type { SessionState } from './fold.ts';
+import type { Conversation, SessionState } from './fold.ts';
 import type { BoundExecutor, Reported } from './reported.ts';
 
 /** What of a session in memory goes into its row, and is shown. */
@@ -65,7 +65,7 @@ export function updateSession(store: Store, session: SessionFields): Step {
     runner_id: session.runnerId,
     sandbox_id: state.sandboxId,
     usage: JSON.stringify(state.usage),
-    binding: JSON.stringify({ executorSessionId: state.executorSessionId, bound: session.reported.bound }),
+    binding: bindingColumn(state, session.reported),
     metadata: JSON.stringify(session.reported.metadata),
     updated_at: session.updatedAt,
     ended_at: session.endedAt,
@@ -124,11 +124,26 @@ export function closeTurn(store: Store, end: Parameters<typeof turnEnd>[1]): Ste
 }
 
 /** In the column `binding`: the conversation that a resumed executor goes on with, and who said that it is bound. */
-type BindingColumn = { executorSessionId?: string | null; bound?: BoundExecutor | null };
+type BindingColumn = Partial<Conversation> & { bound?: BoundExecutor | null };
 
 /** The conversation that the session's next sandbox goes on with. */
-export function conversationIn(row: SessionRow): string | null {
-  return (JSON.parse(row.binding) as BindingColumn).executorSessionId ?? null;
+export function conversationIn(row: SessionRow): Conversation {
+  const { executorSessionId, executorPosition, executorBranches } = JSON.parse(row.binding) as BindingColumn;
+  return {
+    executorSessionId: executorSessionId ?? null,
+    executorPosition: executorPosition ?? null,
+    executorBranches: executorBranches ?? false,
+  };
+}
+
+export function bindingColumn(state: SessionState, { bound }: Reported): string {
+  const { executorSessionId, executorPosition, executorBranches } = state;
+  return JSON.stringify({
+    executorSessionId,
+    executorPosition,
+    executorBranches,
+    bound,
+  } satisfies BindingColumn);
 }
 
 export function reportedIn(row: SessionRow): Reported {
@@ -171,8 +186,10 @@ export function show(row: SessionRow, lastSeq: number): Session {
     sandboxId: row.sandbox_id,
     turn: null,
     queuedTurns: 0,
-    binding: showBinding(bound, conversationIn(row)),
+    binding: showBinding(bound, conversationIn(row).executorSessionId),
     metadata,
+    parent: row.parent_id === null ? null : { sessionId: row.parent_id, seq: row.parent_seq ?? 0 },
+    snapshotSeq: row.snapshot_seq,
     createdAt: row.created_at,
     updatedAt: row.updated_at,
     endedAt: row.ended_at,

@@ -98,7 +98,8 @@ export function createSessions(options: SessionsOptions) {
   const modelUse = createModelUse({ store, find: live.find });
 
   function linkOf(session: LiveSession): RunnerLink {
-    if (session.runnerId === null) throw new AtollError('no_runner', 'the session has no runner');
+    if (session.runnerId === null)
+      throw new AtollError('no_runner', 'the session has no runner before its first message');
     return runners.get(session.runnerId).link;
   }
 
@@ -167,7 +168,7 @@ export function createSessions(options: SessionsOptions) {
 
   async function list(
     access: Access,
-    { agent, status, limit, cursor }: OperationParams<'session.list'>,
+    { agent, status, parent, limit, cursor }: OperationParams<'session.list'>,
   ): Promise<OperationResult<'session.list'>> {
     let query = sql
       .selectFrom('sessions')
@@ -179,6 +180,7 @@ export function createSessions(options: SessionsOptions) {
     if (!access.crossesTenants) query = query.where('sessions.tenant', '=', access.tenant);
     if (agent !== undefined) query = query.where('sessions.agent', '=', agent);
     if (status !== undefined) query = query.where('sessions.status', '=', status);
+    if (parent !== undefined) query = query.where('sessions.parent_id', '=', parent);
     if (cursor !== undefined) query = query.where('sessions.id', '<', cursor);
     const rows = await store.all(query);
     const page = rows.slice(0, limit);
@@ -238,9 +240,7 @@ export function createSessions(options: SessionsOptions) {
 
   async function purge({ id, row }: LiveSession): Promise<void> {
     live.delete(id);
-    await store.commit([
-      { query: sql.deleteFrom('log_chunks').where('log_id', '=', row.log_id) },
-      { query: sql.deleteFrom('logs').where('id', '=', row.log_id) },
+    await log.erase(row.log_id, [
       { query: sql.deleteFrom('turns').where('session_id', '=', id) },
       { query: sql.deleteFrom('approvals').where('session_id', '=', id) },
       { query: sql.deleteFrom('jobs').where('session_id', '=', id) },
@@ -392,12 +392,18 @@ export function createSessions(options: SessionsOptions) {
 
   /** Loaded when somebody first looks into the past. */
   async function states(): Promise<States> {
-    looking ??= import('./state-at.ts').then(({ createStates }) => createStates({ store, log, live, now }));
+    looking ??= import('./state-at.ts').then(({ createStates }) =>
+      createStates({ store, log, live, snapshots, now }),
+    );
     return looking;
   }
 
   return {
     create,
+    async fork(access: Access, params: OperationParams<'session.fork'>) {
+      const { fork } = await import('./fork.ts');
+      return showLive(await fork({ store, log, live, agents, snapshots, now }, access, params));
+    },
     stateAt: async (access: Access, params: OperationParams<'session.state'>) =>
       (await states()).session(access, params),
     systemAt: async (access: Access, params: OperationParams<'state.show'>) =>

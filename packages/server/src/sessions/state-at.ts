@@ -12,12 +12,19 @@ import type { OperationParams, OperationResult } from '@atoll/protocol/operation
 import type { StateOfRunner, StateOfSandbox, StateOfSession } from '@atoll/protocol/schemas/state';
 import type { Access } from '../keys/access.ts';
 import type { Log } from '../log/log.ts';
+import type { Snapshots } from '../snapshots/snapshots.ts';
 import type { Store } from '../store/store.ts';
 import type { SandboxRow, SessionRow } from '../store/tables.ts';
 import { foldAt } from './checkpoints.ts';
 import type { LiveSessions } from './live-sessions.ts';
 
-export type StatesOptions = { store: Store; log: Log; live: Pick<LiveSessions, 'get'>; now: () => number };
+export type StatesOptions = {
+  store: Store;
+  log: Log;
+  live: Pick<LiveSessions, 'get'>;
+  snapshots: Pick<Snapshots, 'nearest'>;
+  now: () => number;
+};
 
 export type States = {
   /** Rejects with `not_found`, and with `invalid_cursor` for a seq past the end. */
@@ -33,7 +40,7 @@ export type Place = { seq: number; asOf: string | number };
 
 type Listed = Pick<SessionRow, 'id' | 'log_id' | 'parent_seq'>;
 
-export function createStates({ store, log, live, now }: StatesOptions): States {
+export function createStates({ store, log, live, snapshots, now }: StatesOptions): States {
   const { sql } = store;
 
   async function session(
@@ -48,7 +55,8 @@ export function createStates({ store, log, live, now }: StatesOptions): States {
   async function stateOf({ id, log_id: logId }: Listed, seq: number): Promise<StateOfSession> {
     const { state } = await foldAt(log, { logId, seq });
     const { status, cause, turn, approvals, usage } = state;
-    return { id, status, cause, turn, approvals: [...approvals], usage, lastSeq: seq, snapshotSeq: null };
+    const snapshotSeq = (await snapshots.nearest(id, seq))?.seq ?? null;
+    return { id, status, cause, turn, approvals: [...approvals], usage, lastSeq: seq, snapshotSeq };
   }
 
   async function system(

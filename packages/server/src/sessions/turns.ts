@@ -6,12 +6,13 @@
  * end is recorded as `done`, together with the start of the next turn (I4).
  */
 import { AtollError } from '@atoll/protocol/errors';
+import type { EventData } from '@atoll/protocol/events';
 import { newId } from '@atoll/protocol/ids';
 import { MAX_LINE_BYTES } from '@atoll/protocol/lines';
 import type { CommandEnd, RunnerLink } from '@atoll/protocol/runner-link';
 import type { Store } from '../store/store.ts';
 import type { Approvals } from './approvals.ts';
-import type { LiveSession, LiveTurn, StatusDetails } from './live-session.ts';
+import type { LiveSession, LiveTurn } from './live-session.ts';
 import { closeTurn, insertTurn, startTurn } from './rows.ts';
 import { isOver, move, turnTable } from './status.ts';
 
@@ -27,7 +28,10 @@ export type NewTurn = {
   requestHash?: string;
 };
 
-export type TurnEnd = Pick<CommandEnd, 'status' | 'cause' | 'detail' | 'usage'>;
+export type TurnEnd = Pick<
+  CommandEnd,
+  'status' | 'cause' | 'detail' | 'usage' | 'executorSessionId' | 'executorPosition'
+>;
 
 export type Turns = {
   /** Rejects with `session_ended`, `queue_full`, `cannot_steer`, `body_too_large`. Resolves when the input is durable. */
@@ -183,10 +187,8 @@ export function createTurns(options: TurnsOptions): Turns {
   }
 
   async function endTurn(session: LiveSession, turn: LiveTurn, end: CommandEnd): Promise<void> {
-    const { executorSessionId } = end;
-    const details: StatusDetails = executorSessionId === undefined ? {} : { executorSessionId };
     const done = recordDone(session, turn, end);
-    const idle = session.record([session.statusEvent('turn_ended', details)]);
+    const idle = session.record([session.statusEvent('turn_ended')]);
     options.onTurnEnded(session, turn, done);
     // In the same tick, so in the same commit.
     advance(session);
@@ -209,9 +211,7 @@ export function createTurns(options: TurnsOptions): Turns {
       usage: end.usage ? JSON.stringify(end.usage) : null,
       ended_at: new Date(now()).toISOString(),
     });
-    const { status, cause, detail, usage } = end;
-    const why = { ...(cause === undefined ? {} : { cause }), ...(detail === undefined ? {} : { detail }) };
-    const data = { sessionId: session.id, turnId: turn.id, status, ...why, ...(usage ? { usage } : {}) };
+    const data = { sessionId: session.id, turnId: turn.id, ...doneFields(end) };
     return session.record([...closed.events, { event: 'done', data }], [...closed.rows, row]);
   }
 
@@ -234,6 +234,19 @@ export function createTurns(options: TurnsOptions): Turns {
   }
 
   return { accept, advance, interrupt, recordDone };
+}
+
+/** What is there of it, in the order in which the event shows it. */
+function doneFields(end: TurnEnd): Omit<EventData<'done'>, 'sessionId' | 'turnId'> {
+  const { status, cause, detail, usage, executorSessionId, executorPosition } = end;
+  return {
+    status,
+    ...(cause === undefined ? {} : { cause }),
+    ...(detail === undefined ? {} : { detail }),
+    ...(usage === undefined ? {} : { usage }),
+    ...(executorSessionId === undefined ? {} : { executorSessionId }),
+    ...(executorPosition === undefined ? {} : { executorPosition }),
+  };
 }
 
 function checkAcceptable(session: LiveSession, { content, when }: NewTurn): void {
