@@ -13,6 +13,7 @@ import { gateway } from './gateway.ts';
 import { health } from './health.ts';
 import { memory } from './memory.ts';
 import { oneMessage } from './one-message.ts';
+import { past } from './past.ts';
 import type { Measure, Row } from './row.ts';
 import { slowReader } from './slow-reader.ts';
 import { start } from './start.ts';
@@ -29,6 +30,7 @@ const measures: readonly Measure[] = [
   slowReader,
   gateway,
   egress,
+  past,
 ];
 
 const { values } = parseArgs({

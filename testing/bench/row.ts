@@ -47,6 +47,14 @@ export function either(absolute: { atMostMs: number }, relative: Goal): Goal {
   };
 }
 
+export function within(ms: number): Goal {
+  return { text: `≤ ${ms} ms`, isMet: ({ ours }) => ours <= ms };
+}
+
+export function both(one: Goal, other: Goal): Goal {
+  return { text: `${one.text} and ${other.text}`, isMet: (of) => one.isMet(of) && other.isMet(of) };
+}
+
 /** Above the floor. */
 export function atMostMore(more: number, unit: Unit): Goal {
   return {
