@@ -10,11 +10,8 @@ import { sessionStatuses, turnStatuses } from './statuses.ts';
 
 const cause = { cause: v.optional(v.string()), detail: v.optional(v.string()) };
 
-/** The executor's own name for a conversation, and for the place in it where a turn ended. */
-const conversation = {
-  executorSessionId: v.optional(v.string()),
-  executorPosition: v.optional(v.string()),
-};
+/** The executor's own name for its conversation. */
+const conversation = { executorSessionId: v.optional(v.string()) };
 
 /**
  * Of which session a fork has the events up to `seq`, whose snapshot its files are, and the conversation that its

@@ -189,8 +189,6 @@ export type CommandEnd = {
   cause?: string;
   detail?: string;
   executorSessionId?: string;
-  /** The executor's name for the place in that conversation where the turn ended. */
-  executorPosition?: string;
   usage?: Record<string, unknown>;
   /** `exec` only. */
   exitCode?: number | null;

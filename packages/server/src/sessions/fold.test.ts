@@ -67,10 +67,9 @@ test('sandbox and conversation stay known until they are replaced', () => {
     event: 'done',
     data: { sessionId: '', turnId: turn(1), status: 'completed', ...conversation },
   });
-  const told = ended({ executorSessionId: 'abc', executorPosition: 'here' });
+  const told = ended({ executorSessionId: 'abc' });
   const state = foldAll([idle, told, ended({}), { event: 'status', data: { status: 'paused' } }]);
-  const { sandboxId, executorSessionId, executorPosition } = state;
-  assert.deepEqual([sandboxId, executorSessionId, executorPosition], ['sbx_1', 'abc', 'here']);
+  assert.deepEqual([state.sandboxId, state.executorSessionId], ['sbx_1', 'abc']);
 });
 
 test('a fork has no sandbox, and branches off a conversation until it has its own', () => {

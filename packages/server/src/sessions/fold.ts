@@ -17,14 +17,13 @@ export type SessionState = {
   readonly approvals: readonly EventData<'approval'>[];
   readonly usage: Usage;
   readonly sandboxId: string | null;
-  /** The executor's conversation, and the place in it where the last turn ended. */
+  /** The executor's conversation. */
   readonly executorSessionId: string | null;
-  readonly executorPosition: string | null;
-  /** It is that of the session that this one was forked from: to be branched off there. */
+  /** It is that of the session that this one was forked from: to be branched off, not gone on with. */
   readonly executorBranches: boolean;
 };
 
-export type Conversation = Pick<SessionState, 'executorSessionId' | 'executorPosition' | 'executorBranches'>;
+export type Conversation = Pick<SessionState, 'executorSessionId' | 'executorBranches'>;
 
 /** The events that change state. Everything else in a log (messages above all) leaves it as it is. */
 export type StateEvent =
@@ -43,7 +42,6 @@ export const initialState: SessionState = {
   usage: {},
   sandboxId: null,
   executorSessionId: null,
-  executorPosition: null,
   executorBranches: false,
 };
 
@@ -61,9 +59,17 @@ export function fold(state: SessionState, { event, data }: StateEvent): SessionS
         turn: state.turn === data.turnId ? null : state.turn,
         queue: state.queue.filter((id) => id !== data.turnId),
         usage: addUsage(state.usage, data.usage ?? {}),
-        ...(data.executorSessionId === undefined ? {} : conversationOf(data)),
+        ...conversationAfter(state, data),
       };
   }
+}
+
+function conversationAfter(
+  { executorSessionId, executorBranches }: Conversation,
+  done: EventData<'done'>,
+): Conversation {
+  if (done.executorSessionId === undefined) return { executorSessionId, executorBranches };
+  return { executorSessionId: done.executorSessionId, executorBranches: false };
 }
 
 function foldStatus(state: SessionState, data: EventData<'status'>): SessionState {
@@ -81,19 +87,11 @@ function foldStatus(state: SessionState, data: EventData<'status'>): SessionStat
 }
 
 /** What its parent had in a sandbox is not the fork's. */
-function forked(
-  data: NonNullable<EventData<'status'>['fork']>,
-): Pick<SessionState, 'sandboxId' | keyof Conversation> {
-  const executorBranches = data.executorSessionId !== undefined;
-  return { sandboxId: null, ...conversationOf(data), executorBranches };
-}
-
-function conversationOf(data: {
-  executorSessionId?: string | undefined;
-  executorPosition?: string | undefined;
-}): Conversation {
-  const { executorSessionId = null, executorPosition = null } = data;
-  return { executorSessionId, executorPosition, executorBranches: false };
+function forked({
+  executorSessionId,
+}: NonNullable<EventData<'status'>['fork']>): Pick<SessionState, 'sandboxId' | keyof Conversation> {
+  const executorBranches = executorSessionId !== undefined;
+  return { sandboxId: null, executorSessionId: executorSessionId ?? null, executorBranches };
 }
 
 /** One that is requested again, by the next executor, is the same one. */

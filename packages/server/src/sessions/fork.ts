@@ -35,8 +35,12 @@ export type ForkOptions = {
 };
 
 /** What a fork is made of. */
-type Origin = { row: SessionRow; seq: number; snapshot: Snapshot | undefined; conversation: Conversation };
-type Conversation = Pick<SessionState, 'executorSessionId' | 'executorPosition'>;
+type Origin = {
+  row: SessionRow;
+  seq: number;
+  snapshot: Snapshot | undefined;
+  executorSessionId: string | null;
+};
 
 /** Rejects with `not_found`, also for an agent that is gone, and with `invalid_cursor` where there is nothing to fork. */
 export async function fork(
@@ -51,10 +55,10 @@ export async function fork(
     throw new AtollError('invalid_cursor', 'the session has no event by then that a fork could have');
   await agents.version(row.tenant, row.agent, row.agent_version);
   const snapshot = await snapshots.nearest(row.id, seq);
-  const conversation = await conversationAt(log, row, snapshot);
+  const executorSessionId = await conversationAt(log, row, snapshot);
   const shared = await foldAt(log, { logId: row.log_id, seq });
   const id = newId('session');
-  await store.commit(forkSteps(options, { row, seq, snapshot, conversation }, { id, ...shared }));
+  await store.commit(forkSteps(options, { row, seq, snapshot, executorSessionId }, { id, ...shared }));
   return live.load(id);
 }
 
@@ -63,9 +67,9 @@ async function conversationAt(
   log: Log,
   { log_id: logId }: SessionRow,
   snapshot: Snapshot | undefined,
-): Promise<Conversation> {
-  if (snapshot === undefined) return { executorSessionId: null, executorPosition: null };
-  return (await foldAt(log, { logId, seq: snapshot.seq })).state;
+): Promise<string | null> {
+  if (snapshot === undefined) return null;
+  return (await foldAt(log, { logId, seq: snapshot.seq })).state.executorSessionId;
 }
 
 function forkSteps(
@@ -97,7 +101,7 @@ function forkSteps(
 }
 
 function ownEvents(
-  { row: parent, seq, snapshot, conversation }: Origin,
+  { row: parent, seq, snapshot, executorSessionId }: Origin,
   { id, state }: { id: string; state: SessionState },
 ): StateEvent[] {
   const why = { cause: 'forked', detail: 'The session was forked before that was over.' };
@@ -109,13 +113,11 @@ function ownEvents(
   const ended = open.map((turnId): StateEvent => {
     return { event: 'done', data: { sessionId: id, turnId, status: 'interrupted', ...why } };
   });
-  const { executorSessionId, executorPosition } = conversation;
   const from = {
     sessionId: parent.id,
     seq,
     snapshotSeq: snapshot?.seq ?? null,
     ...(executorSessionId === null ? {} : { executorSessionId }),
-    ...(executorPosition === null ? {} : { executorPosition }),
   };
   // Where a fork begins, as others begin by starting: no move from its parent's status.
   const data = { status: 'paused', cause: why.cause, detail: whatItHas(from), fork: from } as const;

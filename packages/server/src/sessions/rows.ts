@@ -128,22 +128,16 @@ type BindingColumn = Partial<Conversation> & { bound?: BoundExecutor | null };
 
 /** The conversation that the session's next sandbox goes on with. */
 export function conversationIn(row: SessionRow): Conversation {
-  const { executorSessionId, executorPosition, executorBranches } = JSON.parse(row.binding) as BindingColumn;
+  const { executorSessionId, executorBranches } = JSON.parse(row.binding) as BindingColumn;
   return {
     executorSessionId: executorSessionId ?? null,
-    executorPosition: executorPosition ?? null,
     executorBranches: executorBranches ?? false,
   };
 }
 
 export function bindingColumn(state: SessionState, { bound }: Reported): string {
-  const { executorSessionId, executorPosition, executorBranches } = state;
-  return JSON.stringify({
-    executorSessionId,
-    executorPosition,
-    executorBranches,
-    bound,
-  } satisfies BindingColumn);
+  const { executorSessionId, executorBranches } = state;
+  return JSON.stringify({ executorSessionId, executorBranches, bound } satisfies BindingColumn);
 }
 
 export function reportedIn(row: SessionRow): Reported {

@@ -28,10 +28,7 @@ export type NewTurn = {
   requestHash?: string;
 };
 
-export type TurnEnd = Pick<
-  CommandEnd,
-  'status' | 'cause' | 'detail' | 'usage' | 'executorSessionId' | 'executorPosition'
->;
+export type TurnEnd = Pick<CommandEnd, 'status' | 'cause' | 'detail' | 'usage' | 'executorSessionId'>;
 
 export type Turns = {
   /** Rejects with `session_ended`, `queue_full`, `cannot_steer`, `body_too_large`. Resolves when the input is durable. */
@@ -238,14 +235,13 @@ export function createTurns(options: TurnsOptions): Turns {
 
 /** What is there of it, in the order in which the event shows it. */
 function doneFields(end: TurnEnd): Omit<EventData<'done'>, 'sessionId' | 'turnId'> {
-  const { status, cause, detail, usage, executorSessionId, executorPosition } = end;
+  const { status, cause, detail, usage, executorSessionId } = end;
   return {
     status,
     ...(cause === undefined ? {} : { cause }),
     ...(detail === undefined ? {} : { detail }),
     ...(usage === undefined ? {} : { usage }),
     ...(executorSessionId === undefined ? {} : { executorSessionId }),
-    ...(executorPosition === undefined ? {} : { executorPosition }),
   };
 }
 
