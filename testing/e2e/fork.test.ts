@@ -68,6 +68,13 @@ async function assertShares(parentId: string, forkId: string, seq: number): Prom
   return own;
 }
 
+/** The seq of its latest snapshot, when there is one. */
+const snapshotOf = (sessionId: string) =>
+  until(async () => {
+    const { snapshots } = await atoll.client.call('session.snapshots.list', { sessionId });
+    return snapshots.findLast(({ status }) => status === 'complete')?.seq;
+  });
+
 test('the same bytes and seqs, by page and by stream, wherever a reader comes back', async () => {
   const id = await create();
   for (const content of ['echo one', 'emit 400 300', 'echo two']) await say(id, content);
@@ -254,9 +261,40 @@ test('a parent that is purged leaves its forks what they have', async () => {
   await atoll.client.call('session.end', { sessionId: inner.id, purge: true });
 });
 
+test('a fork has the files and the memory of its snapshot, and its parent keeps its own', async () => {
+  const id = await create();
+  const write = (sessionId: string, text: string) =>
+    atoll.client.writeFile(sessionId, 'notes.txt', new TextEncoder().encode(text));
+  const read = async (sessionId: string) =>
+    new Response(await atoll.client.readFile(sessionId, 'notes.txt')).text();
+  await write(id, 'early');
+  await say(id, 'remember the ferry');
+  const { lastSeq } = await show(id);
+  await write(id, 'late');
+  await say(id, 'remember the bridge');
+  const forked = await fork(id, lastSeq);
+  const snapshot = (await stateOf(id, lastSeq))?.snapshotSeq;
+  assert.ok(snapshot && snapshot <= lastSeq);
+  assert.equal(forked.snapshotSeq, snapshot);
+  const { snapshots } = await atoll.client.call('session.snapshots.list', { sessionId: forked.id });
+  assert.deepEqual(
+    snapshots.map(({ seq }) => seq),
+    [snapshot],
+  );
+  // Its files outlive the parent's.
+  await atoll.client.call('session.end', { sessionId: id, purge: true });
+  const events = await say(forked.id, 'recall');
+  assert.ok(events.some(({ text }) => text.includes('the ferry')));
+  assert.equal(await read(forked.id), 'early');
+  const again = await fork(forked.id);
+  assert.ok((await say(again.id, 'recall')).some(({ text }) => text.includes('the ferry')));
+  for (const sessionId of [forked.id, again.id]) await atoll.client.call('session.end', { sessionId });
+});
+
 test('kill -9 around forking: each fork is there as a whole, or not at all', async () => {
   const id = await create();
   await say(id, 'emit 50');
+  await snapshotOf(id);
   const { lastSeq } = await show(id);
   for (const waitFor of [0, 3, 9]) {
     const answered: Session[] = [];
@@ -280,7 +318,7 @@ test('kill -9 around forking: each fork is there as a whole, or not at all', asy
       await assertShares(id, session.id, session.parent?.seq ?? 0);
       assert.deepEqual((await stateOf(session.id))?.status, 'paused');
     }
-    for (const session of sessions.slice(0, 1)) await say(session.id, 'echo alive');
+    for (const { id: alive } of sessions.slice(0, 1)) await say(alive, 'echo alive');
     for (const { id: sessionId } of sessions)
       await atoll.client.call('session.end', { sessionId, purge: true });
   }

@@ -122,6 +122,34 @@ test('a session: send, files, exec, attach, end', async () => {
   assert.match(seen.stdout, /> one\nNoted: one\n[\s\S]*> two\nNoted: two\n[\s\S]*· session ended/);
 });
 
+test('fork, state, and a session as a line', async () => {
+  const id = (await output('session', 'create', 'notes')).trim();
+  await output('session', 'send', id, 'first');
+  const { session } = (await json('session', 'state', id)) as { session: { lastSeq: number } };
+  await output('session', 'send', id, 'second');
+  const at = String(session.lastSeq);
+  const { stdout, stderr, code } = await atoll('session', 'fork', id, '--at', at);
+  assert.equal(code, 0);
+  assert.match(stderr, new RegExp(`^It was forked from ${id} after event ${at}\\.`));
+  const fork = stdout.trim();
+  assert.match(await output('session', 'state', fork), /at +20.*\n +status +paused: .*\(forked\)\n/);
+  assert.match(
+    await output('session', 'state', id, '--at', at),
+    new RegExp(`at +event ${at}\n +status +idle\n`),
+  );
+  assert.match(await output('session', 'state', id, '--at', '2001-01-01T00:00:00Z'), /had not begun/);
+  const parent = await output('session', 'show', id);
+  assert.match(parent, /● first .*\n.*◆ snapshot\n.*├─ forked as ses_\w+ \(paused\)\n.*● second /);
+  const shown = await output('session', 'show', fork);
+  assert.match(
+    shown,
+    new RegExp(`forked +from ${id} after event ${at}\n[\\s\\S]*● first [\\s\\S]*○ paused: `),
+  );
+  assert.ok(!shown.includes('● second'));
+  assert.equal((await atoll('session', 'fork', id, '--at', '0')).code, 1);
+  for (const one of [id, fork]) await output('session', 'end', one);
+});
+
 test('approve: what waits is listed, and answered once', async () => {
   await deploy(server.client, 'asking', asking);
   const id = (await output('session', 'create', 'asking')).trim();

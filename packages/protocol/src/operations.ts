@@ -21,6 +21,7 @@ import {
 import * as credentials from './schemas/credential.ts';
 import * as platform from './schemas/platform.ts';
 import * as sessions from './schemas/session.ts';
+import { snapshot } from './schemas/snapshot.ts';
 import * as states from './schemas/state.ts';
 import { sessionStatuses } from './statuses.ts';
 
@@ -231,6 +232,16 @@ export const operations = {
       cwd: v.optional(v.pipe(v.string(), v.minLength(1), v.maxLength(1024), noNul)),
     }),
     result: platform.execResult,
+  }),
+
+  'session.snapshots.list': operation({
+    kind: 'unary',
+    summary:
+      'The snapshots of a session’s files, oldest first; of a fork, those since it was forked and the one it began with',
+    role: 'client',
+    rest: { method: 'GET', path: '/api/sessions/:sessionId/snapshots' },
+    params: v.strictObject({ sessionId, ...page }),
+    result: v.object({ snapshots: v.array(snapshot), nextCursor }),
   }),
 
   'approval.list': operation({

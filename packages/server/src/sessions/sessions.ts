@@ -400,6 +400,10 @@ export function createSessions(options: SessionsOptions) {
 
   return {
     create,
+    async snapshots(access: Access, params: OperationParams<'session.snapshots.list'>) {
+      await live.get(access, params.sessionId);
+      return snapshots.list(params);
+    },
     async fork(access: Access, params: OperationParams<'session.fork'>) {
       const { fork } = await import('./fork.ts');
       return showLive(await fork({ store, log, live, agents, snapshots, now }, access, params));

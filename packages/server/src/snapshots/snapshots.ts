@@ -5,6 +5,7 @@
  */
 import { AtollError } from '@atoll/protocol/errors';
 import { newId } from '@atoll/protocol/ids';
+import type { OperationParams, OperationResult } from '@atoll/protocol/operations';
 import type { RunnerLink, SnapshotBlobs, SnapshotSource, TakenSnapshot } from '@atoll/protocol/runner-link';
 import type { BlobStore } from '../blob-store/blob-store.ts';
 import type { Step, Store } from '../store/store.ts';
@@ -41,6 +42,8 @@ export type Snapshots = {
    * were the agent's folder. Of a fork it may be one of its parents'.
    */
   nearest(sessionId: string, seq: number): Promise<Snapshot | undefined>;
+  /** Those of a session, oldest first. */
+  list(params: OperationParams<'session.snapshots.list'>): Promise<OperationResult<'session.snapshots.list'>>;
   /** Makes a new session begin from that snapshot. The commit fails with `not_found` when it is gone by then. */
   inherit(from: Snapshot, by: { sessionId: string; tenant: string }): Step;
   /** Resolves when none is under way. */
@@ -171,6 +174,24 @@ export function createSnapshots(options: { store: Store; blobs: BlobStore; now: 
     return parent && { sessionId: parent.sessionId, seq: parent.seq ?? 0 };
   }
 
+  async function list({
+    sessionId,
+    limit,
+    cursor,
+  }: OperationParams<'session.snapshots.list'>): Promise<OperationResult<'session.snapshots.list'>> {
+    let query = sql
+      .selectFrom('snapshots')
+      .selectAll()
+      .where('session_id', '=', sessionId)
+      .orderBy('id')
+      .limit(limit + 1);
+    if (cursor !== undefined) query = query.where('id', '>', cursor);
+    const rows = await store.all(query);
+    const page = rows.slice(0, limit);
+    const nextCursor = rows.length > page.length ? (page.at(-1)?.id ?? null) : null;
+    return { snapshots: page.map(show), nextCursor };
+  }
+
   function inherit(from: Snapshot, { sessionId, tenant }: { sessionId: string; tenant: string }): Step {
     const copied = ['tenant', 'seq', 'status', 'root', 'files', 'size_bytes', 'skipped'] as const;
     const times = ['created_at', 'ended_at'] as const;
@@ -201,6 +222,7 @@ export function createSnapshots(options: { store: Store; blobs: BlobStore; now: 
   return {
     take,
     nearest,
+    list,
     inherit,
     async settled() {
       while (underWay.size > 0) await Promise.all(underWay.values());
@@ -211,6 +233,12 @@ export function createSnapshots(options: { store: Store; blobs: BlobStore; now: 
       get: ({ tenant, hash }) => blobs.get(tenant, hash),
     },
   };
+}
+
+function show(row: SnapshotRow): OperationResult<'session.snapshots.list'>['snapshots'][number] {
+  const { id, seq, status, cause, detail, files } = row;
+  const sizes = { files, sizeBytes: row.size_bytes, storedBytes: row.stored_bytes };
+  return { id, seq, status, cause, detail, ...sizes, createdAt: row.created_at };
 }
 
 function found({ id, session_id, seq, root, epoch }: SnapshotRow & { root: string }): Snapshot {

@@ -1,0 +1,15 @@
+import * as v from 'valibot';
+import { cause, count, id, seq, time } from './common.ts';
+
+/** The files of a session, kept as they were after one of its events. */
+export const snapshot = v.object({
+  id: id('snapshot'),
+  seq,
+  status: v.picklist(['complete', 'failed']),
+  ...cause,
+  files: count,
+  sizeBytes: count,
+  /** Of it, what no earlier snapshot held. */
+  storedBytes: count,
+  createdAt: time,
+});
