@@ -91,6 +91,38 @@ test('the conversation goes on over turns, after an interrupt, beside another se
   for (const id of [first, second, third]) await atoll.client.call('session.end', { sessionId: id });
 });
 
+test('a fork remembers what came before it and not what came after, and both go on', async () => {
+  const id = await open();
+  const show = async (sessionId: string) => (await atoll.client.call('session.show', { sessionId })).session;
+  const fork = async (at: number) =>
+    (await atoll.client.call('session.fork', { sessionId: id, at })).session.id;
+  assert.equal(doneOf(await send(id, 'remember the harbour is at 53 north')).status, 'completed');
+  assert.equal(doneOf(await send(id, 'write ship.txt: moored')).status, 'completed');
+  const { lastSeq } = await show(id);
+  assert.equal(doneOf(await send(id, 'remember the tide is low')).status, 'completed');
+  assert.equal(doneOf(await send(id, 'write ship.txt: sailed')).status, 'completed');
+  const forked = await fork(lastSeq);
+  await atoll.client.call('session.pause', { sessionId: id });
+  const told = said(await send(forked, 'what do you remember?'));
+  assert.match(told, /53 north/);
+  assert.doesNotMatch(told, /tide/);
+  assert.equal(await new Response(await atoll.client.readFile(forked, 'ship.txt')).text(), 'moored');
+  await send(forked, 'remember the moon is new');
+  const parent = said(await send(id, 'what do you remember?'));
+  assert.match(parent, /53 north[\s\S]*tide is low/);
+  assert.doesNotMatch(parent, /moon/);
+  assert.equal(await new Response(await atoll.client.readFile(id, 'ship.txt')).text(), 'sailed');
+  const names = await Promise.all(
+    [id, forked].map(async (one) => (await show(one)).binding.executorSessionId),
+  );
+  assert.ok(names[0] && names[1] && names[0] !== names[1]);
+  await atoll.client.call('session.end', { sessionId: id, purge: true });
+  const later = said(await send(forked, 'what do you remember?'));
+  assert.match(later, /53 north/);
+  assert.match(later, /moon is new/);
+  await atoll.client.call('session.end', { sessionId: forked });
+});
+
 /** The one approval that waits, as another client sees it. */
 async function asked(id: string): Promise<{ id: string; tool: string; input: Record<string, unknown> }> {
   const found = await until(async () => {

@@ -17,10 +17,10 @@ import type { Executor } from './executor.ts';
 import { createExecutor } from './executors.ts';
 import {
   execParams,
-  executorSessionId,
   type InitializeParams,
   initializeParams,
   queryParams,
+  resumeParams,
   string,
 } from './params.ts';
 import { type Timers, within } from './timers.ts';
@@ -59,7 +59,8 @@ export function startBridge({ socket, config, children, timers, exit }: BridgeOp
       return { protocolVersion: PROTOCOL_VERSION };
     },
     async resume(params) {
-      (await ready()).turns.resume(executorSessionId(params));
+      const { executorSessionId, branches } = resumeParams(params);
+      (await ready()).turns.resume(executorSessionId, { branches });
     },
     async query(params) {
       const turn = queryParams(params);

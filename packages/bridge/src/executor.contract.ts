@@ -17,6 +17,8 @@ export type ExecutorUnderTest = {
   failure: TurnCause;
   /** Whether the executor names its session, so that a fresh bridge can go on with it. */
   hasSessions: boolean;
+  /** Whether what is branched off another session gets a name of its own. */
+  branches: boolean;
   transcript: Transcript;
 };
 
@@ -112,6 +114,19 @@ export function executorContract(name: string, setup: () => ExecutorUnderTest): 
       assert.match(transcript.textOf(second.messages), /yellow/);
       if (setup().hasSessions) assert.equal(end.executorSessionId, executorSessionId);
       await assert.rejects(second.peer.call('resume', { executorSessionId }), { code: 'illegal_transition' });
+    });
+
+    it('branches off another session, which has what it had', async () => {
+      await using first = await start();
+      const { executorSessionId = 'none' } = await first.query('remember purple');
+      await first.peer.call('shutdown', {});
+      await using second = await start(first.workspace);
+      await second.peer.call('resume', { executorSessionId, branches: true });
+      const end = await second.query('what do you remember?');
+      assert.equal(end.status, 'completed', end.detail);
+      assert.match(transcript.textOf(second.messages), /purple/);
+      if (setup().branches) assert.notEqual(end.executorSessionId, executorSessionId);
+      assert.match(await recall(second), /purple/);
     });
 
     it('tells why the model failed', async () => {

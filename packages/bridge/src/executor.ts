@@ -37,8 +37,11 @@ export type TurnEnd = {
 export type Executor = {
   /** Starts what can be started before the first query. A failure shows at that query, never here. */
   warm(): void;
-  /** The executor session the first query goes on with. Called before any query. */
-  resume(executorSessionId: string): void;
+  /**
+   * The executor session the first query goes on with. Called before any query. With `branches` it is another session's,
+   * and what follows gets a name of its own where that can be.
+   */
+  resume(executorSessionId: string, how: { branches: boolean }): void;
   /** Runs one turn to its end. An agent's failure is a TurnEnd; it rejects only for a bug of ours. */
   query(turn: Turn): Promise<TurnEnd>;
   /** Asks the running turn to end soon; its query then ends however it ends. */

@@ -43,10 +43,10 @@ export function execParams(params: Params): ExecParams {
   };
 }
 
-export function executorSessionId(params: Params): string {
+export function resumeParams(params: Params): { executorSessionId: string; branches: boolean } {
   const id = string(params, 'executorSessionId');
   if (!isExecutorSessionId(id)) throw invalid('executorSessionId is not a session id');
-  return id;
+  return { executorSessionId: id, branches: params.branches === true };
 }
 
 export function string(params: Params, name: string): string {

@@ -13,7 +13,7 @@ export type Turns = {
   query(turn: Turn): Promise<TurnEnd>;
   /** Nothing happens when that turn is not running: it may have ended while the request was on its way. */
   interrupt(turnId: string): void;
-  resume(executorSessionId: string): void;
+  resume: Executor['resume'];
   /** The running one. */
   readonly turnId: string | undefined;
 };
@@ -47,9 +47,9 @@ export function createTurns(executor: Executor, timers: Timers): Turns {
       running.cancelDeadline = timers.after(INTERRUPT_GRACE_MS, () => executor.kill());
       executor.interrupt();
     },
-    resume(executorSessionId) {
+    resume(executorSessionId, how) {
       if (used) throw new AtollError('illegal_transition', 'resume comes before the first query');
-      executor.resume(executorSessionId);
+      executor.resume(executorSessionId, how);
     },
     get turnId() {
       return running?.turnId;

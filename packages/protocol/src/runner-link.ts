@@ -94,6 +94,8 @@ export type SandboxRequest = {
   executor: ExecutorRequest;
   /** The conversation to go on with: the bridge gets `resume` before its first query. */
   executorSessionId?: string;
+  /** It is another session's: what is said from now on gets a name of its own, where the executor can. */
+  executorBranches?: boolean;
   env: Record<string, string>;
   limits?: Partial<ResourceLimits>;
   /** What its session may spend on models; absent: as much as it likes. */

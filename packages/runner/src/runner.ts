@@ -159,8 +159,8 @@ export async function createRunner(options: RunnerOptions): Promise<Runner> {
             tell({ sandboxId: id, epoch, cause: exit.cause, detail: exit.detail });
       });
       ends.set(id, over);
-      const resume =
-        request.executorSessionId === undefined ? {} : { executorSessionId: request.executorSessionId };
+      const { executorSessionId, executorBranches: branches = false } = request;
+      const resume = executorSessionId === undefined ? {} : { resume: { executorSessionId, branches } };
       ending.add(id);
       try {
         await filled;

@@ -64,7 +64,8 @@ export type Sandbox = {
 export type InitializeOptions = {
   /** Its path as the bridge sees it. */
   workspace: string;
-  executorSessionId?: string;
+  /** The conversation to go on with, or to branch off. */
+  resume?: { executorSessionId: string; branches: boolean };
   traceparent?: string;
   timeoutMs: number;
 };
@@ -232,13 +233,13 @@ export function createSandbox({ id, workspaceId, epoch, process, logger }: Sandb
 
   async function initialize(
     settings: ExecutorSettings,
-    { workspace, executorSessionId, traceparent, timeoutMs }: InitializeOptions,
+    { workspace, resume, traceparent, timeoutMs }: InitializeOptions,
   ): Promise<void> {
     const started = (async () => {
       const params = { protocolVersion: PROTOCOL_VERSION, executor: settings, workspace };
       const trace = traceparent === undefined ? {} : { traceparent };
       parse(initializeReply, await bridge.call('initialize', { ...params, ...trace }));
-      if (isExecutorSessionId(executorSessionId)) await bridge.call('resume', { executorSessionId });
+      if (isExecutorSessionId(resume?.executorSessionId)) await bridge.call('resume', resume);
     })();
     const late = `the bridge did not answer within ${timeoutMs / 1000} s`;
     const timer = setTimeout(() => end('protocol_violation', late), timeoutMs);

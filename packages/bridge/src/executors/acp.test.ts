@@ -10,6 +10,7 @@ executorContract('acp', () => ({
   env: {},
   failure: 'executor_failed',
   hasSessions: true,
+  branches: false,
   transcript: acpTranscript,
 }));
 

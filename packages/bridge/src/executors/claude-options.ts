@@ -13,7 +13,10 @@ export type LaunchOptions = Pick<
   'maxTurns' | 'maxBudgetUsd' | 'outputFormat' | 'includePartialMessages'
 >;
 
-export type SessionChoice = { resume: string } | { sessionId: string };
+export type SessionChoice =
+  | { resume: string }
+  | { sessionId: string }
+  | { resume: string; forkSession: true; sessionId: string };
 
 /** No traffic but to ANTHROPIC_BASE_URL: no telemetry, updates, marketplaces or account connectors. */
 const QUIET_ENV = {

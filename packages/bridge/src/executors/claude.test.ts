@@ -38,6 +38,7 @@ describe('claude', () => {
     env: env(),
     failure: 'model_error',
     hasSessions: true,
+    branches: true,
     transcript: sdkTranscript,
   }));
 

@@ -31,6 +31,8 @@ class ClaudeExecutor implements Executor {
   #kept: string | undefined;
   /** Whether the runner asked for this session; then its absence is an error, and no reason to begin anew. */
   #mustResume = false;
+  /** Another session's conversation, until there is one of our own. */
+  #branchesFrom: string | undefined;
   #interrupted = false;
 
   constructor(context: ExecutorContext) {
@@ -49,8 +51,9 @@ class ClaudeExecutor implements Executor {
     );
   }
 
-  resume(executorSessionId: string): void {
-    this.#sessionId = executorSessionId;
+  resume(executorSessionId: string, { branches }: { branches: boolean }): void {
+    this.#sessionId = branches ? undefined : executorSessionId;
+    this.#branchesFrom = branches ? executorSessionId : undefined;
     this.#mustResume = true;
     if (this.#process) this.kill();
   }
@@ -67,6 +70,7 @@ class ClaudeExecutor implements Executor {
     if (end.executorSessionId !== undefined) {
       this.#sessionId = end.executorSessionId;
       this.#mustResume = false;
+      this.#branchesFrom = undefined;
     }
     return this.#named(end);
   }
@@ -120,16 +124,24 @@ class ClaudeExecutor implements Executor {
       await trustWorkspace(env.HOME, workspace);
       this.#kept ??= await keptSession(env.HOME, KEPT_IN);
     }
-    this.#sessionId ??= this.#kept;
     // Looked at only now, with no wait until the process is there: a `resume` that came meanwhile counts.
+    if (this.#branchesFrom !== undefined) return this.#branch(sdk, launch, this.#branchesFrom);
+    this.#sessionId ??= this.#kept;
     const known = this.#sessionId;
     if (known === undefined) return this.#launch(sdk, launch, this.#newSession());
     const resumed = await this.#launch(sdk, launch, { resume: known });
-    const lost = 'failed' in resumed && NOTHING_TO_RESUME.test(resumed.failed.detail ?? '');
-    if (!lost) return resumed;
+    if (!isLost(resumed)) return resumed;
     // A process that crashed before it saved anything leaves nothing to go on with.
     if (!this.#mustResume) return this.#launch(sdk, launch, this.#newSession());
     return { failed: { ...resumed.failed, cause: 'resume_failed' } };
+  }
+
+  async #branch(sdk: Sdk, launch: LaunchOptions, from: string): Promise<Started | Failed> {
+    const sessionId = crypto.randomUUID();
+    const branched = await this.#launch(sdk, launch, { resume: from, forkSession: true, sessionId });
+    if (isLost(branched)) return { failed: { ...branched.failed, cause: 'resume_failed' } };
+    if ('process' in branched) this.#sessionId = sessionId;
+    return branched;
   }
 
   async #launch(sdk: Sdk, launch: LaunchOptions, session: SessionChoice): Promise<Started | Failed> {
@@ -163,6 +175,10 @@ class ClaudeExecutor implements Executor {
     this.#sessionId = crypto.randomUUID();
     return { sessionId: this.#sessionId };
   }
+}
+
+function isLost(started: Started | Failed): started is Failed {
+  return 'failed' in started && NOTHING_TO_RESUME.test(started.failed.detail ?? '');
 }
 
 function keyOf(launch: LaunchOptions): string {

@@ -52,6 +52,7 @@ describe('codex', { skip: missing(codexModules()) }, () => {
     env: env(),
     failure: 'model_error',
     hasSessions: true,
+    branches: false,
     transcript: {
       isAnswer: (message) => said(message) !== undefined,
       textOf(turn) {

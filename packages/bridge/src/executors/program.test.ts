@@ -8,5 +8,6 @@ executorContract('program', () => ({
   env: {},
   failure: 'executor_failed',
   hasSessions: false,
+  branches: false,
   transcript: sdkTranscript,
 }));

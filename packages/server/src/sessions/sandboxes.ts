@@ -121,7 +121,7 @@ export function createSessionSandboxes(options: {
   }
 
   async function make(session: LiveSession, assignment: Assignment, settings: Making): Promise<void> {
-    const { executorSessionId, sandboxId: earlier } = session.state;
+    const { executorSessionId, executorBranches, sandboxId: earlier } = session.state;
     const snapshot = await snapshots.nearest(session.id, session.log.lastSeq);
     await runners.get(assignment.runnerId).link.createSandbox({
       jobId: assignment.jobId,
@@ -136,7 +136,7 @@ export function createSessionSandboxes(options: {
         fresh: earlier === null && snapshot === undefined,
         ...(snapshot && { snapshot: { root: snapshot.root, epoch: snapshot.epoch } }),
         executor: settings.executor,
-        ...(executorSessionId === null ? {} : { executorSessionId }),
+        ...(executorSessionId === null ? {} : { executorSessionId, executorBranches }),
         env: settings.env,
         limits: settings.limits,
         ...(Object.keys(settings.budget).length === 0 ? {} : { budget: settings.budget }),
