@@ -45,6 +45,27 @@ test('says that it is ready, first of all', () => {
   assert.equal(first?.params?.pid, worker.child.pid);
 });
 
+test('state_at: the system, a session by seq or time, and a fork of it', async () => {
+  const sessionId = await open();
+  const ask = async (params: object, method = 'state_at') => (await worker.call(method, params)).result;
+  type States = { asOf: string; sessions: { id: string }[]; sandboxes: object[]; runners: object[] };
+  const now = (await ask({})) as States;
+  assert.deepEqual(Object.keys(now).sort(), ['asOf', 'runners', 'sandboxes', 'sessions']);
+  assert.ok(now.sessions.some(({ id }) => id === sessionId));
+  assert.deepEqual(await ask({ asOf: now.asOf }, 'Temporal.StateAt'), now);
+  const early = (await ask({ asOf: 1, sessionId })) as { asOf: number; session: { status: string } };
+  assert.deepEqual([early.asOf, early.session.status], [1, 'starting']);
+  const { session } = (await ask({ asOf: now.asOf, sessionId })) as { session: { id: string } };
+  assert.equal(session.id, sessionId);
+  const forked = (await worker.call('session.fork', { sessionId })).result as Opened;
+  const scenario = forked.session.id;
+  const other = (await ask({ sessionId, scenario })) as { session: { id: string; status: string } };
+  assert.deepEqual([other.session.id, other.session.status], [scenario, 'paused']);
+  for (const wrong of [{ asOf: 5 }, { asOf: 'then' }, { sessionId: 'x' }, { at: 1 }])
+    assert.equal((await worker.call('state_at', wrong)).error?.code, -32602);
+  for (const one of [sessionId, scenario]) await worker.call('session.end', { sessionId: one });
+});
+
 test('a session, from its creation to its events and its files', async () => {
   const sessionId = await open();
   const subscribed = await worker.call('session.subscribe', { sessionId });

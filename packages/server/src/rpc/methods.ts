@@ -1,8 +1,12 @@
-/** The operations of the table as methods, each under its own name and with the handler that HTTP has for it, too. */
+/**
+ * The operations of the table as methods, each under its own name and with the handler that HTTP has for it, too; and
+ * `state_at`, which goes by two names.
+ */
 import type { Operation } from '@atoll/protocol/operation';
 import { type OperationName, operations } from '@atoll/protocol/operations';
 import type { Context, Handlers } from '../routes/handlers.ts';
 import { type Method, readParams } from './params.ts';
+import { createStateAt } from './state-at.ts';
 
 export type Methods = ReadonlyMap<string, Method>;
 
@@ -16,7 +20,8 @@ export function createMethods(handlers: Handlers): Methods {
     const answer = 'json' in handler ? handler.json : handler;
     methods.set(name, async (params, context) => answer(readParams(operation.params, params), context));
   }
-  return methods;
+  const stateAt = createStateAt(handlers);
+  return methods.set('state_at', stateAt).set('Temporal.StateAt', stateAt);
 }
 
 type Answer = (params: unknown, context: Context) => Promise<unknown>;
