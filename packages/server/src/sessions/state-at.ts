@@ -49,13 +49,19 @@ export function createStates({ store, log, live, snapshots, now }: StatesOptions
   ): Promise<OperationResult<'session.state'>> {
     const { row } = await live.get(access, sessionId);
     const { seq, asOf } = await placeAt({ store, log, now }, row.log_id, at);
-    return { asOf, session: seq === 0 ? null : await stateOf(row, seq) };
+    return { asOf, session: seq === 0 ? null : await stateOf(row, seq, asOf) };
   }
 
-  async function stateOf({ id, log_id: logId }: Listed, seq: number): Promise<StateOfSession> {
+  async function stateOf(
+    { id, log_id: logId }: Listed,
+    seq: number,
+    asOf: string | number,
+  ): Promise<StateOfSession> {
     const { state } = await foldAt(log, { logId, seq });
     const { status, cause, turn, approvals, usage } = state;
-    const snapshotSeq = (await snapshots.nearest(id, seq))?.seq ?? null;
+    // At a seq it is what belongs there; at a time, what was there by then.
+    const begunBy = typeof asOf === 'string' ? asOf : undefined;
+    const snapshotSeq = (await snapshots.nearest(id, seq, begunBy))?.seq ?? null;
     return { id, status, cause, turn, approvals: [...approvals], usage, lastSeq: seq, snapshotSeq };
   }
 
@@ -78,7 +84,7 @@ export function createStates({ store, log, live, snapshots, now }: StatesOptions
     for (const row of page) {
       const seq = await log.seqAt({ logId: row.log_id, time: asOf });
       // It is there from its own first event on; a fork had its parent's before it was made.
-      if (seq > (row.parent_seq ?? 0)) sessions.push(await stateOf(row, seq));
+      if (seq > (row.parent_seq ?? 0)) sessions.push(await stateOf(row, seq, asOf));
       // Each takes a moment of this thread, which has other requests to answer.
       await setImmediate();
     }

@@ -98,6 +98,14 @@ test('the nearest snapshot is the latest complete one at or before a seq', async
   assert.equal((await snapshots.nearest('ses_near', 100))?.root, 'root of ses_near at 9');
 });
 
+test('of a time, only those that had begun by then', async () => {
+  await write('ses_timed', 4);
+  await write('ses_timed', 9, { created_at: '2026-01-01T00:00:05.000Z' });
+  const at = async (begunBy: string) => (await snapshots.nearest('ses_timed', 10, begunBy))?.seq;
+  assert.equal(await at('2025-12-31T23:59:59.999Z'), undefined);
+  assert.deepEqual([await at(time), await at('2026-01-01T00:00:05.000Z')], [4, 9]);
+});
+
 test('of two at one seq the later counts', async () => {
   await write('ses_twice', 4);
   await write('ses_twice', 4, { root: 'later' });

@@ -39,9 +39,10 @@ export type Snapshots = {
   take(request: SnapshotRequest): TakingSnapshot;
   /**
    * The latest complete snapshot at or before that event, when those under way are over; undefined: none, so the files
-   * were the agent's folder. Of a fork it may be one of its parents'.
+   * were the agent's folder. Of a fork it may be one of its parents'. With `begunBy` (ISO 8601), of those alone whose
+   * taking had begun by then.
    */
-  nearest(sessionId: string, seq: number): Promise<Snapshot | undefined>;
+  nearest(sessionId: string, seq: number, begunBy?: string): Promise<Snapshot | undefined>;
   /** Those of a session, oldest first. */
   list(params: OperationParams<'session.snapshots.list'>): Promise<OperationResult<'session.snapshots.list'>>;
   /** Makes a new session begin from that snapshot. The commit fails with `not_found` when it is gone by then. */
@@ -137,19 +138,20 @@ export function createSnapshots(options: { store: Store; blobs: BlobStore; now: 
     return { ...whose, ...nothing, ...sizes, created_at: createdAt, ended_at: timestamp(), ...end };
   }
 
-  async function nearest(sessionId: string, seq: number): Promise<Snapshot | undefined> {
+  async function nearest(sessionId: string, seq: number, begunBy?: string): Promise<Snapshot | undefined> {
     await underWay.get(sessionId);
-    const row = await latestRow(sessionId, seq);
+    const row = await latestRow(sessionId, seq, begunBy);
     if (row) return found(row);
     const parent = await parentOf(sessionId);
-    return parent && nearest(parent.sessionId, Math.min(seq, parent.seq));
+    return parent && nearest(parent.sessionId, Math.min(seq, parent.seq), begunBy);
   }
 
   async function latestRow(
     sessionId: string,
     seq: number,
+    begunBy?: string,
   ): Promise<(SnapshotRow & { root: string }) | undefined> {
-    const query = sql
+    let query = sql
       .selectFrom('snapshots')
       .selectAll()
       .where('session_id', '=', sessionId)
@@ -159,6 +161,7 @@ export function createSnapshots(options: { store: Store; blobs: BlobStore; now: 
       .orderBy('seq', 'desc')
       .orderBy('id', 'desc')
       .limit(1);
+    if (begunBy !== undefined) query = query.where('created_at', '<=', begunBy);
     return store.first(query);
   }
 
