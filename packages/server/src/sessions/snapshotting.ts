@@ -23,9 +23,9 @@ export function createSnapshotting(options: {
 }): Snapshotting {
   const { snapshots, linkOf, isKnown } = options;
 
-  function take(session: LiveSession, seq: number): TakingSnapshot {
-    const { id: sessionId, epoch } = session;
-    return snapshots.take({ sessionId, tenant: session.row.tenant, epoch, seq, link: linkOf(session) });
+  function take(session: LiveSession, seq: number, { urgent }: { urgent: boolean }): TakingSnapshot {
+    const { id: sessionId, epoch, row } = session;
+    return snapshots.take({ sessionId, tenant: row.tenant, epoch, seq, link: linkOf(session), urgent });
   }
 
   async function tell(session: LiveSession, seq: number, outcome: SnapshotOutcome): Promise<void> {
@@ -46,7 +46,7 @@ export function createSnapshotting(options: {
     afterTurn(session, seq, durable) {
       const begin = async () => {
         await durable;
-        const { scanned, over } = take(session, seq);
+        const { scanned, over } = take(session, seq, { urgent: false });
         // A log that refuses forgets the session, and then there is nobody to tell.
         void over.then((outcome) => tell(session, seq, outcome)).catch(() => undefined);
         await scanned;
@@ -54,7 +54,7 @@ export function createSnapshotting(options: {
       session.scanned = begin().catch(() => undefined);
     },
     async atPause(session, seq) {
-      await tell(session, seq, await take(session, seq).over);
+      await tell(session, seq, await take(session, seq, { urgent: true }).over);
     },
   };
 }

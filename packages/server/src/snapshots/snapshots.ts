@@ -10,6 +10,7 @@ import type { RunnerLink, SnapshotBlobs, SnapshotSource, TakenSnapshot } from '@
 import type { BlobStore } from '../blob-store/blob-store.ts';
 import type { Step, Store } from '../store/store.ts';
 import type { SnapshotRow } from '../store/tables.ts';
+import { createLateCommits } from './late-commits.ts';
 
 /** A complete one. `sessionId` and `seq` say whose it is, which for a fork may be its parent's. */
 export type Snapshot = SnapshotSource & { id: string; sessionId: string; seq: number };
@@ -21,6 +22,8 @@ export type SnapshotRequest = {
   /** The event after which the files are as they are. */
   seq: number;
   link: RunnerLink;
+  /** Somebody waits until it is over. */
+  urgent: boolean;
 };
 
 export type SnapshotOutcome =
@@ -33,6 +36,8 @@ export type TakingSnapshot = {
   /** Its row is committed. Never rejects. */
   readonly over: Promise<SnapshotOutcome>;
 };
+
+type UnderWay = { root: Promise<string>; over: Promise<SnapshotOutcome> };
 
 export type Snapshots = {
   /** After what is under way for that session. */
@@ -58,32 +63,37 @@ export type Snapshots = {
 export function createSnapshots(options: { store: Store; blobs: BlobStore; now: () => number }): Snapshots {
   const { store, blobs, now } = options;
   const { sql } = store;
-  /** The latest of each session that is under way; each waits for the one before it. */
-  const underWay = new Map<string, Promise<unknown>>();
+  const late = createLateCommits(store);
+  /** The latest of each session that is under way. The next one begins when it was taken, and before its row is written. */
+  const underWay = new Map<string, UnderWay>();
 
   function take(request: SnapshotRequest): TakingSnapshot {
+    const { sessionId } = request;
     const createdAt = timestamp();
-    const before = underWay.get(request.sessionId);
-    const taken = Promise.resolve(before).then(() => takeNow(request));
+    const taken = takeNow(request, underWay.get(sessionId));
+    const root = taken.then((found) => found.root);
     const over = taken
       .then((found) => complete(request, createdAt, found))
-      .catch((error) => failed(request, createdAt, error));
-    const settled = over.finally(() => {
-      if (underWay.get(request.sessionId) === settled) underWay.delete(request.sessionId);
-    });
-    underWay.set(request.sessionId, settled);
-    return {
-      scanned: taken.then(
-        () => undefined,
-        () => undefined,
-      ),
-      over: settled,
-    };
+      .catch((error) => failed(request, createdAt, error))
+      .finally(() => {
+        if (underWay.get(sessionId) === own) underWay.delete(sessionId);
+      });
+    const own = { root, over };
+    underWay.set(sessionId, own);
+    const scanned = root.then(
+      () => undefined,
+      () => undefined,
+    );
+    return { scanned, over: request.urgent ? late.hurry(over) : over };
   }
 
-  async function takeNow({ sessionId, tenant, epoch, link }: SnapshotRequest): Promise<TakenSnapshot> {
-    const base = await latestRow(sessionId, Number.MAX_SAFE_INTEGER);
-    return link.snapshot({ workspaceId: sessionId, tenant, epoch, base: base?.root ?? null });
+  async function takeNow(
+    { sessionId, tenant, epoch, link }: SnapshotRequest,
+    before: UnderWay | undefined,
+  ): Promise<TakenSnapshot> {
+    const taken = await before?.root.catch(() => undefined);
+    const base = taken ?? (await latestRow(sessionId, Number.MAX_SAFE_INTEGER))?.root ?? null;
+    return link.snapshot({ workspaceId: sessionId, tenant, epoch, base });
   }
 
   async function complete(
@@ -94,7 +104,7 @@ export function createSnapshots(options: { store: Store; blobs: BlobStore; now: 
     const { root, files, sizeBytes, storedBytes, skipped } = taken;
     const sizes = { files, size_bytes: sizeBytes, stored_bytes: storedBytes, skipped: skipped.count };
     const row = newRow(request, createdAt, { status: 'complete', root, ...sizes });
-    await store.commit([insert(row)]);
+    await late.commit(insert(row));
     return { status: 'complete', snapshot: found({ ...row, root }), taken };
   }
 
@@ -108,7 +118,7 @@ export function createSnapshots(options: { store: Store; blobs: BlobStore; now: 
     const end = { cause: known.code, detail: known.detail };
     const row = newRow(request, createdAt, { status: 'failed', ...end });
     // Whatever keeps the row from being written, the caller tells of the failure.
-    await store.commit([insert(row)]).catch(() => undefined);
+    await late.commit(insert(row)).catch(() => undefined);
     return { status: 'failed', ...end };
   }
 
@@ -139,7 +149,8 @@ export function createSnapshots(options: { store: Store; blobs: BlobStore; now: 
   }
 
   async function nearest(sessionId: string, seq: number, begunBy?: string): Promise<Snapshot | undefined> {
-    await underWay.get(sessionId);
+    const awaited = underWay.get(sessionId);
+    if (awaited) await late.hurry(awaited.over);
     const row = await latestRow(sessionId, seq, begunBy);
     if (row) return found(row);
     const parent = await parentOf(sessionId);
@@ -228,7 +239,7 @@ export function createSnapshots(options: { store: Store; blobs: BlobStore; now: 
     list,
     inherit,
     async settled() {
-      while (underWay.size > 0) await Promise.all(underWay.values());
+      while (underWay.size > 0) await late.hurry(Promise.all([...underWay.values()].map(({ over }) => over)));
     },
     forget: (sessionId) => ({ query: sql.deleteFrom('snapshots').where('session_id', '=', sessionId) }),
     blobs: {
