@@ -1,5 +1,7 @@
 /** The whole path with the real Claude Agent SDK in a bubblewrap sandbox, against a stand-in of the model's API. */
 import assert from 'node:assert/strict';
+import { rm } from 'node:fs/promises';
+import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { createClient, type StreamEvent } from '@atoll/client';
 import { type Atoll, deploy, startAtoll, until } from '../atoll.ts';
@@ -121,6 +123,17 @@ test('a fork remembers what came before it and not what came after, and both go 
   assert.match(later, /53 north/);
   assert.match(later, /moon is new/);
   await atoll.client.call('session.end', { sessionId: forked });
+});
+
+test('told a fact, asked for a file, and its runner loses everything: it knows the fact, and the file is there', async () => {
+  const id = await open();
+  await send(id, 'remember the harbour is at 53 north');
+  await send(id, 'write hello.txt: Hello from inside');
+  await atoll.client.call('session.pause', { sessionId: id });
+  await rm(join(atoll.dataDir, 'runner', 'workspaces'), { recursive: true });
+  assert.match(said(await send(id, 'what do you remember?')), /53 north/);
+  assert.equal(await new Response(await atoll.client.readFile(id, 'hello.txt')).text(), 'Hello from inside');
+  await atoll.client.call('session.end', { sessionId: id });
 });
 
 /** The one approval that waits, as another client sees it. */

@@ -4,7 +4,7 @@ import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { versatile } from '../agents.ts';
-import { type Atoll, deployProgram, startAtoll, until } from '../atoll.ts';
+import { type Atoll, deployProgram, filesBelow, startAtoll, until } from '../atoll.ts';
 
 const say = (atoll: Atoll, id: string, content: string) =>
   Array.fromAsync(atoll.client.send(id, { content }));
@@ -96,7 +96,7 @@ test('a session ended, or erased, in the middle of its snapshot', async () => {
   await using atoll = await startAtoll();
   for (const purge of [false, true]) {
     const id = await begin(atoll);
-    await exec(atoll, id, 'head -c 200000000 /dev/urandom > big');
+    await exec(atoll, id, 'head -c 40000000 /dev/urandom > big');
     await say(atoll, id, 'echo');
     const { session } = await atoll.client.call('session.end', { sessionId: id, purge });
     assert.deepEqual([session.status, session.cause], ['ended', 'ended']);
@@ -127,4 +127,47 @@ test('a snapshot that cannot be stored is told, and the session goes on', async 
   await rm(join(atoll.dataDir, 'runner', 'workspaces'), { recursive: true });
   const events = await say(atoll, id, 'recall');
   assert.ok(events.some((event) => event.text.includes('the lighthouse')));
+});
+
+test('kill -9 of the server in the middle of a snapshot: the one before it is whole', async () => {
+  await using atoll = await startAtoll();
+  const id = await begin(atoll);
+  const store = join(atoll.dataDir, 'snapshots', 't-default');
+  const held = () =>
+    filesBelow(store).then(
+      (files) => files.length,
+      () => 0,
+    );
+  const before = await until(held);
+  await exec(atoll, id, 'head -c 60000000 /dev/urandom > big');
+  await say(atoll, id, 'remember nothing of this');
+  await until(async () => (await held()) > before + 2);
+  await atoll.kill();
+  await loseRunner(atoll);
+  await atoll.restart();
+  const events = await say(atoll, id, 'recall');
+  assert.ok(
+    events.some((event) => event.text.includes('the ferry')),
+    'as it was after the first turn',
+  );
+  assert.equal((await exec(atoll, id, 'ls big')).exitCode, 2);
+});
+
+test('a blob that rotted, or is gone, is named', async () => {
+  await using atoll = await startAtoll();
+  const id = await begin(atoll);
+  await pause(atoll, id);
+  await rm(join(atoll.dataDir, 'runner', 'workspaces'), { recursive: true });
+  const store = join(atoll.dataDir, 'snapshots', 't-default');
+  const [file] = await filesBelow(store);
+  assert.ok(file);
+  for (const spoil of [() => writeFile(join(store, file), 'rotten'), () => rm(join(store, file))]) {
+    await spoil();
+    const why = await resume(atoll, id).then(
+      () => undefined,
+      (error: Error) => error.message,
+    );
+    assert.match(why ?? '', new RegExp(file.split('/').at(-1) ?? '-'));
+    assert.equal((await show(atoll, id)).status, 'paused');
+  }
 });

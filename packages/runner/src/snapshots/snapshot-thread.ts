@@ -4,11 +4,12 @@ import { getCompileCacheDir } from 'node:module';
 import { dirname } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import { AtollError } from '@atoll/protocol/errors';
-import type { SnapshotBlobs, TakenSnapshot } from '@atoll/protocol/runner-link';
+import type { SnapshotBlobs } from '@atoll/protocol/runner-link';
 import { knownTreeFile } from './known-tree.ts';
 import type {
   BlobAnswer,
   RebuildRequest,
+  ScanAnswer,
   ScanRequest,
   ThreadError,
   ThreadReply,
@@ -17,7 +18,7 @@ import type {
 
 export type SnapshotThread = {
   /** Undefined, with `onlyIfSame`: something differs, or it would take too long to find out. */
-  scan(request: ScanRequest & ForTenant): Promise<TakenSnapshot | undefined>;
+  scan(request: ScanRequest & ForTenant): Promise<ScanAnswer | undefined>;
   rebuild(request: RebuildRequest & ForTenant): Promise<void>;
   /** What is known of a workspace is worth nothing any more. */
   forget(workspaceId: string): Promise<void>;
@@ -28,7 +29,7 @@ export type SnapshotThread = {
 type ForTenant = { tenant: string; signal: AbortSignal };
 type Job = {
   tenant: string;
-  resolve(taken: TakenSnapshot | undefined): void;
+  resolve(scanned: ScanAnswer | undefined): void;
   reject(error: AtollError): void;
 };
 
@@ -70,11 +71,11 @@ export function createSnapshotThread(options: {
     return started;
   }
 
-  function settle({ job, taken, error }: ThreadReply & { kind: 'done' }): void {
+  function settle({ job, scanned, error }: ThreadReply & { kind: 'done' }): void {
     const waiting = jobs.get(job);
     jobs.delete(job);
     if (error) waiting?.reject(new AtollError(error.code, error.detail));
-    else waiting?.resolve(taken);
+    else waiting?.resolve(scanned);
   }
 
   async function answer(to: Worker, asked: Exclude<ThreadReply, { kind: 'done' }>): Promise<void> {
@@ -95,10 +96,10 @@ export function createSnapshotThread(options: {
   async function run(
     request: ({ kind: 'scan' } & ScanRequest) | ({ kind: 'rebuild' } & RebuildRequest),
     { tenant, signal }: ForTenant,
-  ): Promise<TakenSnapshot | undefined> {
+  ): Promise<ScanAnswer | undefined> {
     signal.throwIfAborted();
     const job = ++lastJob;
-    const { promise, resolve, reject } = Promise.withResolvers<TakenSnapshot | undefined>();
+    const { promise, resolve, reject } = Promise.withResolvers<ScanAnswer | undefined>();
     jobs.set(job, { tenant, resolve, reject });
     const stop = () => thread().postMessage({ kind: 'stop', job, reason: toThreadError(signal.reason) });
     signal.addEventListener('abort', stop, { once: true });

@@ -6,13 +6,13 @@
 import { setImmediate as nextTick } from 'node:timers/promises';
 import { parentPort, workerData } from 'node:worker_threads';
 import { AtollError } from '@atoll/protocol/errors';
-import type { TakenSnapshot } from '@atoll/protocol/runner-link';
 import { type KnownTree, knownTreeFile, readKnownTree, writeKnownTree } from './known-tree.ts';
 import { rebuild } from './rebuild.ts';
 import { scan } from './scan.ts';
 import type {
   BlobAnswer,
   RebuildRequest,
+  ScanAnswer,
   ScanRequest,
   ThreadError,
   ThreadReply,
@@ -22,6 +22,8 @@ import type {
 const BREATH_MS = 5;
 /** A tree of this size is not looked through twice. */
 const MAX_LOOKED_TWICE = 2000;
+/** The event loop may look through a tree of this size itself: it takes less than to ask here. */
+const MAX_LOOKED_AT_THERE = 100;
 /** Of all workspaces together, in memory; the others are read from disk. */
 const MAX_KNOWN_ENTRIES = 100_000;
 
@@ -39,16 +41,16 @@ parentPort?.on('message', (request: ThreadRequest) => {
   else trees.delete(request.workspaceId);
 });
 
-function run(job: number, work: () => Promise<TakenSnapshot | undefined>): void {
+function run(job: number, work: () => Promise<ScanAnswer | undefined>): void {
   work()
     .then(
-      (taken) => reply({ kind: 'done', job, taken }),
+      (scanned) => reply({ kind: 'done', job, scanned }),
       (error: unknown) => reply({ kind: 'done', job, error: toThreadError(error) }),
     )
     .finally(() => stopped.delete(job));
 }
 
-async function scanWorkspace(job: number, request: ScanRequest): Promise<TakenSnapshot | undefined> {
+async function scanWorkspace(job: number, request: ScanRequest): Promise<ScanAnswer | undefined> {
   const { workspaceId, base, onlyIfSame } = request;
   const known = base === null ? undefined : await knownTree(workspaceId, base);
   if (onlyIfSame && (known === undefined || known.entries.length > MAX_LOOKED_TWICE)) return undefined;
@@ -57,7 +59,8 @@ async function scanWorkspace(job: number, request: ScanRequest): Promise<TakenSn
   if (scanned === undefined) return undefined;
   remember(workspaceId, scanned.tree);
   if (scanned.tree.root !== known?.root) await writeKnownTree(fileOf(workspaceId), scanned.tree);
-  return scanned.taken;
+  const { taken, tree } = scanned;
+  return tree.entries.length > MAX_LOOKED_AT_THERE ? { taken } : { taken, tree };
 }
 
 async function rebuildWorkspace(job: number, request: RebuildRequest): Promise<undefined> {

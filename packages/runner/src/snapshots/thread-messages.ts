@@ -2,6 +2,7 @@
 import type { ErrorCode } from '@atoll/protocol/errors';
 import type { TakenSnapshot } from '@atoll/protocol/runner-link';
 import type { SandboxOwner } from '../driver.ts';
+import type { KnownTree } from './known-tree.ts';
 
 export type ThreadRequest =
   | ({ kind: 'scan'; job: number } & ScanRequest)
@@ -27,7 +28,10 @@ export type BlobAnswer = { content: Uint8Array } | { hash: string } | { error: T
 export type ThreadReply =
   | { kind: 'put'; job: number; call: number; content: Uint8Array }
   | { kind: 'get'; job: number; call: number; hash: string }
-  /** `taken` undefined: of a scan, something differs; a rebuilding has none. */
-  | { kind: 'done'; job: number; taken?: TakenSnapshot | undefined; error?: ThreadError };
+  /** `scanned` undefined: of a scan, something differs; a rebuilding has none. */
+  | { kind: 'done'; job: number; scanned?: ScanAnswer | undefined; error?: ThreadError };
+
+/** `tree`: what is known of it now, where that is little. */
+export type ScanAnswer = { taken: TakenSnapshot; tree?: KnownTree };
 
 export type ThreadError = { code: ErrorCode; detail: string };

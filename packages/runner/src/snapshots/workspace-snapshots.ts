@@ -10,7 +10,10 @@ import { AtollError } from '@atoll/protocol/errors';
 import type { SnapshotBlobs, SnapshotSource, TakenSnapshot, TakeSnapshot } from '@atoll/protocol/runner-link';
 import type { SandboxOwner, SandboxProcess } from '../driver.ts';
 import type { Workspaces } from '../workspaces.ts';
+import type { KnownTree } from './known-tree.ts';
+import { type Scanned, scan } from './scan.ts';
 import { createSnapshotThread } from './snapshot-thread.ts';
+import type { ScanAnswer } from './thread-messages.ts';
 
 export type WorkspaceSnapshots = {
   /** `sandbox` works there. Rejects as RunnerLink.snapshot does. */
@@ -33,6 +36,8 @@ export type Standstill = Pick<SandboxProcess, 'freeze' | 'thaw'>;
 
 /** A turn waits for it, and so does who asked. */
 const MAX_TAKING_MS = 120_000;
+/** What was written just before is read again, which may be too much for the event loop. */
+const MAX_READ_HERE = 64 * 1024;
 /** Files may be read that use no disk: sparse ones. */
 const MAX_SPARSENESS = 4;
 
@@ -46,6 +51,8 @@ export function createWorkspaceSnapshots(options: {
   const { directory, workspaces, blobs, diskBytes } = options;
   const thread = createSnapshotThread({ directory, blobs });
   const underWay = new Map<string, { over: Promise<unknown>; stop: AbortController }>();
+  /** Of those that were looked through since the start. */
+  const smallTrees = new Map<string, KnownTree>();
   const epochFile = (workspaceId: string) => join(directory, `${workspaceId}.epoch`);
 
   /** One at a time for a workspace. */
@@ -76,13 +83,22 @@ export function createWorkspaceSnapshots(options: {
       const signal = AbortSignal.any([stopped, deadline.signal]);
       const of = { workspaceId, tenant, base, signal, directory: workspaces.directory(workspaceId) };
       const maxBytes = diskBytes(workspaceId) * MAX_SPARSENESS;
-      const unchanged = await thread.scan({ ...of, maxBytes, onlyIfSame: true });
-      if (unchanged) return unchanged;
-      const scan = () => thread.scan({ ...of, maxBytes, onlyIfSame: false });
-      const taken = await (sandbox ? whileFrozen(sandbox, scan) : scan());
-      if (!taken) throw new AtollError('internal', 'a scan that stores had no result');
-      return taken;
+      const small = smallTrees.get(workspaceId);
+      const unchanged = await (small?.root === base
+        ? lookHere(of.directory, small)
+        : thread.scan({ ...of, maxBytes, onlyIfSame: true }));
+      if (unchanged) return remembered(workspaceId, unchanged);
+      const store = () => thread.scan({ ...of, maxBytes, onlyIfSame: false });
+      const scanned = await (sandbox ? whileFrozen(sandbox, store) : store());
+      if (!scanned) throw new AtollError('internal', 'a scan that stores had no result');
+      return remembered(workspaceId, scanned);
     });
+  }
+
+  function remembered(workspaceId: string, { taken, tree }: ScanAnswer): TakenSnapshot {
+    if (tree) smallTrees.set(workspaceId, tree);
+    else smallTrees.delete(workspaceId);
+    return taken;
   }
 
   async function ready({
@@ -124,10 +140,20 @@ export function createWorkspaceSnapshots(options: {
   }
 
   async function forget(workspaceId: string): Promise<void> {
+    smallTrees.delete(workspaceId);
     await Promise.all([rm(epochFile(workspaceId), { force: true }), thread.forget(workspaceId)]);
   }
 
   return { take, ready, assigned, settled, forget, close: () => thread.close() };
+}
+
+/** As the thread does, without the way there. Undefined also when this is not the place to find out. */
+async function lookHere(directory: string, known: KnownTree): Promise<Scanned | undefined> {
+  const never = async () => {
+    throw new AtollError('internal', 'a look stores nothing');
+  };
+  const look = { directory, known, put: never, maxBytes: MAX_READ_HERE, onlyIfSame: true };
+  return scan({ ...look, breathe: async () => undefined }).catch(() => undefined);
 }
 
 async function whileFrozen<T>(sandbox: Standstill, work: () => Promise<T>): Promise<T> {

@@ -70,6 +70,8 @@ export class LiveSession {
   readonly #onBroken: (error: unknown) => void;
   /** Resolves when the files are no longer looked at for a snapshot: the next command may change them. */
   scanned: Promise<void> = Promise.resolve();
+  /** Has that begin now: the next turn is about to wait for it. */
+  scanNow: () => void = () => undefined;
   /** What snapshots had to leave out, as it was last told. */
   toldSkipped = '';
   /** Commands besides turns that run in its sandbox: it is not idle while there is one. */

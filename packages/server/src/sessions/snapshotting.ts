@@ -4,7 +4,7 @@
  * fails is told as an `error`, and the session goes on.
  */
 import type { RunnerLink } from '@atoll/protocol/runner-link';
-import type { SnapshotOutcome, Snapshots, TakingSnapshot } from '../snapshots/snapshots.ts';
+import type { SnapshotOutcome, SnapshotRequest, Snapshots, TakingSnapshot } from '../snapshots/snapshots.ts';
 import type { LiveSession } from './live-session.ts';
 import { isOver } from './status.ts';
 
@@ -15,6 +15,9 @@ export type Snapshotting = {
   atPause(session: LiveSession, seq: number): Promise<void>;
 };
 
+/** Whoever waited for the turn comes first. */
+const LATER_MS = 10;
+
 export function createSnapshotting(options: {
   snapshots: Snapshots;
   linkOf: (session: LiveSession) => RunnerLink;
@@ -23,9 +26,9 @@ export function createSnapshotting(options: {
 }): Snapshotting {
   const { snapshots, linkOf, isKnown } = options;
 
-  function take(session: LiveSession, seq: number, { urgent }: { urgent: boolean }): TakingSnapshot {
+  function take(session: LiveSession, seq: number, later: SnapshotRequest['later']): TakingSnapshot {
     const { id: sessionId, epoch, row } = session;
-    return snapshots.take({ sessionId, tenant: row.tenant, epoch, seq, link: linkOf(session), urgent });
+    return snapshots.take({ sessionId, tenant: row.tenant, epoch, seq, link: linkOf(session), later });
   }
 
   async function tell(session: LiveSession, seq: number, outcome: SnapshotOutcome): Promise<void> {
@@ -44,17 +47,20 @@ export function createSnapshotting(options: {
 
   return {
     afterTurn(session, seq, durable) {
-      const begin = async () => {
-        await durable;
-        const { scanned, over } = take(session, seq, { urgent: false });
-        // A log that refuses forgets the session, and then there is nobody to tell.
-        void over.then((outcome) => tell(session, seq, outcome)).catch(() => undefined);
-        await scanned;
+      const wanted = Promise.withResolvers<void>();
+      const timer = setTimeout(wanted.resolve, LATER_MS);
+      session.scanNow = () => {
+        clearTimeout(timer);
+        wanted.resolve();
       };
-      session.scanned = begin().catch(() => undefined);
+      const later = { begin: Promise.all([durable, wanted.promise]), now: session.scanNow };
+      const { scanned, over } = take(session, seq, later);
+      session.scanned = scanned;
+      // A log that refuses forgets the session, and then there is nobody to tell.
+      void over.then((outcome) => tell(session, seq, outcome)).catch(() => undefined);
     },
     async atPause(session, seq) {
-      await tell(session, seq, await take(session, seq, { urgent: true }).over);
+      await tell(session, seq, await take(session, seq, undefined).over);
     },
   };
 }

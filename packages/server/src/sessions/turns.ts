@@ -128,6 +128,8 @@ export function createTurns(options: TurnsOptions): Turns {
       .record([session.statusEvent('turn_started', { turnId: turn.id })], [row])
       .then(() => run(session, turn))
       .catch((error) => options.onBroken(session, error));
+    // While the disk is at work.
+    setImmediate(session.scanNow);
   }
 
   /** Runs a started turn to its end. Rejects only when the log does. */

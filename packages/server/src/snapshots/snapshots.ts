@@ -8,6 +8,7 @@ import { newId } from '@atoll/protocol/ids';
 import type { OperationParams, OperationResult } from '@atoll/protocol/operations';
 import type { RunnerLink, SnapshotBlobs, SnapshotSource, TakenSnapshot } from '@atoll/protocol/runner-link';
 import type { BlobStore } from '../blob-store/blob-store.ts';
+import { prepared } from '../store/prepared.ts';
 import type { Step, Store } from '../store/store.ts';
 import type { SnapshotRow } from '../store/tables.ts';
 import { createLateCommits } from './late-commits.ts';
@@ -22,8 +23,8 @@ export type SnapshotRequest = {
   /** The event after which the files are as they are. */
   seq: number;
   link: RunnerLink;
-  /** Somebody waits until it is over. */
-  urgent: boolean;
+  /** When it may begin, which `now` brings about; undefined: somebody waits until it is over. */
+  later: { begin: Promise<unknown>; now: () => void } | undefined;
 };
 
 export type SnapshotOutcome =
@@ -37,7 +38,7 @@ export type TakingSnapshot = {
   readonly over: Promise<SnapshotOutcome>;
 };
 
-type UnderWay = { root: Promise<string>; over: Promise<SnapshotOutcome> };
+type UnderWay = { root: Promise<string>; over: Promise<SnapshotOutcome>; now: () => void };
 
 export type Snapshots = {
   /** After what is under way for that session. */
@@ -78,19 +79,21 @@ export function createSnapshots(options: { store: Store; blobs: BlobStore; now: 
       .finally(() => {
         if (underWay.get(sessionId) === own) underWay.delete(sessionId);
       });
-    const own = { root, over };
+    const own = { root, over, now: () => request.later?.now() };
     underWay.set(sessionId, own);
     const scanned = root.then(
       () => undefined,
       () => undefined,
     );
-    return { scanned, over: request.urgent ? late.hurry(over) : over };
+    return { scanned, over: request.later ? over : late.hurry(over) };
   }
 
   async function takeNow(
-    { sessionId, tenant, epoch, link }: SnapshotRequest,
+    { sessionId, tenant, epoch, link, later }: SnapshotRequest,
     before: UnderWay | undefined,
   ): Promise<TakenSnapshot> {
+    before?.now();
+    await later?.begin;
     const taken = await before?.root.catch(() => undefined);
     const base = taken ?? (await latestRow(sessionId, Number.MAX_SAFE_INTEGER))?.root ?? null;
     return link.snapshot({ workspaceId: sessionId, tenant, epoch, base });
@@ -124,17 +127,7 @@ export function createSnapshots(options: { store: Store; blobs: BlobStore; now: 
 
   /** Unless its session was erased meanwhile. */
   function insert(row: SnapshotRow): Step {
-    const columns = Object.keys(row) as (keyof SnapshotRow)[];
-    const query = sql
-      .insertInto('snapshots')
-      .columns(columns)
-      .expression((build) =>
-        build
-          .selectFrom('sessions')
-          .select((of) => columns.map((column) => of.val(row[column]).as(column)))
-          .where('sessions.id', '=', row.session_id),
-      );
-    return { query };
+    return { query: insertRow(store, row) };
   }
 
   function newRow(
@@ -150,6 +143,7 @@ export function createSnapshots(options: { store: Store; blobs: BlobStore; now: 
 
   async function nearest(sessionId: string, seq: number, begunBy?: string): Promise<Snapshot | undefined> {
     const awaited = underWay.get(sessionId);
+    awaited?.now();
     if (awaited) await late.hurry(awaited.over);
     const row = await latestRow(sessionId, seq, begunBy);
     if (row) return found(row);
@@ -239,7 +233,11 @@ export function createSnapshots(options: { store: Store; blobs: BlobStore; now: 
     list,
     inherit,
     async settled() {
-      while (underWay.size > 0) await late.hurry(Promise.all([...underWay.values()].map(({ over }) => over)));
+      while (underWay.size > 0) {
+        const all = [...underWay.values()];
+        for (const { now: begin } of all) begin();
+        await late.hurry(Promise.all(all.map(({ over }) => over)));
+      }
     },
     forget: (sessionId) => ({ query: sql.deleteFrom('snapshots').where('session_id', '=', sessionId) }),
     blobs: {
@@ -254,6 +252,36 @@ function show(row: SnapshotRow): OperationResult<'session.snapshots.list'>['snap
   const sizes = { files, sizeBytes: row.size_bytes, storedBytes: row.stored_bytes };
   return { id, seq, status, cause, detail, ...sizes, createdAt: row.created_at };
 }
+
+const columns = [
+  'id',
+  'tenant',
+  'session_id',
+  'epoch',
+  'seq',
+  'status',
+  'root',
+  'cause',
+  'detail',
+  'files',
+  'size_bytes',
+  'stored_bytes',
+  'skipped',
+  'created_at',
+  'ended_at',
+] as const;
+
+const insertRow = prepared<SnapshotRow, (typeof columns)[number]>(columns, (sql, row) =>
+  sql
+    .insertInto('snapshots')
+    .columns(columns)
+    .expression((build) =>
+      build
+        .selectFrom('sessions')
+        .select((of) => columns.map((column) => of.val(row[column]).as(column)))
+        .where('sessions.id', '=', row.session_id),
+    ),
+);
 
 function found({ id, session_id, seq, root, epoch }: SnapshotRow & { root: string }): Snapshot {
   return { id, sessionId: session_id, seq, root, epoch };
