@@ -42,7 +42,7 @@ export function lineHost(input: Readable, output: Writable): LineHost {
   input.on('data', (chunk: Buffer) => {
     rest = Buffer.concat([rest, chunk]);
     for (let end = rest.indexOf(10); end !== -1; end = rest.indexOf(10)) {
-      lines.push(JSON.parse(rest.subarray(0, end).toString()) as Line);
+      lines.push(lineOf(rest.subarray(0, end).toString()));
       rest = rest.subarray(end + 1);
     }
     wake();
@@ -87,6 +87,11 @@ export function lineHost(input: Readable, output: Writable): LineHost {
     nextBatch: () => found((line): line is Line[] => Array.isArray(line)),
     ended,
   };
+}
+
+/** A line of before JSON-RPC may be a bare word. */
+function lineOf(text: string): Line {
+  return (text === 'pong' ? text : JSON.parse(text)) as Line;
 }
 
 export type Worker = LineHost & {

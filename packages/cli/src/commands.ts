@@ -63,6 +63,7 @@ export const commands: Readonly<Record<string, Command>> = {
     flags: {
       stdio: { summary: 'Speak over stdin and stdout (default)' },
       socket: { value: 'PATH', summary: 'Listen on this Unix socket instead; needs ATOLL_LAUNCH_TOKEN' },
+      legacy: { summary: 'Answer the line commands of before, too (ping, state_at); gone in 2.0' },
       'allow-loopback-port': {
         summary: 'Allow the process driver, whose agents are reached over a port of this machine',
       },

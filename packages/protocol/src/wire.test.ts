@@ -7,6 +7,7 @@ import type { Operation } from './operation.ts';
 import { operations } from './operations.ts';
 import { agentConfig } from './schemas/agent.ts';
 import { PROTOCOL_VERSION, protocolVersions } from './wire.ts';
+import { workerMethods } from './worker-methods.ts';
 
 test('the wire schemas are those of the latest protocol version', () => {
   const table: Record<string, unknown> = {};
@@ -15,7 +16,12 @@ test('the wire schemas are those of the latest protocol version', () => {
   ))
     table[name] = { params: jsonSchema(params), result: jsonSchema(result), rest, kind, role, bySession };
   const events = Object.entries(eventSchemas).map(([name, schema]) => [name, jsonSchema(schema)]);
-  const all = JSON.stringify({ table, events, agentConfig: jsonSchema(agentConfig) });
+  const worker = Object.entries(workerMethods).map(([name, { params, result }]) => [
+    name,
+    jsonSchema(params),
+    jsonSchema(result),
+  ]);
+  const all = JSON.stringify({ table, worker, events, agentConfig: jsonSchema(agentConfig) });
   const latest = protocolVersions.at(-1);
   assert.equal(latest?.version, PROTOCOL_VERSION);
   assert.equal(

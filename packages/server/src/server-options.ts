@@ -22,7 +22,7 @@ export type ServerOptions = {
 };
 
 /** Who speaks JSON-RPC with the server. */
-export type Host = Pick<ConnectionOptions, 'channel' | 'token' | 'endsOnLongLine'>;
+export type Host = Pick<ConnectionOptions, 'channel' | 'token' | 'endsOnLongLine' | 'legacy'>;
 
 export type EmbeddedRunner = { link: RunnerLink; info: RunnerInfo; stop(): Promise<void> };
 

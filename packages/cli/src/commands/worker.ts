@@ -40,13 +40,13 @@ export async function run(invocation: Invocation): Promise<void> {
 /** Over stdio until the host is gone, over a socket until a signal comes. */
 async function serveUntilStopped(
   server: Server,
-  { config, options, stopped: whenStopped }: Pick<Invocation, 'config' | 'options' | 'stopped'>,
+  { config, options, switches, stopped: whenStopped }: Invocation,
 ): Promise<void> {
   const stopped = whenStopped();
-  const token = config.launchToken;
+  const common = { server, token: config.launchToken, legacy: switches.legacy === true };
   const serving =
     options.socket === undefined
-      ? (await import('../worker/stdio.ts')).serveStdio({ server, token })
-      : (await import('../worker/socket.ts')).serveSocket({ server, token, path: options.socket, stopped });
+      ? (await import('../worker/stdio.ts')).serveStdio(common)
+      : (await import('../worker/socket.ts')).serveSocket({ ...common, path: options.socket, stopped });
   await Promise.race([Promise.all([serving, server.ready()]), stopped]);
 }

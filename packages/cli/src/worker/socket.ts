@@ -12,10 +12,11 @@ import { channelOf } from './channel.ts';
 export async function serveSocket(options: {
   server: Server;
   token: string | undefined;
+  legacy: boolean;
   path: string;
   stopped: Promise<void>;
 }): Promise<void> {
-  const { server, token, stopped } = options;
+  const { server, token, legacy, stopped } = options;
   const path = resolve(options.path);
   ownDirectory(dirname(path));
   await makeRoom(path);
@@ -23,7 +24,7 @@ export async function serveSocket(options: {
   const listener = createServer((socket) => {
     hosts.add(socket);
     socket.on('close', () => hosts.delete(socket));
-    void server.serve({ channel: channelOf(socket, socket), token, endsOnLongLine: true });
+    void server.serve({ channel: channelOf(socket, socket), token, endsOnLongLine: true, legacy });
   });
   await listening(listener, path);
   chmodSync(path, 0o600);

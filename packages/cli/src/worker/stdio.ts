@@ -5,8 +5,13 @@ import type { Server } from '@atoll/server';
 import { channelOf } from './channel.ts';
 
 /** Whoever spawned the worker is its host, and when they are gone it has nothing left to do. */
-export function serveStdio({ server, token }: { server: Server; token: string | undefined }): Promise<void> {
-  return server.serve({ channel: channelOf(process.stdin, stdout()), token, endsOnLongLine: false });
+export function serveStdio(options: {
+  server: Server;
+  token: string | undefined;
+  legacy: boolean;
+}): Promise<void> {
+  const { server, token, legacy } = options;
+  return server.serve({ channel: channelOf(process.stdin, stdout()), token, endsOnLongLine: false, legacy });
 }
 
 /** Node writes to pipes of its stdout synchronously: a host that reads slowly would stop everything (I9). */

@@ -8,17 +8,17 @@
 import { timingSafeEqual } from 'node:crypto';
 import { AtollError } from '@atoll/protocol/errors';
 import { RpcError, rpcCodes, toRpcError } from '@atoll/protocol/json-rpc';
-import { count, id } from '@atoll/protocol/schemas/common';
 import { childTraceparent } from '@atoll/protocol/trace';
+import type { Hello } from '@atoll/protocol/worker-methods';
 import * as v from 'valibot';
 import { access } from '../keys/access.ts';
 import type { Logger } from '../logger.ts';
 import type { Context, Handlers } from '../routes/handlers.ts';
 import { toAtollError } from '../routes/to-atoll-error.ts';
-import { createFileMethods } from './files.ts';
+import { createLegacyLines } from './legacy-lines.ts';
 import { createLinesIn } from './lines-in.ts';
 import type { Methods } from './methods.ts';
-import { readParams } from './params.ts';
+import { type Called, createOwnMethods } from './own-methods.ts';
 import { type RpcFault, type RpcId, type RpcRequest, readLine } from './requests.ts';
 import { createSubscriptions } from './subscriptions.ts';
 
@@ -30,8 +30,6 @@ export type HostChannel = {
   close(): void;
 };
 
-export type Hello = { version: string; protocolVersion: number; pid: number };
-
 export type ConnectionOptions = {
   channel: HostChannel;
   hello: Hello;
@@ -41,6 +39,8 @@ export type ConnectionOptions = {
   token: string | undefined;
   /** Whether a line too long ends the connection; otherwise that line alone is refused. */
   endsOnLongLine: boolean;
+  /** Whether the line commands of before are answered, too. */
+  legacy: boolean;
   logger: Logger;
 };
 
@@ -57,7 +57,7 @@ export async function serveConnection(options: ConnectionOptions): Promise<void>
   let trusted = token === undefined;
   let sending = Promise.resolve();
   const subscriptions = createSubscriptions({ send, signal: gone.signal, logger });
-  let files: ReturnType<typeof createFileMethods> | undefined;
+  const own = createOwnMethods({ hello, api, subscriptions });
 
   /** One line after another, each when the one before was taken. */
   function send(bytes: Uint8Array): Promise<void> {
@@ -69,7 +69,7 @@ export async function serveConnection(options: ConnectionOptions): Promise<void>
     if (gone.signal.aborted) return;
     gone.abort(new AtollError('cancelled', 'the host is gone'));
     for (const abort of running.values()) abort.abort(gone.signal.reason);
-    files?.close();
+    own.close();
     channel.close();
   }
 
@@ -80,7 +80,7 @@ export async function serveConnection(options: ConnectionOptions): Promise<void>
   }
 
   async function onLine(line: Buffer): Promise<void> {
-    if (line.length === 0) return;
+    if (line.length === 0 || legacy?.take(line)) return;
     const { batch, entries } = readLine(line);
     const refusal = entries.map(mistrust).find((found) => found !== undefined);
     if (refusal) return sendAway(refusal);
@@ -112,9 +112,12 @@ export async function serveConnection(options: ConnectionOptions): Promise<void>
     try {
       return await carryOut(entry, entry.id);
     } catch (error) {
-      const known = error instanceof RpcError ? error : toAtollError(error, logger);
-      return { answer: failure(entry.id, known) };
+      return { answer: failure(entry.id, known(error)) };
     }
+  }
+
+  function known(error: unknown): AtollError | RpcError {
+    return error instanceof RpcError ? error : toAtollError(error, logger);
   }
 
   /** The only notification that does anything. */
@@ -144,32 +147,30 @@ export async function serveConnection(options: ConnectionOptions): Promise<void>
   }
 
   async function call({ method, params, traceparent }: RpcRequest, signal: AbortSignal): Promise<Called> {
-    if (method === 'ping') return { result: 'pong' };
-    if (method === 'initialize') {
-      readParams(initializeParams, params);
-      return { result: hello };
-    }
     const context: Context = {
       access: owner,
       signal,
       traceparent: childTraceparent(typeof traceparent === 'string' ? traceparent : undefined),
     };
-    const { methods, handlers } = await api();
-    if (method === 'session.subscribe')
-      return subscriptions.open(readParams(subscribeParams, params), (given, until) =>
-        handlers['session.events'].stream(given, { ...context, signal: until }),
-      );
-    if (method === 'session.unsubscribe')
-      return { result: subscriptions.close(readParams(unsubscribeParams, params).sessionId) };
-    files ??= createFileMethods(handlers);
-    const own = Object.hasOwn(files.methods, method)
-      ? files.methods[method as keyof typeof files.methods]
-      : undefined;
-    const found = own ?? methods.get(method);
+    const mine = own.find(method);
+    if (mine) return mine(params, context);
+    const found = (await api()).methods.get(method);
     if (!found) throw new RpcError(rpcCodes.methodNotFound, `no method ${method.slice(0, 100)}`);
     return { result: await found(params, context) };
   }
 
+  /** A command of before, which has neither id nor token. */
+  async function callUnnamed(method: string, params: Record<string, unknown>): Promise<unknown> {
+    if (!trusted) throw new AtollError('unauthorized', 'the launch token comes first, in initialize');
+    const request = { id: undefined, token: undefined, deadlineMs: undefined, traceparent: undefined };
+    try {
+      return (await call({ ...request, method, params }, gone.signal)).result;
+    } catch (error) {
+      throw known(error);
+    }
+  }
+
+  const legacy = options.legacy ? createLegacyLines({ call: callUnnamed, send }) : undefined;
   const lines = createLinesIn({
     onLine: (line) => void onLine(line),
     onTooLong() {
@@ -184,7 +185,7 @@ export async function serveConnection(options: ConnectionOptions): Promise<void>
       if (gone.signal.aborted) break;
       lines.push(Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength));
       // Whoever takes no answers is not read either.
-      await sending;
+      await Promise.all([sending, legacy?.answered]);
     }
   } catch (error) {
     logger.debug({ err: error }, 'a host went away');
@@ -192,14 +193,9 @@ export async function serveConnection(options: ConnectionOptions): Promise<void>
   leave();
 }
 
-/** `begin`: what starts once the answer is out. */
-type Called = { result: unknown; begin?: (() => void) | undefined };
 type Outcome = { answer: Answer; begin?: (() => void) | undefined };
 type Answer = { jsonrpc: '2.0'; id: RpcId | null; result?: unknown; error?: unknown };
 
-const initializeParams = v.strictObject({ token: v.optional(v.string()) });
-const subscribeParams = v.strictObject({ sessionId: id('session'), after: v.optional(count, 0) });
-const unsubscribeParams = v.strictObject({ sessionId: id('session') });
 const deadline = v.pipe(v.number(), v.minValue(1), v.maxValue(24 * 3600_000));
 
 function failure(id: RpcId | null, error: AtollError | RpcError): Answer {

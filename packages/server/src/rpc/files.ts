@@ -5,34 +5,13 @@
  */
 import { PassThrough } from 'node:stream';
 import { AtollError } from '@atoll/protocol/errors';
-import { count, id } from '@atoll/protocol/schemas/common';
-import * as v from 'valibot';
+import { workerMethods } from '@atoll/protocol/worker-methods';
 import { fromBase64 } from '../base64.ts';
 import type { Context, Handlers } from '../routes/handlers.ts';
 import { type Method, readParams } from './params.ts';
 
-const MAX_PIECE_BYTES = 8 * 1024 * 1024;
 const MAX_UPLOADS = 16;
 const SILENCE_MS = 60_000;
-
-const file = { sessionId: id('session'), path: v.string(), offset: v.optional(count, 0) };
-const pieceLength = v.pipe(count, v.maxValue(MAX_PIECE_BYTES, `at most ${MAX_PIECE_BYTES}`));
-
-export const readPiece = v.strictObject({ ...file, length: v.optional(pieceLength, MAX_PIECE_BYTES) });
-export const pieceRead = v.object({
-  content: v.string(),
-  offset: count,
-  sizeBytes: count,
-  modifiedAt: v.string(),
-});
-export const writePiece = v.strictObject({
-  ...file,
-  content: v.pipe(v.string(), v.maxLength(Math.ceil(MAX_PIECE_BYTES / 3) * 4)),
-  more: v.optional(v.boolean(), false),
-});
-export const pieceWritten = v.object({
-  file: v.object({ path: v.string(), sizeBytes: count, created: v.optional(v.boolean()) }),
-});
 
 type Written = Awaited<ReturnType<Handlers['session.files.write']>>;
 type Upload = { body: PassThrough; written: Promise<Written>; sizeBytes: number; timer: NodeJS.Timeout };
@@ -47,7 +26,7 @@ export function createFileMethods(handlers: Handlers): FileMethods {
   const uploads = new Map<string, Upload>();
 
   async function read(given: Record<string, unknown>, context: Context): Promise<unknown> {
-    const { sessionId, path, offset, length } = readParams(readPiece, given);
+    const { sessionId, path, offset, length } = readParams(workerMethods['session.files.read'].params, given);
     const found = await handlers['session.files.read']({ sessionId, path, offset, length }, context);
     const pieces: Uint8Array[] = [];
     for await (const piece of found.content) pieces.push(piece);
@@ -56,7 +35,10 @@ export function createFileMethods(handlers: Handlers): FileMethods {
   }
 
   async function write(given: Record<string, unknown>, context: Context): Promise<unknown> {
-    const { sessionId, path, offset, content, more } = readParams(writePiece, given);
+    const { sessionId, path, offset, content, more } = readParams(
+      workerMethods['session.files.write'].params,
+      given,
+    );
     const bytes = fromBase64(content);
     if (!bytes) throw new AtollError('invalid_request', 'content is not valid base64');
     const key = `${sessionId}/${path}`;

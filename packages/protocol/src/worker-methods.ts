@@ -1,0 +1,71 @@
+/**
+ * What `atoll worker` answers beyond the operations of the table, or in another way than they do: each declared once, for
+ * the worker, its OpenRPC document and its hosts.
+ */
+import * as v from 'valibot';
+import { count, id, jsonObject } from './schemas/common.ts';
+
+export type WorkerMethod = {
+  summary: string;
+  params: v.StrictObjectSchema<v.ObjectEntries, undefined>;
+  result: v.GenericSchema;
+};
+
+/** Of a file, in one request. */
+export const MAX_PIECE_BYTES = 8 * 1024 * 1024;
+
+const sessionId = id('session');
+const file = { sessionId, path: v.string(), offset: v.optional(count, 0) };
+const pieceLength = v.pipe(count, v.maxValue(MAX_PIECE_BYTES, `at most ${MAX_PIECE_BYTES}`));
+
+/** What `ready` says, the first line of all. */
+export const hello = v.object({ version: v.string(), protocolVersion: count, pid: count });
+export type Hello = v.InferOutput<typeof hello>;
+
+export const workerMethods = {
+  ping: {
+    summary: 'Whether the worker answers',
+    params: v.strictObject({}),
+    result: v.literal('pong'),
+  },
+  initialize: {
+    summary: 'Tells the launch token where there is one; answers what `ready` said',
+    params: v.strictObject({ token: v.optional(v.string()) }),
+    result: hello,
+  },
+  'rpc.discover': {
+    summary: 'This document',
+    params: v.strictObject({}),
+    result: jsonObject,
+  },
+  'session.subscribe': {
+    summary: 'From now on `session.event` notifications: all events later than `after`, then live',
+    params: v.strictObject({ sessionId, after: v.optional(count, 0) }),
+    result: v.object({ sessionId, after: count }),
+  },
+  'session.unsubscribe': {
+    summary: 'No more of them',
+    params: v.strictObject({ sessionId }),
+    result: v.object({ sessionId }),
+  },
+  'session.files.read': {
+    summary: 'A piece of a workspace file, as base64',
+    params: v.strictObject({ ...file, length: v.optional(pieceLength, MAX_PIECE_BYTES) }),
+    result: v.object({ content: v.string(), offset: count, sizeBytes: count, modifiedAt: v.string() }),
+  },
+  'session.files.write': {
+    summary: 'The next piece of a workspace file, as base64, in order; all but the last with `more`',
+    params: v.strictObject({
+      ...file,
+      content: v.pipe(v.string(), v.maxLength(Math.ceil(MAX_PIECE_BYTES / 3) * 4)),
+      more: v.optional(v.boolean(), false),
+    }),
+    result: v.object({
+      file: v.object({ path: v.string(), sizeBytes: count, created: v.optional(v.boolean()) }),
+    }),
+  },
+} as const satisfies Readonly<Record<string, WorkerMethod>>;
+
+export type WorkerMethodName = keyof typeof workerMethods;
+export type WorkerInput<N extends WorkerMethodName> = v.InferInput<(typeof workerMethods)[N]['params']>;
+export type WorkerResult<N extends WorkerMethodName> = v.InferOutput<(typeof workerMethods)[N]['result']>;
