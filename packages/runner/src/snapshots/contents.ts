@@ -29,11 +29,13 @@ export function createContentReader(options: {
   breathe: () => Promise<void>;
 }): ReadContent {
   const { packs, maxBytes, breathe } = options;
-  const scratch = new Uint8Array(PIECE_BYTES);
+  let memory: Uint8Array | undefined;
   let readBytes = 0;
 
   /** In memory that the next call uses again. Shorter than asked for at the end of the file only. */
   function readPiece(fd: number, position: number, length: number): Uint8Array {
+    memory ??= new Uint8Array(PIECE_BYTES);
+    const scratch = memory;
     let filled = 0;
     while (filled < length) {
       const read = readSync(fd, scratch, filled, length - filled, position + filled);

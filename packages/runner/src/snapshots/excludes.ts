@@ -6,7 +6,7 @@
  * slash at its beginning or inside, it is a path from the workspace on; without one it fits at any depth. With a slash
  * at its end it fits directories only.
  */
-import { closeSync, constants, fstatSync, openSync, readSync } from 'node:fs';
+import { closeSync, constants, fstatSync, lstatSync, openSync, readSync } from 'node:fs';
 import { isErrno } from '../drivers/processes.ts';
 
 export type Excludes = (path: string, isDirectory: boolean) => boolean;
@@ -76,10 +76,12 @@ export function nameFits(pattern: string, name: string): boolean {
 
 /** The workspace's `.atollignore`; empty where there is none that is a regular file of a sensible size. */
 export function readIgnoreFile(workspace: string): string {
-  const flags = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
+  const path = `${workspace}/${IGNORE_FILE}`;
+  // An error that is thrown costs more than the rest of a look at a small tree.
+  if (!lstatSync(path, { throwIfNoEntry: false })?.isFile()) return '';
   let fd: number;
   try {
-    fd = openSync(`${workspace}/${IGNORE_FILE}`, flags);
+    fd = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
   } catch (error) {
     if (isErrno(error, 'ENOENT', 'ELOOP', 'ENXIO', 'EACCES', 'ENOTDIR')) return '';
     throw error;

@@ -63,13 +63,13 @@ const PACK_BYTES = 1024 * 1024;
 const OWN_BLOB_BYTES = 256 * 1024;
 
 export function createPacks(putting: Putting): Packs {
-  const buffer = new Uint8Array(PACK_BYTES);
+  let memory: Uint8Array | undefined;
   let filled = 0;
   let waiting: { blob: string | null }[] = [];
 
   async function flush(): Promise<void> {
     if (filled === 0) return;
-    const content = buffer.slice(0, filled);
+    const content = memory?.slice(0, filled) ?? new Uint8Array();
     const pieces = waiting;
     filled = 0;
     waiting = [];
@@ -83,7 +83,8 @@ export function createPacks(putting: Putting): Packs {
       if (length >= OWN_BLOB_BYTES)
         return { blob: await putting.put(bytes.slice(), own), offset: 0, length, hash: own };
       if (filled + length > PACK_BYTES) await flush();
-      buffer.set(bytes, filled);
+      memory ??= new Uint8Array(PACK_BYTES);
+      memory.set(bytes, filled);
       const piece = { blob: null, offset: filled, length, hash: own };
       filled += length;
       waiting.push(piece);
