@@ -18,6 +18,8 @@ const resume = async (atoll: Atoll, id: string) =>
   (await atoll.client.call('session.resume', { sessionId: id })).session;
 const loseRunner = (atoll: Atoll) => rm(join(atoll.dataDir, 'runner'), { recursive: true, force: true });
 
+type Report = { event_type: string; first?: unknown };
+
 async function begin(atoll: Atoll): Promise<string> {
   await deployProgram(atoll.client, 'versatile', versatile);
   const { session } = await atoll.client.call('session.create', { agent: 'versatile' });
@@ -36,6 +38,10 @@ for (const driver of ['bubblewrap', 'process']) {
     );
     assert.equal(made.exitCode, 0, JSON.stringify(made));
     assert.equal((await pause(atoll, id)).status, 'paused');
+    const { events: log } = await atoll.client.call('session.events', { sessionId: id });
+    const reports = log.filter(({ event }) => event === 'report').map(({ data }) => data as Report);
+    const told = reports.find((report) => report.event_type === 'snapshot_skipped');
+    assert.deepEqual(told?.first, [{ path: 'workspace/d/pipe', reason: 'a FIFO' }]);
     const workspaces = join(atoll.dataDir, 'runner', 'workspaces');
     await rm(workspaces, { recursive: true });
     const events = await say(atoll, id, 'recall');

@@ -20,6 +20,7 @@ import { createRunnerRegistry } from './runners/registry.ts';
 import { createScheduler } from './scheduler/scheduler.ts';
 import type { EmbeddedRunner, Health, ServerOptions } from './server-options.ts';
 import { createSessions } from './sessions/sessions.ts';
+import { createCollector } from './snapshots/collector.ts';
 import { createSnapshots } from './snapshots/snapshots.ts';
 import { loadKysely } from './store/kysely.ts';
 import { createSqliteStore } from './store/sqlite.ts';
@@ -34,6 +35,7 @@ export type Platform = {
 };
 
 const SWEEP_MS = 15_000;
+const COLLECT_MS = 60 * 60_000;
 /** For snapshots that are under way when the server is to stop. */
 const MAX_SETTLING_MS = 10_000;
 /** The runner in this process serves every tenant. */
@@ -67,11 +69,9 @@ export async function createPlatform(options: {
   const agents = createAgents({ store, blobs, now });
   const runners = createRunnerRegistry({ store, now });
   const scheduler = createScheduler({ runners });
-  const snapshots = createSnapshots({
-    store,
-    blobs: createDirectoryBlobStore(join(server.dataDir, 'snapshots')),
-    now,
-  });
+  const snapshotBlobs = createDirectoryBlobStore(join(server.dataDir, 'snapshots'));
+  const snapshots = createSnapshots({ store, blobs: snapshotBlobs, now });
+  const collector = createCollector({ store, blobs: snapshotBlobs, now });
   const sessions = createSessions({ store, log, runners, scheduler, agents, tokens, snapshots, logger, now });
 
   await keys.ensureAdmin(options.adminSecret);
@@ -89,6 +89,9 @@ export async function createPlatform(options: {
   });
   if (embedded) await attach(embedded);
   await sessions.recoverAll();
+  const stopCollecting = sweepEvery(COLLECT_MS, () => {
+    collector.collect().catch((err) => logger.warn({ err }, 'blobs of snapshots could not be collected'));
+  });
   const stopSweeping = sweepEvery(SWEEP_MS, () => {
     sessions.forgetQuiet();
     const { idlePauseMs = 30 * 60_000 } = server;
@@ -121,6 +124,7 @@ export async function createPlatform(options: {
     },
     async stop() {
       stopSweeping();
+      stopCollecting();
       await sessions.stop();
       await Promise.race([snapshots.settled(), delay(MAX_SETTLING_MS, undefined, { ref: false })]);
       await embedded?.stop();

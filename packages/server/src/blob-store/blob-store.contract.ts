@@ -71,6 +71,36 @@ export function blobStoreContract(name: string, make: () => Promise<BlobStoreUnd
     assert.equal(await blobs.has('a', hash), true);
   });
 
+  test(`${name}: lists what is there; what is put again is young again`, async () => {
+    const { blobs } = await make();
+    const hashes = [await blobs.put('a', bytes), await blobs.put('a', Buffer.from('more'))];
+    await blobs.put('b', Buffer.from('of another tenant'));
+    const listed = await Array.fromAsync(blobs.list('a'));
+    assert.deepEqual(new Set(listed.map((blob) => blob.hash)), new Set(hashes));
+    assert.deepEqual(await Array.fromAsync(blobs.list('nobody')), []);
+    const put = listed.find((blob) => blob.hash === hash)?.putAtMs ?? 0;
+    while (Date.now() < put + 20) await new Promise((resolve) => setTimeout(resolve, 5));
+    await blobs.put('a', bytes);
+    const again = (await Array.fromAsync(blobs.list('a'))).find((blob) => blob.hash === hash);
+    assert.ok((again?.putAtMs ?? 0) > put);
+  });
+
+  test(`${name}: what was put since stays`, async () => {
+    const { blobs } = await make();
+    await blobs.put('a', bytes);
+    assert.equal(await blobs.delete('a', hash, { putBeforeMs: Date.now() - 60_000 }), false);
+    assert.equal(await blobs.has('a', hash), true);
+    assert.equal(await blobs.delete('a', hash, { putBeforeMs: Date.now() + 60_000 }), true);
+    assert.equal(await blobs.has('a', hash), false);
+    // Whatever the order, the last one to ask for it to be there has it.
+    for (let round = 0; round < 20; round++) {
+      const deleted = blobs.delete('a', hash);
+      await blobs.put('a', bytes);
+      await deleted;
+      assert.equal(await blobs.has('a', hash), true);
+    }
+  });
+
   test(`${name}: the same content put many times at once`, async () => {
     const { blobs } = await make();
     const hashes = await Promise.all(Array.from({ length: 20 }, () => blobs.put('a', bytes)));

@@ -5,7 +5,8 @@
  */
 
 import { hash, randomUUID } from 'node:crypto';
-import { mkdir, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
+import type { Stats } from 'node:fs';
+import { mkdir, open, readdir, readFile, rename, rm, stat, utimes } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { AtollError } from '@atoll/protocol/errors';
 import { hasCode, syncFolder, usingFile } from '../files.ts';
@@ -20,6 +21,8 @@ const PLAIN_TENANT = /^[a-z0-9_-]{1,64}$/;
 export function createDirectoryBlobStore(directory: string): BlobStore {
   const temporary = join(directory, 'tmp');
   const writing = new Map<string, Promise<void>>();
+  /** Whoever puts one of these waits: it must not be found there, and be gone a moment later. */
+  const removing = new Map<string, Promise<boolean>>();
   let prepared: Promise<void> | undefined;
 
   const pathOf = (tenant: string, hash: string) => join(directory, folderOf(tenant), hash.slice(0, 2), hash);
@@ -29,7 +32,9 @@ export function createDirectoryBlobStore(directory: string): BlobStore {
     await prepared;
     await makeFolder(dirname(path), directory);
     // Also when the blob is there already: whoever renamed it may have been killed before this fsync.
-    if (!(await isThere(path))) await writeWhole(path, join(temporary, randomUUID()), await encode(content));
+    const there = await isThere(path);
+    if (there) await utimes(path, new Date(), new Date());
+    else await writeWhole(path, join(temporary, randomUUID()), await encode(content));
     await syncFolder(dirname(path));
   }
 
@@ -37,6 +42,7 @@ export function createDirectoryBlobStore(directory: string): BlobStore {
     async put(tenant, content) {
       const hash = await hashOf(content);
       const path = pathOf(tenant, hash);
+      await removing.get(path);
       const same = writing.get(path) ?? write(path, content).finally(() => writing.delete(path));
       writing.set(path, same);
       await storing(same);
@@ -54,8 +60,22 @@ export function createDirectoryBlobStore(directory: string): BlobStore {
     async has(tenant, hash) {
       return HASH.test(hash) && (await storing(isThere(pathOf(tenant, hash))));
     },
-    async delete(tenant, hash) {
-      if (HASH.test(hash)) await storing(rm(pathOf(tenant, hash), { force: true }));
+    async delete(tenant, hash, { putBeforeMs } = { putBeforeMs: Number.POSITIVE_INFINITY }) {
+      if (!HASH.test(hash)) return false;
+      const path = pathOf(tenant, hash);
+      await writing.get(path);
+      const removed = removeOld(path, putBeforeMs).finally(() => removing.delete(path));
+      removing.set(path, removed);
+      return storing(removed);
+    },
+    async *list(tenant) {
+      const folder = join(directory, folderOf(tenant));
+      for (const shard of await namesIn(folder)) {
+        for (const name of await namesIn(join(folder, shard))) {
+          const found = HASH.test(name) && (await statIfThere(join(folder, shard, name)));
+          if (found) yield { hash: name, putAtMs: found.mtimeMs };
+        }
+      }
     },
   };
 }
@@ -104,10 +124,30 @@ async function readIfThere(path: string): Promise<Uint8Array | undefined> {
 }
 
 async function isThere(path: string): Promise<boolean> {
+  return (await statIfThere(path))?.isFile() ?? false;
+}
+
+async function removeOld(path: string, putBeforeMs: number): Promise<boolean> {
+  const found = await statIfThere(path);
+  if (!found || found.mtimeMs >= putBeforeMs) return false;
+  await rm(path, { force: true });
+  return true;
+}
+
+async function statIfThere(path: string): Promise<Stats | undefined> {
   try {
-    return (await stat(path)).isFile();
+    return await stat(path);
   } catch (error) {
-    if (hasCode(error, 'ENOENT')) return false;
+    if (hasCode(error, 'ENOENT')) return undefined;
+    throw error;
+  }
+}
+
+async function namesIn(folder: string): Promise<string[]> {
+  try {
+    return await readdir(folder);
+  } catch (error) {
+    if (hasCode(error, 'ENOENT')) return [];
     throw error;
   }
 }
