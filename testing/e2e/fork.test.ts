@@ -270,10 +270,11 @@ test('a fork has the files and the memory of its snapshot, and its parent keeps 
   await write(id, 'early');
   await say(id, 'remember the ferry');
   const { lastSeq } = await show(id);
+  // Answered when that snapshot is over, and nothing that comes now is in it.
+  const snapshot = (await stateOf(id, lastSeq))?.snapshotSeq;
   await write(id, 'late');
   await say(id, 'remember the bridge');
   const forked = await fork(id, lastSeq);
-  const snapshot = (await stateOf(id, lastSeq))?.snapshotSeq;
   assert.ok(snapshot && snapshot <= lastSeq);
   assert.equal(forked.snapshotSeq, snapshot);
   const { snapshots } = await atoll.client.call('session.snapshots.list', { sessionId: forked.id });

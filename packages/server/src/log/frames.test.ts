@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { eventsOf, frameEvent, frameMessages, framesAfter, framesUpTo } from './frames.ts';
+import { eventsNamed, eventsOf, frameEvent, frameMessages, framesAfter, framesUpTo } from './frames.ts';
 import { messagesOf } from './log.contract.ts';
 
 const text = (bytes: Uint8Array) => Buffer.from(bytes).toString();
@@ -74,4 +74,27 @@ test('bytes that are not frames are refused, not misread', () => {
   assert.throws(() => framesAfter({ frames: Buffer.from('event: message\n\n') }, 1), {
     code: 'storage_failed',
   });
+});
+
+test('events of some names, among messages that speak of them', () => {
+  const messages = frameMessages(
+    9,
+    messagesOf(['{"a":"event: done data: x"}', '{"b":"\\nevent: done\\ndata: {}"}']),
+  );
+  const named = (seq: number, event: string) => frameEvent({ seq, event, data: `{"of":${seq}}` });
+  const frames = Buffer.concat([
+    named(8, 'done'),
+    messages,
+    named(11, 'input'),
+    named(12, 'done'),
+    named(13, 'error'),
+  ]);
+  const found = [...eventsNamed({ frames }, ['input', 'done'])];
+  const all = [...eventsOf({ frames })].filter(({ event }) => event === 'input' || event === 'done');
+  assert.deepEqual(found, all);
+  assert.deepEqual(
+    found.map(({ seq }) => seq),
+    [8, 11, 12],
+  );
+  assert.deepEqual([...eventsNamed({ frames: messages }, ['input', 'done'])], []);
 });

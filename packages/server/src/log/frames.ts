@@ -93,6 +93,23 @@ export function* eventsOf(chunk: Frames): Generator<FramedEvent> {
   }
 }
 
+/** Those of its events that have one of these names, in order. The others are not cut, so many of them cost little. */
+export function* eventsNamed(chunk: Frames, names: readonly string[]): Generator<FramedEvent> {
+  const frames = asBuffer(chunk.frames);
+  const places = names.flatMap((event) => [...placesOf(frames, event)].map((at) => ({ event, at })));
+  for (const { event, at } of places.sort((a, b) => a.at - b.at)) {
+    const data = at + EVENT.length + Buffer.byteLength(event) + DATA.length;
+    const end = frameEnd(frames, data) - FRAME_END.length;
+    yield { seq: seqAt(frames, frames.lastIndexOf(ID, at)), event, data: frames.subarray(data, end) };
+  }
+}
+
+/** Data holds no line break, so this stands nowhere else. */
+function* placesOf(frames: Buffer, event: string): Generator<number> {
+  const mark = Buffer.from(`\nevent: ${event}\ndata: `);
+  for (let at = frames.indexOf(mark); at !== -1; at = frames.indexOf(mark, at + mark.length)) yield at;
+}
+
 /** Where the frames up to `seq` end. By the ids and not by counting, since compaction leaves gaps (I2). */
 function endOf(frames: Buffer, seq: number): number {
   let start = 0;

@@ -3,7 +3,7 @@
  * couple of thousand events or MiB, one when the session leaves memory, and one with each change of what was reported,
  * which no event that the fold reads tells. Each is written in the commit of the last event that it holds.
  */
-import { eventsOf, framesAfter } from '../log/frames.ts';
+import { eventsNamed, type Frames } from '../log/frames.ts';
 import type { Log } from '../log/log.ts';
 import type { Step } from '../store/store.ts';
 import { fold, initialState, type SessionState, type StateEvent } from './fold.ts';
@@ -57,7 +57,7 @@ export async function foldAt(log: Log, { logId, seq }: { logId: string; seq: num
     const chunks = await log.read({ logId, after: cursor, maxBytes: READ_BYTES });
     if (chunks.length === 0) break;
     for (const chunk of chunks) {
-      for (const event of stateEventsOf(framesAfter(chunk, cursor), seq)) state = fold(state, event);
+      for (const event of stateEventsOf(chunk, { after: cursor, upTo: seq })) state = fold(state, event);
       cursor = chunk.lastSeq;
     }
   }
@@ -66,18 +66,13 @@ export async function foldAt(log: Log, { logId, seq }: { logId: string; seq: num
 
 const nothing: Folded = { state: initialState, reported: { bound: null, metadata: {} } };
 
-const MARKS = ['input', 'status', 'approval', 'done'].map((name) => Buffer.from(`\nevent: ${name}\n`));
+const NAMES: readonly StateEvent['event'][] = ['input', 'status', 'approval', 'done'];
 
-/** Chunks of messages alone, which most are, are not cut into events. */
-function* stateEventsOf(frames: Uint8Array, upTo: number): Generator<StateEvent> {
-  const bytes = Buffer.from(frames.buffer, frames.byteOffset, frames.byteLength);
-  if (!MARKS.some((mark) => bytes.includes(mark))) return;
-  for (const { seq, event, data } of eventsOf({ frames })) {
-    if (seq > upTo) return;
-    if (isStateEvent(event)) yield { event, data: JSON.parse(Buffer.from(data).toString()) } as StateEvent;
-  }
-}
-
-function isStateEvent(name: string): name is StateEvent['event'] {
-  return name === 'input' || name === 'status' || name === 'approval' || name === 'done';
+function* stateEventsOf(
+  chunk: Frames,
+  { after, upTo }: { after: number; upTo: number },
+): Generator<StateEvent> {
+  for (const { seq, event, data } of eventsNamed(chunk, NAMES))
+    if (seq > after && seq <= upTo)
+      yield { event, data: JSON.parse(Buffer.from(data).toString()) } as StateEvent;
 }
