@@ -19,6 +19,6 @@ export function passBody(
   response.on('drain', () => reply.resume());
   reply.on('end', () => response.end(rest()));
   reply.on('close', () => {
-    if (!reply.complete) response.destroy();
+    if (!reply.complete && !response.writableEnded) response.destroy();
   });
 }

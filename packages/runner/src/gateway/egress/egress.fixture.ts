@@ -104,6 +104,7 @@ export async function openEgress(options: {
   }
 
   return {
+    address: gateway.address,
     records,
     dialled,
     asked,

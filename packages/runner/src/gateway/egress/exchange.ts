@@ -12,6 +12,7 @@ import { passBody } from '../pass-body.ts';
 import { createScrubber, type Scrubber } from '../scrubber.ts';
 import { credentialOf, OVERRIDES } from './injection.ts';
 import { codeOf } from './network.ts';
+import { offerStraight } from './straight.ts';
 import { IDLE_MS } from './tunnel.ts';
 
 export type Exchange = {
@@ -52,14 +53,14 @@ export function exchange(asked: Exchange): Promise<ExchangeEnd> {
       seen.receivedBytes += chunk.length;
     });
     try {
-      answer(asked, reply);
+      answer(asked, reply, seen);
     } catch (error) {
       upstream.destroy(error instanceof Error ? error : undefined);
     }
   });
   upstream.on('error', (error) => {
-    // The caller left, and took this request with it.
-    if (response.destroyed) return;
+    // The caller left, and took this request with it; or all that was to be said is said.
+    if (response.destroyed || response.writableEnded) return;
     const told =
       error instanceof AtollError
         ? error
@@ -105,7 +106,11 @@ function send(asked: Exchange, credential: GatewayCredential | undefined): Clien
   return transport.request({ agent, method: request.method, path, headers, setHost: false });
 }
 
-function answer({ request, response, credentials }: Exchange, reply: IncomingMessage): void {
+function answer(
+  { request, response, credentials }: Exchange,
+  reply: IncomingMessage,
+  seen: ExchangeEnd,
+): void {
   const { statusCode = 502 } = reply;
   const bodiless = request.method === 'HEAD' || statusCode === 204 || statusCode === 304;
   const secrets = credentials.flatMap((credential) => credential.secrets);
@@ -121,4 +126,5 @@ function answer({ request, response, credentials }: Exchange, reply: IncomingMes
   response.writeHead(statusCode, scrubber?.headers(kept) ?? kept);
   response.flushHeaders();
   passBody(reply, response, scrubber ?? UNTOUCHED);
+  if (!scrubber) offerStraight(reply, response, seen);
 }

@@ -11,28 +11,37 @@ export type Pump = {
   start(from: Socket): void;
 };
 
-/** What one read takes at most; memory that nothing was read into is not used. */
-const BUFFER_BYTES = 256 * 1024;
+/** Writes what was read, and says whether the buffer is free for the next read. */
+export type Relay = (part: Uint8Array) => boolean;
 
-export function createPump(to: Socket): Pump {
-  let source: Socket | undefined;
+/** What one read takes at most; memory that nothing was read into is not used. */
+export const BUFFER_BYTES = 256 * 1024;
+
+/** `source`: who waits while the buffer is not free; undefined when nothing more is wanted of it. */
+export function createRelay(to: Socket, source: () => Socket | undefined): Relay {
   let waiting = false;
 
   function written(): void {
     if (!waiting) return;
     waiting = false;
-    source?.resume();
+    source()?.resume();
   }
 
+  return (part) => {
+    to.write(part, written);
+    // The buffer is not free before all of it is written (I9).
+    waiting = to.writableLength > 0;
+    return !waiting;
+  };
+}
+
+export function createPump(to: Socket): Pump {
+  let source: Socket | undefined;
+  const relay = createRelay(to, () => source);
   return {
     onread: {
       buffer: Buffer.allocUnsafeSlow(BUFFER_BYTES),
-      callback(bytes, buffer) {
-        to.write(buffer.subarray(0, bytes), written);
-        // The buffer is not free before all of it is written (I9).
-        waiting = to.writableLength > 0;
-        return !waiting;
-      },
+      callback: (bytes, buffer) => relay(buffer.subarray(0, bytes)),
     },
     start(from) {
       source = from;

@@ -5,6 +5,7 @@ import type { TLSSocket } from 'node:tls';
 import { AtollError } from '@atoll/protocol/errors';
 import { bare, type Destination } from './destination.ts';
 import { codeOf, type Network } from './network.ts';
+import { dialStraight } from './straight.ts';
 
 /** A destination that was let through, by its addresses. */
 export type Route = Destination & { readonly addresses: readonly string[] };
@@ -36,8 +37,13 @@ export function createAgent(network: Network, route: Route, secure: boolean): Ag
 }
 
 async function connect(network: Network, route: Route, secure: boolean): Promise<Socket> {
-  const socket = await dialled(network, route);
-  return secure ? overTls(network, route, socket) : socket;
+  if (secure) return overTls(network, route, await dialled(network, route));
+  const { host, port, addresses } = route;
+  return until(
+    dialStraight((onread) => network.dial(addresses, port, onread)),
+    'connect',
+    host,
+  );
 }
 
 function overTls(network: Network, { host }: Route, socket: Socket): Promise<TLSSocket> {
