@@ -82,6 +82,14 @@ test('what comes compressed though nobody asked for it goes no further', async (
   }
 });
 
+test('an answer that is none, or another protocol, harms nobody', { timeout: 10_000 }, async () => {
+  for (const head of ['000 X', '099 X', '101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade']) {
+    upstream.respond = ({ socket }) => void socket.end(`HTTP/1.1 ${head}\r\nContent-Length: 2\r\n\r\nok`);
+    const answer = await ask(gateway, 'GET', '/odd');
+    assert.deepEqual([answer.statusCode, (await textOf(answer)).split(' ')[0]], [502, 'unreachable'], head);
+  }
+});
+
 test('a redirect is passed on, and nobody follows it', async () => {
   const before = upstream.seen.length;
   upstream.respond = (_request, response) =>

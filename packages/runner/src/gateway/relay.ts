@@ -90,12 +90,20 @@ export function createRelay(): Relay {
       }
       upstream.on('response', (reply: IncomingMessage) => {
         clearTimeout(timer);
+        const { statusCode: status = 0 } = reply;
         const encoding = encodingOf(reply);
-        if (encoding !== undefined) {
-          upstream.destroy();
-          return onFailure('encoded', encoding);
-        }
-        passBack(reply, response, createScrubber(secrets), watch);
+        if (status >= 200 && encoding === undefined)
+          return passBack(reply, response, createScrubber(secrets), watch);
+        upstream.destroy();
+        if (encoding !== undefined) onFailure('encoded', encoding);
+        // Node reads a status like 099, and throws when it is to write it.
+        else onFailure('unreachable', `status ${status}`);
+      });
+      // It changed the protocol, which nobody asked it to.
+      upstream.on('upgrade', (_reply, socket) => {
+        clearTimeout(timer);
+        socket.destroy();
+        onFailure('unreachable', 'upgrade');
       });
       upstream.on('error', (error) => {
         clearTimeout(timer);
