@@ -51,6 +51,24 @@ test('headers are cleaned too', () => {
   });
 });
 
+test('a header whose name holds a secret is left out, whatever its letters are', () => {
+  const { headers } = createScrubber(['Token-0AF3']);
+  assert.deepEqual(headers({ 'x-token-0af3': '1', 'x-token': '2' }), { 'x-token': '2' });
+});
+
+test('a secret is known as URLs and JSON with escaped slashes write it, and base64 without its end', () => {
+  const secret = 'bWU6/cGE+c3M==';
+  const said = 'a=bWU6%2FcGE%2Bc3M%3D%3D b=bWU6%2fcGE%2bc3M%3d%3d c="bWU6\\/cGE+c3M==" d=bWU6/cGE+c3M e';
+  for (let at = 1; at < said.length; at++) {
+    const clean = scrub([secret], cut(said, [at])).replaceAll('[removed by Atoll]', '#');
+    assert.equal(clean, 'a=# b=# c="#" d=# e', `cut at ${at}`);
+  }
+  const { location } = createScrubber([secret]).headers({
+    location: `/login?with=${encodeURIComponent(secret)}`,
+  });
+  assert.equal(location, '/login?with=[removed by Atoll]');
+});
+
 test('of several secrets all are taken out, wherever they are cut, and as JSON writes them', () => {
   const secrets = ['pa"ss', 'bWU6cGEic3M=', 'pa'];
   const text = 'pa"ss pa\\"ss bWU6cGEic3M= pa sspa';

@@ -11,6 +11,7 @@ export type Scrubber = {
   pass(chunk: Buffer): Buffer;
   /** What was held back, now that nothing more comes. */
   rest(): Buffer;
+  /** Their names in lower case, as Node has them. */
   headers(headers: Record<string, string | string[]>): Record<string, string | string[]>;
 };
 
@@ -52,17 +53,24 @@ export function createScrubber(secrets: readonly string[]): Scrubber {
         : Buffer.from(held.toString('latin1').replaceAll(patternOf(needles), MASK), 'latin1'),
     headers: (headers) =>
       Object.fromEntries(
-        Object.entries(headers).map(([name, value]) => [
-          name,
-          Array.isArray(value) ? value.map(clean) : clean(value),
-        ]),
+        Object.entries(headers)
+          .filter(([name]) => !literals.some((literal) => name.includes(literal.toLowerCase())))
+          .map(([name, value]) => [name, Array.isArray(value) ? value.map(clean) : clean(value)]),
       ),
   };
 }
 
-/** As they are and as JSON writes them; long ones first, since a short one may be a part of them. */
+/**
+ * As they are, as JSON writes them (some escape slashes), as URLs do, and base64 also without its end; long ones first,
+ * since a short one may be a part of them.
+ */
 function spellings(secrets: readonly string[]): string[] {
-  const all = secrets.flatMap((secret) => [secret, JSON.stringify(secret).slice(1, -1)]);
+  const all = secrets.flatMap((secret) => {
+    const json = JSON.stringify(secret).slice(1, -1);
+    const url = encodeURIComponent(secret);
+    const lowerUrl = url.replace(/%../g, (escape) => escape.toLowerCase());
+    return [secret, secret.replace(/=+$/, ''), json, json.replaceAll('/', '\\/'), url, lowerUrl];
+  });
   return [...new Set(all)].filter((each) => each !== '').sort((a, b) => b.length - a.length);
 }
 
