@@ -73,6 +73,8 @@ test('paths that could be read in two ways go nowhere', async () => {
     '/known//x',
     '/known/../x',
     '/known/..',
+    '/known/..;/x',
+    '/known/.;a=b',
     '/./known',
     '/known/.',
     '/%6bnown',

@@ -22,7 +22,8 @@ const MAX_CONNECTIONS = 256;
 
 /** Nothing encoded, nothing empty: a path that two parsers could read in two ways goes nowhere. */
 const PLAIN_PATH = /^(?:\/[\w.~@:+,;=$!*'()&-]+)*\/?$/;
-const DOT_SEGMENT = /\/\.{1,2}(?:\/|$)/;
+/** With a parameter, too: some servers read `/..;/` as `/../`. */
+const DOT_SEGMENT = /\/\.{1,2}(?:[/;]|$)/;
 /** What proxies are asked for (RFC 9112, 3.2.2). */
 const WHOLE_URL = /^[a-z][a-z0-9+.-]*:\/\//i;
 

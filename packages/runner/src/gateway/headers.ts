@@ -8,6 +8,13 @@ const HOP = /^(connection|keep-alive|proxy-.+|te|trailer|transfer-encoding|upgra
 const OWN =
   /^(authorization|cookie|x-api-key|forwarded|x-forwarded-.+|x-real-ip|host|content-length|expect|accept-encoding)$/;
 
+/** By which a request says that it means another method or path than it names: not beside a credential. */
+const OVERRIDES =
+  /^x-(?:http-method|http-method-override|method-override|original-url|original-uri|rewrite-url|rewrite-uri|forwarded-uri|forwarded-prefix)$/;
+
+/** A part of an answer may hold a part of a secret, which nobody knows again. */
+const PARTS = /^(range|if-range)$/;
+
 export type Headers = Record<string, string | string[]>;
 
 /** Those that pass and are allowed; never those that `Connection` names as meant for this hop alone. */
@@ -21,7 +28,20 @@ export function passedHeaders(headers: IncomingHttpHeaders, allowed: (name: stri
 
 /** All that an executor may say by itself to whoever its call goes to. */
 export function executorHeaders(headers: IncomingHttpHeaders): Headers {
-  return passedHeaders(headers, (name) => !OWN.test(name));
+  return passedHeaders(headers, (name) => !OWN.test(asRead(name)) && !isOverride(name) && !asksForPart(name));
+}
+
+export function isOverride(name: string): boolean {
+  return OVERRIDES.test(asRead(name));
+}
+
+export function asksForPart(name: string): boolean {
+  return PARTS.test(name);
+}
+
+/** To servers that make variables of headers, both are the same. */
+export function asRead(name: string): string {
+  return name.replaceAll('_', '-');
 }
 
 export function hasBody({ headers }: IncomingMessage): boolean {

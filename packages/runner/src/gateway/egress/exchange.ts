@@ -7,10 +7,19 @@ import type { Agent, ClientRequest, IncomingMessage, ServerResponse } from 'node
 import { AtollError } from '@atoll/protocol/errors';
 import type { GatewayCredential } from '@atoll/protocol/runner-link';
 import { refuse } from '../call.ts';
-import { bodyFraming, encodingOf, type Headers, hasBody, passedHeaders } from '../headers.ts';
+import {
+  asksForPart,
+  asRead,
+  bodyFraming,
+  encodingOf,
+  type Headers,
+  hasBody,
+  isOverride,
+  passedHeaders,
+} from '../headers.ts';
 import { passBody } from '../pass-body.ts';
 import { createScrubber, type Scrubber } from '../scrubber.ts';
-import { credentialOf, OVERRIDES } from './injection.ts';
+import { credentialOf } from './injection.ts';
 import { codeOf } from './network.ts';
 import { offerStraight } from './straight.ts';
 import { IDLE_MS } from './tunnel.ts';
@@ -92,8 +101,9 @@ function send(asked: Exchange, credential: GatewayCredential | undefined): Clien
   const added = credential?.header;
   const dropped = (name: string) =>
     /^(host|content-length|expect)$/.test(name) ||
-    name === added?.name.toLowerCase() ||
-    (credential !== undefined && OVERRIDES.test(name));
+    (added !== undefined && asRead(name) === asRead(added.name.toLowerCase())) ||
+    (credential !== undefined && isOverride(name)) ||
+    (credentials.length > 0 && asksForPart(name));
   const headers: Headers = {
     ...passedHeaders(request.headers, (name) => !dropped(name)),
     ...bodyFraming(request),

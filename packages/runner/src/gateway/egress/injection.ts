@@ -27,15 +27,23 @@ export function credentialOf(
     .sort((a, b) => depth(b) - depth(a))[0];
 }
 
-/** Headers by which a request says that it means another method or path than it names: not with a bounded credential. */
-export const OVERRIDES =
-  /^x-(?:http-method|http-method-override|method-override|original-url|original-uri|rewrite-url|rewrite-uri|forwarded-uri|forwarded-prefix)$/;
-
 function names({ target }: GatewayCredential, host: string): boolean {
   return target.at === 'hosts' && target.hosts.includes(host);
 }
 
-/** Whether a server could read another path in it: dot segments, also as `..;`, escaped separators, empty segments. */
+/**
+ * Whether a server could read another path in it: dot segments, also as `..;`, escaped separators, empty segments, and
+ * escapes that are no UTF-8, such as overlong dots and slashes.
+ */
 function isAmbiguous(path: string): boolean {
-  return /\/\/|\\|%(?:2e|2f|5c|25|[01].|7f)|\/\.{1,2}(?:[;/]|$)/i.test(path);
+  return /\/\/|\\|%(?:2e|2f|3b|5c|25|[01].|7f)|\/\.{1,2}(?:[;/]|$)/i.test(path) || !isDecodable(path);
+}
+
+function isDecodable(path: string): boolean {
+  try {
+    decodeURIComponent(path);
+    return true;
+  } catch {
+    return false;
+  }
 }
