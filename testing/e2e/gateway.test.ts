@@ -279,13 +279,19 @@ console.log(JSON.stringify(replies));`;
 
   test('says nothing in the runner’s name', async () => {
     const lie = { hostname: 'a-lie', executor_profile: 'a-lie' };
-    const [bound] = await replies([
+    const asked = [
       ['POST', '/bind', { session_id: sessionId, executor_session_id: 'e', ...lie }],
-    ]);
-    assert.equal(bound?.status, 200);
-    const { binding } = await showOf(atoll, sessionId);
-    assert.notEqual(binding.hostname, 'a-lie');
-    assert.equal(binding.executorProfile, 'program');
+      ['POST', '/sessions/{own}/bind', { executor_session_id: 'f', ...lie }],
+      ['POST', '/api/sessions/{own}/bind', { executor_session_id: 'g', ...lie }],
+    ];
+    for (const [at, each] of asked.entries()) {
+      const [bound] = await replies([each]);
+      assert.equal(bound?.status, 200);
+      const { binding } = await showOf(atoll, sessionId);
+      assert.equal(binding.executorSessionId, ['e', 'f', 'g'][at]);
+      assert.notEqual(binding.hostname, 'a-lie');
+      assert.equal(binding.executorProfile, 'program');
+    }
   });
 
   test('gets nowhere by a path trick or another protocol', async () => {

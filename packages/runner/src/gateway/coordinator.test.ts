@@ -89,6 +89,21 @@ test('the executor’s routes: its session goes into the path, and what the runn
   }
 });
 
+test('what the runner owns is added at the coordinator’s own paths, too', async () => {
+  await ask(`/sessions/${own}/bind`, json('POST', { executor_session_id: 'e', hostname: 'mine' }));
+  await ask(`/api/sessions/${own}/bind`, json('POST', { executor_session_id: 'e', executor_profile: 'p' }));
+  await ask(`/sessions/${own}/events`, json('POST', { event_type: 'step', hostname: 'mine' }));
+  assert.deepEqual(
+    seen.map(({ url, body }) => [url, JSON.parse(body)]),
+    [
+      [`/api/sessions/${own}/bind`, { executor_session_id: 'e', ...owned }],
+      [`/api/sessions/${own}/bind`, { executor_session_id: 'e', ...owned }],
+      [`/api/sessions/${own}/events`, { event_type: 'step', hostname: 'the-runner' }],
+    ],
+  );
+  await assertRefused(await ask(`/sessions/${own}/bind`, json('POST', [])), 400, 'invalid_request');
+});
+
 test('what is not of the form, of another session, or by another method is refused and reaches nobody', async () => {
   const other = newId('session');
   const deep = `{"session_id":"${own}","event_type":"x","a":${'['.repeat(200_000)}${']'.repeat(200_000)}}`;

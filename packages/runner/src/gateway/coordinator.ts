@@ -7,7 +7,14 @@ import { AtollError } from '@atoll/protocol/errors';
 import type { CoordinatorApi } from '@atoll/protocol/runner-link';
 import type { Logger } from '../logger.ts';
 import { type Call, type Row, refuse } from './call.ts';
-import { executorMethod, isExecutorRoute, type Owned, readSaid, reportOf } from './executor-routes.ts';
+import {
+  executorMethod,
+  isExecutorRoute,
+  type Owned,
+  readSaid,
+  reportOf,
+  routeOfApi,
+} from './executor-routes.ts';
 import { executorHeaders } from './headers.ts';
 import type { Going, Relay } from './relay.ts';
 
@@ -37,8 +44,11 @@ export function createCoordinatorRow(options: CoordinatorRowOptions): Row {
   async function going(call: Call): Promise<Pick<Going, 'path' | 'headers' | 'body'>> {
     const { request, path, query } = call;
     const headers = executorHeaders(request.headers);
-    if (!isExecutorRoute(path)) return { path: prefix + apiPath(path) + query, headers };
-    const { path: target, body } = reportOf(await readSaid(request), path, session.id, owned);
+    const own = isExecutorRoute(path);
+    const route = own ? path : routeOfApi(request.method, apiPath(path), session.id);
+    if (route === undefined) return { path: prefix + apiPath(path) + query, headers };
+    const said = await readSaid(request, own ? undefined : session.id);
+    const { path: target, body } = reportOf(said, route, session.id, owned);
     // What encoded the executor's own bytes does not hold for these.
     const { 'content-encoding': _, ...kept } = headers;
     return { path: prefix + target, headers: { ...kept, 'content-type': 'application/json' }, body };

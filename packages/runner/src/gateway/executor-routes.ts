@@ -7,6 +7,7 @@ import { AtollError } from '@atoll/protocol/errors';
 import { newId } from '@atoll/protocol/ids';
 import { operations } from '@atoll/protocol/operations';
 import { parse } from '@atoll/protocol/parse';
+import { notArray } from '@atoll/protocol/schemas/common';
 import * as v from 'valibot';
 
 /** What the runner owns. An executor that sends it is overwritten. */
@@ -21,6 +22,7 @@ export const executorRoutes = {
 
 const MAX_BODY_BYTES = 1024 * 1024;
 
+const object = notArray(v.looseObject({}));
 const body = v.looseObject({ session_id: v.pipe(v.string(), v.minLength(1, 'must not be empty')) });
 
 /** In the place of the gateway's own, whose form is not the executor's doing. */
@@ -37,12 +39,28 @@ export function executorMethod(path: string): string | undefined {
   return isExecutorRoute(path) ? executorRoutes[path].rest.method : undefined;
 }
 
+/** The route that a call to the coordinator's own path is for: what the runner owns is the runner's there, too. */
+export function routeOfApi(
+  method: string | undefined,
+  path: string,
+  sessionId: string,
+): ExecutorRoute | undefined {
+  return Object.keys(executorRoutes)
+    .filter(isExecutorRoute)
+    .find((route) => executorMethod(route) === method && apiPathOf(route, sessionId) === path);
+}
+
+function apiPathOf(route: ExecutorRoute, sessionId: string): string {
+  return executorRoutes[route].rest.path.replace(':sessionId', encodeURIComponent(sessionId));
+}
+
 /** What an executor says, and of which session. */
 export type Said = { session_id: string; [name: string]: unknown };
 
-/** Rejects with `body_too_large`, `invalid_json`, `invalid_request`. */
-export async function readSaid(request: IncomingMessage): Promise<Said> {
-  return parse(body, readJson(await gather(request)));
+/** `sessionId` where the path has said it. Rejects with `body_too_large`, `invalid_json`, `invalid_request`. */
+export async function readSaid(request: IncomingMessage, sessionId?: string): Promise<Said> {
+  const said = readJson(await gather(request));
+  return sessionId === undefined ? parse(body, said) : { ...parse(object, said), session_id: sessionId };
 }
 
 /** What the coordinator is asked instead. Throws `wrong_session`, `invalid_json`, `invalid_request`. */
@@ -52,13 +70,13 @@ export function reportOf(
   sessionId: string,
   owned: Owned,
 ): { path: string; body: Buffer } {
-  const { rest, params } = executorRoutes[route];
+  const { params } = executorRoutes[route];
   if (session_id !== sessionId)
     throw new AtollError('wrong_session', 'this gateway serves the session of its sandbox alone');
   const added = Object.entries(owned).filter(([name]) => route === '/bind' || Object.hasOwn(said, name));
   const report = { ...said, ...Object.fromEntries(added) };
   parse(params, { ...report, sessionId: ANY_SESSION });
-  return { path: rest.path.replace(':sessionId', encodeURIComponent(sessionId)), body: writeJson(report) };
+  return { path: apiPathOf(route, sessionId), body: writeJson(report) };
 }
 
 async function gather(request: IncomingMessage): Promise<Buffer> {
