@@ -39,6 +39,13 @@ test('what is no TLS, or names nobody, is told from what nobody can read', async
   assert.deepEqual(peek(Buffer.alloc(65_536, 22)), { kind: 'broken' }, 'without end');
 });
 
+test('a hello in more records than anybody makes of it is not waited for', () => {
+  const begun = Buffer.from([22, 3, 1, 0, 4, 1, 0, 255, 0]);
+  const empty = (count: number) => Buffer.alloc(5 * count, Buffer.from([22, 3, 1, 0, 0]));
+  assert.deepEqual(peek(Buffer.concat([begun, empty(60)])), { kind: 'more' });
+  assert.deepEqual(peek(Buffer.concat([begun, empty(64)])), { kind: 'broken' });
+});
+
 test('no change of a byte makes it throw', async () => {
   const hello = await helloTo('one.example');
   for (let at = 0; at < hello.length; at++)

@@ -16,23 +16,32 @@ const HANDSHAKE = 22;
 const CLIENT_HELLO = 1;
 const SERVER_NAME = 0;
 const MAX_BYTES = 64 * 1024;
+/** Far more than anybody cuts it into; it is read anew with each piece that comes, which costs by the record. */
+const MAX_RECORDS = 64;
 
 /** `bytes` is all that came until now. */
 export function peek(bytes: Buffer): Peeked {
   if (bytes.length > 0 && bytes[0] !== HANDSHAKE) return { kind: 'nameless' };
-  const hello = handshake(bytes);
+  const parts = recordsIn(bytes);
+  const hello = whole(parts);
   if (hello !== undefined) return nameIn(hello);
-  return bytes.length < MAX_BYTES ? { kind: 'more' } : { kind: 'broken' };
+  const over = bytes.length >= MAX_BYTES || parts.length > MAX_RECORDS;
+  return { kind: over ? 'broken' : 'more' };
 }
 
-/** The first handshake message, put together from its records; undefined while it is not whole. */
-function handshake(bytes: Buffer): Buffer | undefined {
+/** What is in the handshake records at the beginning; the last may not be whole. */
+function recordsIn(bytes: Buffer): Buffer[] {
   const parts: Buffer[] = [];
-  for (let at = 0; at + 5 <= bytes.length && bytes[at] === HANDSHAKE; ) {
+  for (let at = 0; at + 5 <= bytes.length && bytes[at] === HANDSHAKE && parts.length <= MAX_RECORDS; ) {
     const end = at + 5 + bytes.readUInt16BE(at + 3);
     parts.push(bytes.subarray(at + 5, end));
     at = end;
   }
+  return parts;
+}
+
+/** The first handshake message, put together from its records; undefined while it is not whole. */
+function whole(parts: readonly Buffer[]): Buffer | undefined {
   const message = Buffer.concat(parts);
   if (message.length < 4) return undefined;
   const length = message.readUIntBE(1, 3);
