@@ -68,7 +68,7 @@ function spellings(secrets: readonly string[]): string[] {
   const all = secrets.flatMap((secret) => {
     const json = JSON.stringify(secret).slice(1, -1);
     const url = encodeURIComponent(secret);
-    const lowerUrl = url.replace(/%../g, (escape) => escape.toLowerCase());
+    const lowerUrl = url.replace(/%../g, (code) => code.toLowerCase());
     return [secret, secret.replace(/=+$/, ''), json, json.replaceAll('/', '\\/'), url, lowerUrl];
   });
   return [...new Set(all)].filter((each) => each !== '').sort((a, b) => b.length - a.length);
