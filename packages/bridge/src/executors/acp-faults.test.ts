@@ -58,11 +58,16 @@ describe('acp: an agent that misbehaves', () => {
     assert.equal(await said(bridge, 'what do you remember?'), 'I remember: grey');
   });
 
-  it('is not there', async () => {
-    await using bridge = await start({ more: { command: ['/nowhere/agent'] } });
-    const end = await bridge.query('hello');
-    assert.deepEqual([end.status, end.cause], ['failed', 'executor_unavailable']);
-    assert.match(end.detail ?? '', /could not be started: .*ENOENT/);
+  it('is not there, or no program', async () => {
+    for (const [file, why] of [
+      ['/nowhere/agent', /could not be started: there is no program \/nowhere\/agent in its sandbox/],
+      ['/etc/passwd', /could not be started: \/etc\/passwd may not be executed there/],
+    ] as const) {
+      await using bridge = await start({ more: { command: [file] } });
+      const end = await bridge.query('hello');
+      assert.deepEqual([end.status, end.cause], ['failed', 'executor_unavailable']);
+      assert.match(end.detail ?? '', why);
+    }
   });
 
   it('ends while it starts', async () => {

@@ -17,6 +17,7 @@ const CLOSE_GRACE_MS = 1_000;
 /** What may wait for a program that does not read; a turn's own content is at most 64 MiB. */
 const MAX_UNREAD_BYTES = 128 * 1024 * 1024;
 const MAX_STDERR_CHARS = 1_000;
+const MAX_SHOWN_CHARS = 200;
 
 export type Failure = { cause: TurnCause; detail: string };
 
@@ -115,9 +116,10 @@ export class LineProcess {
       this.#ended.resolve();
       onEnd(this.#failure ?? failure);
     };
-    this.#child.once('error', ({ message }) => {
+    this.#child.once('error', (error: NodeJS.ErrnoException) => {
       if (this.#child.pid !== undefined) return;
-      end({ cause: 'executor_unavailable', detail: `${name} could not be started: ${message}.` });
+      const why = whyNotStarted(this.#child.spawnfile, error);
+      end({ cause: 'executor_unavailable', detail: `${name} could not be started: ${why}.` });
     });
     this.#child.once('exit', () => {
       this.alive = false;
@@ -158,4 +160,11 @@ export class LineProcess {
       this.refuse(`wrote a line of more than ${MAX_MESSAGE_BYTES} bytes to its stdout`);
     }
   }
+}
+
+function whyNotStarted(file: string, { code, message }: NodeJS.ErrnoException): string {
+  const program = file.slice(0, MAX_SHOWN_CHARS).toWellFormed();
+  if (code === 'ENOENT')
+    return `there is no program ${program} in its sandbox, or not what its first line names. Bring it along in the agent's folder, or offer it by an executor profile`;
+  return code === 'EACCES' ? `${program} may not be executed there` : message;
 }

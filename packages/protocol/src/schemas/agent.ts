@@ -41,11 +41,14 @@ export const command = v.pipe(
 );
 
 /** How an agent folder names its executor: by kind alone, or with what the kind needs. */
-export const executor = v.union([
-  v.picklist(['claude', 'codex']),
-  v.strictObject({ kind: v.picklist(['claude', 'codex']) }),
-  v.strictObject({ kind: v.picklist(['acp', 'program']), command }),
-]);
+export const executor = v.union(
+  [
+    v.picklist(['claude', 'codex']),
+    v.strictObject({ kind: v.picklist(['claude', 'codex']) }),
+    v.strictObject({ kind: v.picklist(['acp', 'program']), command }),
+  ],
+  'must be "claude", "codex", or {"kind": "acp" or "program", "command": ["PROGRAM", "ARGUMENT", …]}',
+);
 
 /** By pattern of tool names: `Bash`, `mcp__github__*`, `*`. The longest pattern that fits counts. */
 export const approvals = v.pipe(

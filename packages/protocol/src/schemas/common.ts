@@ -3,7 +3,8 @@ import { type IdKind, idPattern } from '../ids.ts';
 
 /** Pieces that every operation is put together from. */
 
-export const id = (kind: IdKind) => v.pipe(v.string(), v.regex(idPattern(kind), `must be a ${kind} id`));
+export const id = (kind: IdKind) =>
+  v.pipe(v.string(), v.regex(idPattern(kind), `must be ${/^[aeiou]/.test(kind) ? 'an' : 'a'} ${kind} id`));
 
 export const agentName = v.pipe(
   v.string(),
