@@ -59,15 +59,20 @@ const approvalsOf = (events: readonly Told[]) =>
   named(events, 'approval').map(({ data }) => [data.status, data.decision, data.cause]);
 
 async function assertFold(sessionId: string): Promise<void> {
-  const { events } = await atoll.client.call('session.events', { sessionId, limit: 1000 });
   const folded = ['input', 'status', 'done', 'approval'];
-  const state = events
-    .filter(({ event }) => folded.includes(event))
-    .reduce((before, event) => fold(before, event as StateEvent), initialState);
-  const session = await show(sessionId);
-  const openIds = (await listed(sessionId)).map(({ id }) => id);
-  assert.deepEqual([state.status, state.turn], [session.status, session.turn]);
-  assert.deepEqual(state.approvals.map(({ approvalId }) => approvalId).sort(), openIds);
+  await until(async () => {
+    const session = await show(sessionId);
+    const openIds = (await listed(sessionId)).map(({ id }) => id);
+    const { events } = await atoll.client.call('session.events', { sessionId, limit: 1000 });
+    // A sandbox may end at any moment: then they were not asked for the same moment.
+    if (events.at(-1)?.seq !== session.lastSeq) return false;
+    const state = events
+      .filter(({ event }) => folded.includes(event))
+      .reduce((before, event) => fold(before, event as StateEvent), initialState);
+    assert.deepEqual([state.status, state.turn], [session.status, session.turn]);
+    assert.deepEqual(state.approvals.map(({ approvalId }) => approvalId).sort(), openIds);
+    return true;
+  });
 }
 
 test('asked, decided from another client, and the turn goes on', async () => {
@@ -197,6 +202,26 @@ test('the executor dies, and nobody asks again: the next turn that completes lea
   await atoll.client.call('session.end', { sessionId: id });
   assert.equal((await listed(id, 'resolved')).at(-1)?.cause, 'executor_lost');
   await assertFold(id);
+});
+
+test('executors that ask, die, and ask for other things leave no more open than one may ask for', async () => {
+  const id = await open();
+  const calls = (turn: number) =>
+    Array.from({ length: 32 }, (_, n) => ({ tool: 'Bash', input: { turn, n } }));
+  for (const turn of [1, 2, 3]) await say(id, { ask: calls(turn), finally: 'exit' });
+  const inputs = (await listed(id)).map(({ input }) => input.turn);
+  assert.deepEqual(inputs, Array(32).fill(3));
+  const { approvals, nextCursor } = await atoll.client.call('approval.list', {
+    sessionId: id,
+    status: 'resolved',
+    limit: 1000,
+  });
+  assert.deepEqual(new Set(approvals.map(({ cause }) => cause)), new Set(['executor_lost']));
+  assert.deepEqual([approvals.length, nextCursor], [64, null]);
+  await assertFold(id);
+  await say(id, { ask: [...calls(4).slice(1), LIST], finally: 'exit' });
+  const page = await atoll.client.call('approval.list', { sessionId: id, status: 'resolved', limit: 1000 });
+  assert.deepEqual([page.approvals.length, page.nextCursor], [64, page.approvals.at(-1)?.id]);
 });
 
 test('a bridge that asks for too much, or for nobody, is ended', async () => {

@@ -6,7 +6,7 @@
  * input) once, when it is made again. A turn that comes to an orderly end leaves nothing open behind it.
  */
 import { createHash } from 'node:crypto';
-import type { ApprovalDecision } from '@atoll/protocol/approvals';
+import { type ApprovalDecision, MAX_OPEN_APPROVALS } from '@atoll/protocol/approvals';
 import { AtollError } from '@atoll/protocol/errors';
 import type { EventData } from '@atoll/protocol/events';
 import { newId } from '@atoll/protocol/ids';
@@ -19,6 +19,9 @@ import type { StateEvent } from './fold.ts';
 import type { AskedAt, LiveSession, LiveTurn } from './live-session.ts';
 
 type Asked = Extract<CommandEvent, { kind: 'approval' }>;
+/** Each may be of MAX_APPROVAL_BYTES. */
+const MAX_PAGE = 2 * MAX_OPEN_APPROVALS;
+
 type Recorded = { events: StateEvent[]; rows: Step[] };
 
 export type Approvals = {
@@ -72,10 +75,34 @@ export function createApprovals(options: {
             .insertInto('approvals')
             .values(newRow(session, { ...asker, approvalId, callHash, request })),
         };
+    const room = orphan ? { events: [], rows: [] } : roomForOneMore(session);
     session.asked.set(approvalId, at);
     const event = { event: 'approval', data: { approvalId, status: 'requested', ...request } } as const;
     const waiting = session.status === 'running' ? [session.statusEvent('approval_requested')] : [];
-    await session.record([event, ...waiting], [row]);
+    await session.record([...room.events, event, ...waiting], [...room.rows, row]);
+  }
+
+  /** As many as may wait in one sandbox stay open, whoever asked: the oldest that lost executors left make room. */
+  function roomForOneMore(session: LiveSession): Recorded {
+    const { approvals } = session.state;
+    const orphans = approvals.filter(({ approvalId }) => !session.asked.has(approvalId));
+    const excess = Math.max(0, approvals.length + 1 - MAX_OPEN_APPROVALS);
+    return cancelled(orphans.slice(0, excess), () => 'executor_lost');
+  }
+
+  function cancelled(
+    open: readonly EventData<'approval'>[],
+    causeOf: (approvalId: string) => string,
+  ): Recorded {
+    const recorded: Recorded = { events: [], rows: [] };
+    for (const asked of open) {
+      const cause = causeOf(asked.approvalId);
+      const data = { ...asked, status: 'resolved', decision: 'cancelled', cause } as const;
+      recorded.events.push({ event: 'approval', data });
+      const change = { status: 'resolved', decision: '{"decision":"cancelled"}', cause, spent: 1 } as const;
+      recorded.rows.push(update(asked.approvalId, { ...change, resolved_at: timestamp() }));
+    }
+    return recorded;
   }
 
   function newRow(
@@ -157,16 +184,17 @@ export function createApprovals(options: {
     session: LiveSession,
     { status, limit, cursor }: OperationParams<'approval.list'>,
   ): Promise<OperationResult<'approval.list'>> {
+    const most = Math.min(limit, MAX_PAGE);
     let query = sql
       .selectFrom('approvals')
       .selectAll()
       .where('session_id', '=', session.id)
       .where('status', '=', status)
       .orderBy('id')
-      .limit(limit + 1);
+      .limit(most + 1);
     if (cursor !== undefined) query = query.where('id', '>', cursor);
     const rows = await store.all(query);
-    const page = rows.slice(0, limit);
+    const page = rows.slice(0, most);
     const nextCursor = rows.length > page.length ? (page.at(-1)?.id ?? null) : null;
     return { approvals: page.map(showApproval), nextCursor };
   }
@@ -179,19 +207,10 @@ export function createApprovals(options: {
     if (!orderly || (approvals.length === 0 && session.decided.size === 0)) return { events: [], rows: [] };
     const unheard = [...session.decided.keys()].map((id) => update(id, { spent: 1 }));
     session.decided.clear();
-    const cancelled = approvals.map((open) => {
-      const cause = asked.has(open.approvalId) ? (end.cause ?? 'turn_ended') : 'executor_lost';
-      const event: StateEvent = {
-        event: 'approval',
-        data: { ...open, status: 'resolved', decision: 'cancelled', cause },
-      };
-      const change = { status: 'resolved', decision: '{"decision":"cancelled"}', cause, spent: 1 } as const;
-      return { event, row: update(open.approvalId, { ...change, resolved_at: timestamp() }) };
-    });
-    return {
-      events: cancelled.map(({ event }) => event),
-      rows: [...unheard, ...cancelled.map(({ row }) => row)],
-    };
+    const { events, rows } = cancelled(approvals, (id) =>
+      asked.has(id) ? (end.cause ?? 'turn_ended') : 'executor_lost',
+    );
+    return { events, rows: [...unheard, ...rows] };
   }
 
   return { requested, decide, list, closing };
