@@ -9,6 +9,7 @@ import { liveSandbox, type SandboxHold } from './live-sandbox.ts';
 import { freezeTree, type ProcessTree, signalTree, thawTree, treePids, treeUsage } from './process-tree.ts';
 import { descendants, findProcess, isErrno, type ProcessEntry } from './processes.ts';
 import { removeTree } from './remove-tree.ts';
+import { guardStandstill } from './standstill-guard.ts';
 import { createWatchdog, fileSizeBlocks, type Watchdog } from './watchdog.ts';
 
 /**
@@ -22,8 +23,8 @@ import { createWatchdog, fileSizeBlocks, type Watchdog } from './watchdog.ts';
  * command or a value of the environment is such a path or one below it. Memory, processes and disk are held by
  * the watchdog, open files and file size by rlimit.
  *
- * A killed runner does not take the sandbox along by itself: the bridge ends at the end of fd 3, and `sweep`
- * kills the group of a recorded leader that is still the same process (pid and start time).
+ * A killed runner does not take the sandbox along by itself: the bridge ends at the end of fd 3 with all it started
+ * (it is let go on, should it stand still just then), and `sweep` kills the group of a recorded leader that is still the same process (pid and start time).
  */
 export type ProcessOptions = {
   /** The runner's data directory, made 0700. Sandboxes' directories are `<dataDir>/<kind>/<name>`. */
@@ -158,14 +159,23 @@ function groupTree(leader: number): ProcessTree {
 }
 
 function holdOf(pid: number, tree: ProcessTree, record: string): SandboxHold {
+  let guard: Disposable | undefined;
   return {
     outOfMemory: () => false,
     // All that are found die together: with the leader gone, who had left its group could no longer be told.
     kill: () => void signalTree(tree, 'SIGKILL', () => false).catch(() => killGroup(pid)),
-    freeze: () => freezeTree(tree),
-    thaw: () => thawTree(tree),
+    async freeze() {
+      guard ??= await guardStandstill(pid);
+      await freezeTree(tree);
+    },
+    async thaw() {
+      guard?.[Symbol.dispose]();
+      guard = undefined;
+      await thawTree(tree);
+    },
     usage: () => treeUsage(tree),
     release: async () => {
+      guard?.[Symbol.dispose]();
       await signalTree(tree, 'SIGKILL', () => false);
       rmSync(record, { force: true });
     },
