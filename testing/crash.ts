@@ -1,7 +1,7 @@
 /** What tests of a killed server need: clients that saw something, the kill, and what must hold after it. */
 import assert from 'node:assert/strict';
 import { existsSync } from 'node:fs';
-import { readdir } from 'node:fs/promises';
+import { readdir, readFile } from 'node:fs/promises';
 import { basename } from 'node:path';
 import { type Atoll, until } from './atoll.ts';
 import { type RawEvent, readSse } from './raw-sse.ts';
@@ -103,4 +103,18 @@ export function endsOf(log: readonly RawEvent[]): Done[] {
   for (const { status, cause, detail } of ends)
     assert.ok(status === 'completed' || (cause && detail), status);
   return ends;
+}
+
+/** SIGKILL to every bwrap below the server. */
+export async function killSandboxes(server: number): Promise<void> {
+  let killed = 0;
+  for (const pid of await readdir('/proc')) {
+    if (!/^\d+$/.test(pid)) continue;
+    const stat = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => '');
+    const [, name = '', parent = ''] = /^\d+ \((.*)\) \S (\d+)/.exec(stat) ?? [];
+    if (name !== 'bwrap' || Number(parent) !== server) continue;
+    process.kill(Number(pid), 'SIGKILL');
+    killed++;
+  }
+  assert.ok(killed > 0, 'no sandbox was found to kill');
 }

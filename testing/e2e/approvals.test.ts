@@ -10,7 +10,7 @@ import { fold, initialState, type StateEvent } from '@atoll/server';
 import fc from 'fast-check';
 import { asking } from '../agents.ts';
 import { type Atoll, deploy, startAtoll, until } from '../atoll.ts';
-import { killAndRestart } from '../crash.ts';
+import { killAndRestart, killSandboxes } from '../crash.ts';
 
 const LIST = { tool: 'Bash', input: { command: 'ls', cwd: '/' } };
 const SAME = { tool: 'Bash', input: { cwd: '/', command: 'ls' } };
@@ -108,11 +108,9 @@ test('of many answers one counts; what is not there is not found', async () => {
   await assert.rejects(wrong, { code: 'invalid_request' });
   const { secret } = await atoll.client.call('key.create', { role: 'client', tenant: 'stranger' });
   const stranger = createClient({ url: atoll.url, key: secret });
-  for (const ask of [
-    stranger.call('approval.decide', { sessionId: id, approvalId, decision: 'allow' }),
-    stranger.call('approval.list', { sessionId: id }),
-  ])
-    await assert.rejects(ask, { code: 'not_found' });
+  const deciding = stranger.call('approval.decide', { sessionId: id, approvalId, decision: 'allow' });
+  await assert.rejects(deciding, { code: 'not_found' });
+  await assert.rejects(stranger.call('approval.list', { sessionId: id }), { code: 'not_found' });
   const answers = await Promise.allSettled(
     Array.from({ length: 8 }, (_, n) => decide(id, approvalId, n % 2 === 0 ? 'allow' : 'deny')),
   );
@@ -204,11 +202,26 @@ test('the executor dies, and nobody asks again: the next turn that completes lea
   await assertFold(id);
 });
 
+/** The executor dies once all that it asks for stands in the log. */
+async function askAndDie(sessionId: string, calls: readonly { input: object }[]): Promise<void> {
+  const { lastSeq } = await show(sessionId);
+  const turn = say(sessionId, { ask: calls });
+  await until(async () => {
+    const { events } = await atoll.client.call('session.events', { sessionId, after: lastSeq, limit: 1000 });
+    const asked = events.filter(
+      ({ event, data }) => event === 'approval' && (data as { status?: unknown }).status === 'requested',
+    );
+    return asked.length === calls.length;
+  });
+  await killSandboxes(atoll.pid);
+  await turn;
+}
+
 test('executors that ask, die, and ask for other things leave no more open than one may ask for', async () => {
   const id = await open();
   const calls = (turn: number) =>
     Array.from({ length: 32 }, (_, n) => ({ tool: 'Bash', input: { turn, n } }));
-  for (const turn of [1, 2, 3]) await say(id, { ask: calls(turn), finally: 'exit' });
+  for (const turn of [1, 2, 3]) await askAndDie(id, calls(turn));
   const inputs = (await listed(id)).map(({ input }) => input.turn);
   assert.deepEqual(inputs, Array(32).fill(3));
   const { approvals, nextCursor } = await atoll.client.call('approval.list', {
@@ -219,7 +232,7 @@ test('executors that ask, die, and ask for other things leave no more open than 
   assert.deepEqual(new Set(approvals.map(({ cause }) => cause)), new Set(['executor_lost']));
   assert.deepEqual([approvals.length, nextCursor], [64, null]);
   await assertFold(id);
-  await say(id, { ask: [...calls(4).slice(1), LIST], finally: 'exit' });
+  await askAndDie(id, [...calls(4).slice(1), LIST]);
   const page = await atoll.client.call('approval.list', { sessionId: id, status: 'resolved', limit: 1000 });
   assert.deepEqual([page.approvals.length, page.nextCursor], [64, page.approvals.at(-1)?.id]);
 });

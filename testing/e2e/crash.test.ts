@@ -3,13 +3,20 @@
  * and the next message goes on where the files and the conversation are. Many more kills: crash.hard.test.ts.
  */
 import assert from 'node:assert/strict';
-import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { test } from 'node:test';
 import { versatile } from '../agents.ts';
 import { type Atoll, deployProgram, startAtoll, until } from '../atoll.ts';
-import { assertKept, endsOf, killAndRestart, readLog, watchEvents, watchTurn } from '../crash.ts';
+import {
+  assertKept,
+  endsOf,
+  killAndRestart,
+  killSandboxes,
+  readLog,
+  watchEvents,
+  watchTurn,
+} from '../crash.ts';
 
 /** From the kill of a sandbox to the client's hearing of it. */
 const HEARD_MS = 2_000;
@@ -109,17 +116,3 @@ test('a sandbox is killed between two turns: a reader hears of it, the next mess
   await atoll.stop();
   await reader.ended;
 });
-
-/** SIGKILL to every bwrap below the server. */
-async function killSandboxes(server: number): Promise<void> {
-  let killed = 0;
-  for (const pid of await readdir('/proc')) {
-    if (!/^\d+$/.test(pid)) continue;
-    const stat = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => '');
-    const [, name = '', parent = ''] = /^\d+ \((.*)\) \S (\d+)/.exec(stat) ?? [];
-    if (name !== 'bwrap' || Number(parent) !== server) continue;
-    process.kill(Number(pid), 'SIGKILL');
-    killed++;
-  }
-  assert.ok(killed > 0, 'no sandbox was found to kill');
-}
