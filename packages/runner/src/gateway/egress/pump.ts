@@ -15,7 +15,7 @@ export type Pump = {
 export type Relay = (part: Uint8Array) => boolean;
 
 /** What one read takes at most; memory that nothing was read into is not used. */
-export const BUFFER_BYTES = 256 * 1024;
+export const BUFFER_BYTES = 512 * 1024;
 
 /** `source`: who waits while the buffer is not free; undefined when nothing more is wanted of it. */
 export function createRelay(to: Socket, source: () => Socket | undefined): Relay {
