@@ -5,7 +5,7 @@
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { after, before, describe, test } from 'node:test';
-import { errorRegistry, isErrorCode, newId } from '@atoll/protocol';
+import { errorRegistry, isErrorCode, newId, type Operation, operations } from '@atoll/protocol';
 import { versatile } from '../agents.ts';
 import { type Atoll, deployProgram, startAtoll } from '../atoll.ts';
 import { assertProblem, createAsk, json } from '../raw-http.ts';
@@ -248,6 +248,34 @@ console.log(JSON.stringify(replies));`;
       'forbidden_for_session',
     );
     assert.equal((await showOf(atoll, sessionId)).lastSeq, lastSeq);
+  });
+
+  test('has of all operations only those that are its own', async () => {
+    const all = Object.entries<Operation>(operations).map(([name, { rest, role, bySession }]) => {
+      const path = rest.path.replace(':sessionId', '{own}').replace(/[:*]\w+/g, 'x');
+      return {
+        name,
+        asked: [rest.method, path, ...(/GET|DELETE/.test(rest.method) ? [] : [{}])],
+        role,
+        bySession,
+      };
+    });
+    const own = all.filter(({ bySession }) => bySession).map(({ name }) => name);
+    assert.deepEqual(own, [
+      'session.show',
+      'session.events',
+      'session.bind',
+      'session.report',
+      'session.metadata.update',
+      'session.files.list',
+    ]);
+    const foreign = all.filter(({ role, bySession }) => role !== 'public' && !bySession);
+    await assertAll(
+      foreign.map(({ asked }) => asked),
+      403,
+      'forbidden_for_session',
+    );
+    assert.equal((await showOf(atoll, sessionId)).status, 'idle');
   });
 
   test('forges no event: what it reports is a report, whatever it is called', async () => {

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import http from 'node:http';
-import { Socket } from 'node:net';
+import { connect, Socket } from 'node:net';
 import { after, before, beforeEach, test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { gzipSync } from 'node:zlib';
@@ -88,6 +88,67 @@ test('an answer that is none, or another protocol, harms nobody', { timeout: 10_
     const answer = await ask(gateway, 'GET', '/odd');
     assert.deepEqual([answer.statusCode, (await textOf(answer)).split(' ')[0]], [502, 'unreachable'], head);
   }
+});
+
+/** All that the gateway says to these bytes, and then it closes. */
+async function said(bytes: string): Promise<string> {
+  const { hostname, port } = new URL(gateway.address);
+  const socket = connect(Number(port), hostname).on('error', () => undefined);
+  socket.write(bytes);
+  return Buffer.concat(await socket.toArray()).toString('latin1');
+}
+
+const CHUNKED = 'Transfer-Encoding: chunked';
+const HIDDEN = '0\r\n\r\nGET /s/x/hidden HTTP/1.1\r\nHost: x\r\n\r\n';
+
+for (const [what, headers, body] of [
+  ['two lengths', 'Content-Length: 4\r\nContent-Length: 5', 'x=123'],
+  ['a length of two', 'Content-Length: 4, 5', 'x=123'],
+  ['a length and chunks', `Content-Length: 5\r\n${CHUNKED}`, HIDDEN],
+  ['chunks and a length', `${CHUNKED}\r\nContent-Length: 5`, HIDDEN],
+  ['chunks that are none', 'Transfer-Encoding: xchunked', HIDDEN],
+  ['chunks that are not last', 'Transfer-Encoding: chunked, gzip', HIDDEN],
+  ['a folded header', `X-A: b\r\n ${CHUNKED}`, HIDDEN],
+  ['a space before the colon', 'Transfer-Encoding : chunked', HIDDEN],
+  ['a bare line end', 'X-A: b\nTransfer-Encoding: chunked', HIDDEN],
+  ['a bare carriage return', 'X-A: b\rTransfer-Encoding: chunked', HIDDEN],
+  ['a length with a sign', 'Content-Length: +5', 'x=123'],
+  ['a chunk with a sign', CHUNKED, `-${HIDDEN}`],
+  ['headers without end', `X-A: ${'b'.repeat(20_000)}`, ''],
+  ['a NUL', 'X-A: a\0b', ''],
+] as const)
+  test(`a request that two servers could read in two ways goes no further: ${what}`, async () => {
+    const { host } = new URL(gateway.address);
+    const before = upstream.seen.length;
+    await said(`POST /s/x/a HTTP/1.1\r\nHost: ${host}\r\nConnection: close\r\n${headers}\r\n\r\n${body}`);
+    assert.deepEqual(upstream.seen.slice(before), []);
+  });
+
+test('other protocols and odd methods are requests, or nothing', { timeout: 10_000 }, async () => {
+  const { host } = new URL(gateway.address);
+  const last = `Host: ${host}\r\nConnection: close`;
+  const before = upstream.seen.length;
+  upstream.respond = (_request, response) => void response.end('there');
+  const h2c = `Host: ${host}\r\nConnection: close, Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk`;
+  assert.match(await said(`GET /s/x/h2c HTTP/1.1\r\n${h2c}\r\n\r\n`), /^HTTP\/1.1 200/);
+  assert.match(
+    await said(`POST /s/x/e HTTP/1.1\r\n${last}\r\nExpect: 100-continue\r\nContent-Length: 1\r\n\r\nx`),
+    /^HTTP\/1.1 100 .*\r\n\r\nHTTP\/1.1 200/,
+  );
+  assert.match(await said(`POST /s/x/e HTTP/1.1\r\n${last}\r\nExpect: more\r\n\r\n`), /^HTTP\/1.1 417/);
+  for (const method of ['OPTIONS', 'TRACE'])
+    assert.match(await said(`${method} /s/x/a HTTP/1.1\r\n${last}\r\n\r\n`), /^HTTP\/1.1 200/);
+  assert.doesNotMatch(await said(`HEAD /s/x/a HTTP/1.1\r\n${last}\r\n\r\n`), /there/);
+  assert.match(await said(`OPTIONS * HTTP/1.1\r\n${last}\r\n\r\n`), /^HTTP\/1.1 404/);
+  for (const line of ['PRI * HTTP/2.0', 'CONNECT  HTTP/1.1', 'GET /s/x/a HTTP/1.1 x'])
+    assert.doesNotMatch(await said(`${line}\r\n${last}\r\n\r\n`), /^HTTP\/1.1 2/);
+  const went = upstream.seen.slice(before);
+  assert.deepEqual(
+    went.map(({ method }) => method),
+    ['GET', 'POST', 'OPTIONS', 'TRACE', 'HEAD'],
+  );
+  for (const { headers } of went)
+    for (const name of ['upgrade', 'http2-settings', 'expect']) assert.equal(headers[name], undefined, name);
 });
 
 test('a redirect is passed on, and nobody follows it', async () => {

@@ -102,6 +102,17 @@ test('what arrives in pieces goes on in pieces, clean', async () => {
   assert.equal((await ask('/stream')).text, `one ${MASK} two`);
 });
 
+test('a credential that is deleted or replaced during an answer is taken out of it to its end', async () => {
+  for (const next of [[], [bearer('other', ['git.example'])]]) {
+    egress.setCredentials([bearer('main', ['git.example'])]);
+    seen.length = 0;
+    const reply = ask('/stream');
+    while (seen.length === 0) await new Promise(setImmediate);
+    egress.setCredentials(next);
+    assert.equal((await reply).text, `one ${MASK} two`);
+  }
+});
+
 test('outside of its methods and paths, and of paths that can be read in two ways, a request goes without', async () => {
   const bounds = { methods: ['GET'], paths: ['/acme'] };
   egress.setCredentials([bearer('main', ['git.example'], bounds)]);
