@@ -67,7 +67,7 @@ export function exchange(asked: Exchange): Promise<ExchangeEnd> {
       upstream.destroy(error instanceof Error ? error : undefined);
     }
   });
-  upstream.on('error', (error) => {
+  function failed(error: Error): void {
     // The caller left, and took this request with it; or all that was to be said is said.
     if (response.destroyed || response.writableEnded) return;
     const told =
@@ -76,9 +76,15 @@ export function exchange(asked: Exchange): Promise<ExchangeEnd> {
         : new AtollError('egress_unreachable', `${asked.host} cannot be reached (${codeOf(error)})`);
     seen.code = told.code;
     refuse(response, told);
+  }
+  upstream.on('error', failed);
+  upstream.on('upgrade', (_reply, socket) => {
+    // The request has let go of it: destroyed with an error, it would have nobody to tell but the process.
+    socket.destroy();
+    failed(
+      new AtollError('egress_unreachable', `${asked.host} changes the protocol, which nobody asked for`),
+    );
   });
-  // It changed the protocol, which nobody asked it to.
-  upstream.on('upgrade', (_reply, socket) => socket.destroy(new AtollError('egress_unreachable')));
   upstream.on('close', () => {
     if (!response.headersSent) response.destroy();
   });

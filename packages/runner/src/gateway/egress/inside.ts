@@ -92,14 +92,17 @@ export function createInside(options: {
     const agent = createAgent(network, route, secure);
     ways.set(stream, { route, secure, agent });
     socket.on('close', () => agent.destroy());
-    socket.setTimeout(IDLE_MS, () => socket.destroy());
     server.emit('connection', stream);
   }
 
   return {
     answer,
-    plain: (socket, route) => read(socket, socket, route, false),
+    plain(socket, route) {
+      endWhenSilent(socket);
+      read(socket, socket, route, false);
+    },
     secure(socket, route, context, end) {
+      endWhenSilent(socket);
       const { TLSSocket } = process.getBuiltinModule('node:tls');
       let other = false;
       const tls = new TLSSocket(socket, {
@@ -126,6 +129,10 @@ export function createInside(options: {
     },
     close: () => server.closeAllConnections(),
   };
+}
+
+function endWhenSilent(socket: Socket): void {
+  socket.setTimeout(IDLE_MS, () => socket.destroy());
 }
 
 /** As an error of the registry; what is none is a fault of ours, and is logged. */

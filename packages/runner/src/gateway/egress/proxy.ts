@@ -7,6 +7,7 @@
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
+import type { SecureContext } from 'node:tls';
 import { AtollError } from '@atoll/protocol/errors';
 import type { GatewayCredential } from '@atoll/protocol/runner-link';
 import type { AccessRecord } from '@atoll/protocol/schemas/access';
@@ -140,17 +141,22 @@ export function createEgress(options: EgressOptions): Egress {
       const destination = destinationOf(url);
       refuseOtherHost(request.headers.host ?? url, destination);
       const route = await routeTo(destination);
+      const context = destination.port === 443 ? await contextFor(route.host) : undefined;
       if (socket.destroyed) return;
       if (head.length > 0) socket.unshift(head);
       if (destination.port === 80) inside.plain(establish(socket), route);
-      else if (authority && (await forHost(route.host)).length > 0)
-        inside.secure(establish(socket), route, await authority.contextFor(route.host), end);
+      else if (context) inside.secure(establish(socket), route, context, end);
       else end({ decision: 'allowed', ...(await blind(socket, route)) });
     } catch (error) {
       const told = tellable(error, logger);
       end({ decision: decisionOf(told), code: told.code });
       refuseSocket(socket, told);
     }
+  }
+
+  /** Undefined where no credential is for the host, whose TLS is then its own. */
+  async function contextFor(host: string): Promise<SecureContext | undefined> {
+    return authority && (await forHost(host)).length > 0 ? authority.contextFor(host) : undefined;
   }
 
   async function blind(client: Socket, route: Route): Promise<Partial<AccessRecord>> {

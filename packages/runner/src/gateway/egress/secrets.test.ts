@@ -31,6 +31,8 @@ before(async () => {
     const { method = '', url = '', headers } = request;
     const body = Buffer.concat(await request.toArray()).toString();
     seen.push({ method, url, headers, body });
+    if (url.startsWith('/status/'))
+      return request.socket.end(`HTTP/1.1 ${url.slice(8)} X\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\nx`);
     if (url === '/gzip') return response.writeHead(200, { 'content-encoding': 'gzip' }).end(gzipSync(SECRET));
     if (url === '/stream') {
       response.write(`one ${SECRET.slice(0, 5)}`);
@@ -268,6 +270,16 @@ test('another Host, another name in TLS, another protocol and whole URLs are ref
     [['CONNECT', 'refused', 'egress_refused']],
   );
   assert.deepEqual(seen, []);
+});
+
+test('an answer that is none, or another protocol, harms nobody', async () => {
+  egress.setCredentials([bearer('main', ['git.example'])]);
+  for (const status of ['101', '099', '000']) {
+    egress.records.length = 0;
+    const reply = await ask(`/status/${status}`);
+    assert.deepEqual([reply.status, JSON.parse(reply.text).code], [502, 'egress_unreachable'], status);
+    assert.equal(egress.records[0]?.code, 'egress_unreachable');
+  }
 });
 
 test('what cannot be looked through is refused', async () => {
