@@ -64,6 +64,7 @@ test('what cannot run says why, and what mends it', () => {
     [acp([program]), /outside of what its sandboxes see/, /Add "mounts": \["[^"]+\/opt\/bin"\]/],
     [acp([linked], [join(root, 'links')]), /outside of what its/, /Add "mounts": \["[^"]+\/opt\/bin"\]/],
     [acp(['node', script]), /agent\.mjs is outside of what its/, /Add "mounts": \["[^"]+\/opt"\]/],
+    [acp(['node', join(root, 'none.mjs')]), /none\.mjs is not there\.$/, /Correct "command" of exec/],
     [acp(['node'], [join(root, 'none')]), /none, which it mounts, is not there/, /Correct "mounts"/],
     [acp(['node'], [join(root, 'data/runner')]), /would show Atoll's own data/, /Correct "mounts"/],
   ];

@@ -79,8 +79,14 @@ function programProblem(profile: ExecutorProfile, place: ProfilePlace): ProfileP
   };
 }
 
-/** A file of the host's that the command names, and that is not to be seen inside. */
+/** A file of the host's that the command names, and that is not to be seen inside; or a script that is not there. */
 function pathProblem(profile: ExecutorProfile, place: ProfilePlace): ProfileProblem | undefined {
+  const [program, script = ''] = profile.settings.command ?? [];
+  if (program === 'node' && isAbsolute(script) && !isInside(script) && !existsSync(script))
+    return {
+      problem: `${script} is not there.`,
+      mend: `Correct "command" of executorProfiles.${profile.name} in atoll.config.json`,
+    };
   const hidden = profile.settings.command?.find(
     (word) => isAbsolute(word) && !isInside(word) && existsSync(word) && !isSeen(word, profile, place),
   );

@@ -11,7 +11,7 @@ const STILL = new Set(['Z', 'X', 'T', 't']);
 
 /** A grip on all processes of a sandbox by looking through the process table, where no control group gives one. */
 export type ProcessTree = {
-  /** The tree's processes in a listing. */
+  /** The tree's processes in a listing, parents before their children. */
   select(processes: readonly ProcessEntry[]): ProcessEntry[];
 };
 
@@ -51,9 +51,12 @@ export async function freezeTree(tree: ProcessTree, withinMs = STANDSTILL_MS): P
   }
 }
 
-/** One signal to each is enough: it also takes back a stop that a process has still before it. */
+/**
+ * One signal to each is enough: it also takes back a stop that a process has still before it. Children first: a shell
+ * with job control that finds its command stopped puts it into the background.
+ */
 export async function thawTree(tree: ProcessTree): Promise<void> {
-  for (const { pid } of tree.select(await listProcesses())) tell(pid, 'SIGCONT');
+  for (const { pid } of tree.select(await listProcesses()).toReversed()) tell(pid, 'SIGCONT');
 }
 
 export function neverStill(withinMs: number): AtollError {
