@@ -28,7 +28,10 @@ export function createDirectoryBlobStore(directory: string): BlobStore {
   const pathOf = (tenant: string, hash: string) => join(directory, folderOf(tenant), hash.slice(0, 2), hash);
 
   async function write(path: string, content: Uint8Array): Promise<void> {
-    prepared ??= prepare(temporary);
+    prepared ??= prepare(temporary).catch((error: unknown) => {
+      prepared = undefined;
+      throw error;
+    });
     await prepared;
     await makeFolder(dirname(path), directory);
     // Also when the blob is there already: whoever renamed it may have been killed before this fsync.
