@@ -1,4 +1,3 @@
-import { AtollError } from '@atoll/protocol/errors';
 import type { Operation } from '@atoll/protocol/operation';
 import {
   type OperationInput,
@@ -6,9 +5,9 @@ import {
   type OperationResult,
   operations,
 } from '@atoll/protocol/operations';
-import * as v from 'valibot';
 import { unreachable } from './errors.ts';
 import { type ExecParams, execEvents } from './exec.ts';
+import { checkResult } from './result.ts';
 import type { ExecEvent, StreamEvent } from './stream-event.ts';
 import { type SendParams, sessionEvents, turnEvents } from './streams.ts';
 import { systemTimers, type Timers } from './timers.ts';
@@ -101,12 +100,5 @@ async function answer<N extends OperationName>(
       throw unreachable(url, error);
     },
   );
-  const parsed = v.safeParse(op.result, body);
-  if (parsed.success) return parsed.output as OperationResult<N>;
-  const issue = parsed.issues[0];
-  const place = v.getDotPath(issue) ?? 'the body';
-  throw new AtollError(
-    'internal',
-    `The answer to ${name} has another shape than this client knows (${place}: ${issue.message}); is the server of another version?`,
-  );
+  return checkResult(name, op.result, body) as OperationResult<N>;
 }

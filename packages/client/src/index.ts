@@ -1,4 +1,4 @@
-/** The client of Atoll's API: typed calls, and event streams that survive cut connections. Browser-safe. */
+/** The client of Atoll's API: typed calls, and event streams that survive cut connections. Browser-safe; `@atoll/client/worker` is not. */
 export { type Client, type ClientOptions, createClient, type SendParams } from './client.ts';
 export { Unreachable } from './errors.ts';
 export {

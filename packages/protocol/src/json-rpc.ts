@@ -77,7 +77,7 @@ export function createPeer({ channel, handlers, onNotification }: PeerOptions): 
     // An answer to nothing we asked: late after close, or hostile. Either way nobody waits for it.
     if (!call || typeof id !== 'number') return;
     pending.delete(id);
-    if (message.error !== undefined) call.reject(toError(message.error));
+    if (message.error !== undefined) call.reject(fromRpcError(message.error));
     else call.resolve(message.result);
   }
 
@@ -145,7 +145,8 @@ export function toRpcError(error: unknown): { code: number; message: string; dat
   return { code: rpcCodes.internal, message: error instanceof Error ? error.message : 'internal error' };
 }
 
-function toError(error: unknown): Error {
+/** The error that came: AtollError where it is one of ours, else RpcError. */
+export function fromRpcError(error: unknown): Error {
   if (!isRecord(error)) return new RpcError(rpcCodes.internal, 'malformed error');
   const message = typeof error.message === 'string' ? error.message : 'error without a message';
   const data = error.data;
