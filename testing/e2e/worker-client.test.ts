@@ -56,6 +56,7 @@ const dense = (count: number) => Array.from({ length: count }, (_, i) => i + 1);
 test('calls, and the events of a turn as they are in the log', async () => {
   assert.equal(await worker.ping(), 'pong');
   assert.ok(worker.hello?.pid);
+  assert.ok('sessions' in (await worker.call('state_at', {})));
   const sessionId = await open();
   await worker.call('session.send', { sessionId, content: 'grüße "there"' });
   const events = await untilDone(worker.events(sessionId));
@@ -173,15 +174,19 @@ test('closed, it takes no calls, and iterations end', async () => {
   assert.deepEqual(await processesWith(join(parent, 'other')), []);
 });
 
+/** A worker of before, as far as a host can tell. */
 const beforeJsonRpc = `
 import { createInterface } from 'node:readline';
 for await (const line of createInterface({ input: process.stdin }))
-  console.log(line === 'ping' ? 'pong' : '{"error":"what?"}');`;
+  console.log(line === 'ping' ? 'pong' : line.startsWith('state_at {"asOf":1') ? '{"asOf":1,"session":null}' : '{"error":"what?"}');`;
 
 test('with legacyFallback, a worker of before is spoken with in its lines', async () => {
   const command = [process.execPath, '--input-type=module', '-e', beforeJsonRpc, '--'];
   await using old = await connectWorker({ command, legacyFallback: true });
   assert.equal(old.hello, undefined);
   assert.deepEqual(await Promise.all([old.ping(), old.ping()]), ['pong', 'pong']);
+  const asOf = { asOf: 1, sessionId: 'ses_0000000000000000000000000a' };
+  assert.deepEqual(await old.call('state_at', asOf), { asOf: 1, session: null });
+  await assert.rejects(old.call('Temporal.StateAt', {}), /what\?/);
   await assert.rejects(old.call('agent.list', {}), { code: -32601 });
 });

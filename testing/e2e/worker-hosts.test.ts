@@ -75,14 +75,16 @@ test('vscode-jsonrpc drives a session', async () => {
 
 test('with --legacy, lines of before are answered in their order, beside JSON-RPC', async () => {
   await using old = await startWorker({ args: ['--legacy'] });
-  old.write('ping\nstate_at [1]\nnonsense here\nping\nstate_at {"asOf":\n');
+  const given = ['ping', 'state_at [1]', 'nonsense here', 'state_at {}', 'ping', 'state_at {"asOf":'];
+  old.write(`${given.join('\n')}\nstate_at {"asOf":"2020-01-01T00:00:00Z"}\n`);
   const isError = (line: unknown) => typeof (line as { error?: unknown }).error === 'string';
-  await until(async () => (old.lines.length > 5 ? true : undefined));
+  await until(async () => (old.lines.length > given.length + 1 ? true : undefined));
+  const state = ['asOf', 'sessions', 'sandboxes', 'runners'];
   const [ready, ...answers] = old.lines;
   assert.equal((ready as Line).method, 'ready');
   assert.deepEqual(
-    answers.map((line) => (isError(line) ? 'error' : line)),
-    ['pong', 'error', 'error', 'pong', 'error'],
+    answers.map((line) => (isError(line) ? 'error' : typeof line === 'object' ? Object.keys(line) : line)),
+    ['pong', 'error', 'error', state, 'pong', 'error', state],
   );
   assert.equal((await old.call('ping')).result, 'pong');
 });

@@ -4,6 +4,7 @@
  */
 import * as v from 'valibot';
 import { count, id, jsonObject } from './schemas/common.ts';
+import * as states from './schemas/state.ts';
 
 export type WorkerMethod = {
   summary: string;
@@ -17,6 +18,25 @@ export const MAX_PIECE_BYTES = 8 * 1024 * 1024;
 const sessionId = id('session');
 const file = { sessionId, path: v.string(), offset: v.optional(count, 0) };
 const pieceLength = v.pipe(count, v.maxValue(MAX_PIECE_BYTES, `at most ${MAX_PIECE_BYTES}`));
+
+const stateAt = {
+  summary: 'What was there at a time, or in a session at a seq; without `asOf`, what is there now',
+  params: v.strictObject({
+    asOf: v.optional(states.moment),
+    sessionId: v.optional(sessionId),
+    /** A fork, to be looked at in place of the session. */
+    scenario: v.optional(sessionId),
+  }),
+  result: v.union([
+    v.object({ asOf: states.asOf, session: v.nullable(states.stateOfSession) }),
+    v.object({
+      asOf: states.asOf,
+      sessions: v.array(states.stateOfSession),
+      sandboxes: v.array(states.stateOfSandbox),
+      runners: v.array(states.stateOfRunner),
+    }),
+  ]),
+};
 
 /** What `ready` says, the first line of all. */
 export const hello = v.object({ version: v.string(), protocolVersion: count, pid: count });
@@ -38,6 +58,8 @@ export const workerMethods = {
     params: v.strictObject({}),
     result: jsonObject,
   },
+  state_at: stateAt,
+  'Temporal.StateAt': stateAt,
   'session.subscribe': {
     summary: 'From now on `session.event` notifications: all events later than `after`, then live',
     params: v.strictObject({ sessionId, after: v.optional(count, 0) }),

@@ -1,12 +1,8 @@
-/**
- * The operations of the table as methods, each under its own name and with the handler that HTTP has for it, too; and
- * `state_at`, which goes by two names.
- */
+/** The operations of the table as methods, each under its own name and with the handler that HTTP has for it, too. */
 import type { Operation } from '@atoll/protocol/operation';
 import { type OperationName, operations } from '@atoll/protocol/operations';
 import type { Context, Handlers } from '../routes/handlers.ts';
 import { type Method, readParams } from './params.ts';
-import { createStateAt } from './state-at.ts';
 
 export type Methods = ReadonlyMap<string, Method>;
 
@@ -20,8 +16,7 @@ export function createMethods(handlers: Handlers): Methods {
     const answer = 'json' in handler ? handler.json : handler;
     methods.set(name, async (params, context) => answer(readParams(operation.params, params), context));
   }
-  const stateAt = createStateAt(handlers);
-  return methods.set('state_at', stateAt).set('Temporal.StateAt', stateAt);
+  return methods;
 }
 
 type Answer = (params: unknown, context: Context) => Promise<unknown>;

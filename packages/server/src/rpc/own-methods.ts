@@ -31,6 +31,11 @@ export function createOwnMethods(options: {
     return made.methods;
   }
 
+  const stateAt: OwnMethod = async (params, context) => {
+    const { createStateAt } = await import('./state-at.ts');
+    return { result: await createStateAt((await api()).handlers)(params, context) };
+  };
+
   const methods: Readonly<Record<WorkerMethodName, OwnMethod>> = {
     async ping(params) {
       readParams(workerMethods.ping.params, params);
@@ -45,6 +50,8 @@ export function createOwnMethods(options: {
       const { discover } = await import('./discover.ts');
       return { result: discover(hello.version) };
     },
+    state_at: stateAt,
+    'Temporal.StateAt': stateAt,
     async 'session.subscribe'(params, context) {
       const wanted = readParams(workerMethods['session.subscribe'].params, params);
       const { handlers } = await api();

@@ -1,18 +1,12 @@
 /** `state_at` (protocols §5): what `session.state` and `state.show` answer, under the one name that desktop hosts know. */
-import { id, time } from '@atoll/protocol/schemas/common';
-import { moment } from '@atoll/protocol/schemas/state';
+import { time } from '@atoll/protocol/schemas/common';
+import { workerMethods } from '@atoll/protocol/worker-methods';
 import * as v from 'valibot';
 import type { Context, Handlers } from '../routes/handlers.ts';
 import { type Method, readParams } from './params.ts';
 
+/** Only a session has seqs. */
 const ofSystem = v.strictObject({ asOf: v.optional(time) });
-const ofSession = v.strictObject({
-  asOf: v.optional(moment),
-  sessionId: v.optional(id('session')),
-  /** A fork, to be looked at in place of the session. */
-  scenario: v.optional(id('session')),
-});
-
 /** Of the whole system all of it, and no page. */
 const MOST = 1000;
 
@@ -20,7 +14,11 @@ export function createStateAt(handlers: Pick<Handlers, 'session.state' | 'state.
   return async (params, context) => {
     if (params.sessionId === undefined && params.scenario === undefined)
       return whole(handlers, readParams(ofSystem, params).asOf, context);
-    const { asOf: at, sessionId = '', scenario = sessionId } = readParams(ofSession, params);
+    const {
+      asOf: at,
+      sessionId = '',
+      scenario = sessionId,
+    } = readParams(workerMethods.state_at.params, params);
     return handlers['session.state']({ sessionId: scenario, ...(at === undefined ? {} : { at }) }, context);
   };
 }
