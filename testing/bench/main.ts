@@ -19,6 +19,7 @@ import { slowReader } from './slow-reader.ts';
 import { start } from './start.ts';
 import { jsonTable, markdownTable, textTable } from './table.ts';
 import { throughput } from './throughput.ts';
+import { worker } from './worker.ts';
 
 const measures: readonly Measure[] = [
   throughput,
@@ -31,6 +32,7 @@ const measures: readonly Measure[] = [
   gateway,
   egress,
   past,
+  worker,
 ];
 
 const { values } = parseArgs({

@@ -49,7 +49,7 @@ export function frameMessages(firstSeq: number, { bytes, spans }: Messages): Uin
  * Long frames are shared memory, though nobody shares it: V8 counts other buffers as growth of the old heap, and in a
  * flood, where little else is allocated, collects the old heap for them several times a second.
  */
-function allocate(bytes: number): Buffer {
+export function allocate(bytes: number): Buffer {
   return bytes < SMALL_BYTES ? Buffer.allocUnsafe(bytes) : Buffer.from(new SharedArrayBuffer(bytes));
 }
 
@@ -76,19 +76,26 @@ export function framesUpTo(chunk: Frames, seq: number): Uint8Array {
   return chunk.frames.subarray(0, endOf(asBuffer(chunk.frames), seq));
 }
 
+/** Where the data of the frame at `start` begins, if the frame is a message; else undefined. */
+export function messageDataAt(frames: Buffer, start: number): number | undefined {
+  let at = start + ID.length;
+  while (at < frames.length && frames[at] !== LF) at++;
+  for (let i = 0; i < AFTER_MESSAGE_ID.length; i++)
+    if (frames[at + i] !== AFTER_MESSAGE_ID[i]) return undefined;
+  return at + AFTER_MESSAGE_ID.length;
+}
+
+/** Where the next frame begins, if the data of one ends at `end`; else undefined. */
+export function nextFrameAt(frames: Buffer, end: number): number | undefined {
+  return frames[end] === LF && frames[end + 1] === LF ? end + FRAME_END.length : undefined;
+}
+
 /** The events of a chunk, their data as views of its bytes. */
 export function* eventsOf(chunk: Frames): Generator<FramedEvent> {
   const frames = asBuffer(chunk.frames);
-  let start = 0;
-  while (start < frames.length) {
-    const end = frameEnd(frames, start);
-    const event = frames.indexOf(EVENT, start);
-    const data = frames.indexOf(DATA, event);
-    yield {
-      seq: seqAt(frames, start),
-      event: frames.toString('utf8', event + EVENT.length, data),
-      data: frames.subarray(data + DATA.length, end - FRAME_END.length),
-    };
+  for (let start = 0; start < frames.length; ) {
+    const { end, ...event } = eventAt(frames, start);
+    yield event;
     start = end;
   }
 }
@@ -110,6 +117,19 @@ function* placesOf(frames: Buffer, event: string): Generator<number> {
   for (let at = frames.indexOf(mark); at !== -1; at = frames.indexOf(mark, at + mark.length)) yield at;
 }
 
+/** The event of the frame that begins at `start`, and where that frame ends. */
+export function eventAt(frames: Buffer, start: number): FramedEvent & { end: number } {
+  const end = frameEnd(frames, start);
+  const event = frames.indexOf(EVENT, start);
+  const data = frames.indexOf(DATA, event);
+  return {
+    seq: seqAt(frames, start),
+    event: frames.toString('utf8', event + EVENT.length, data),
+    data: frames.subarray(data + DATA.length, end - FRAME_END.length),
+    end,
+  };
+}
+
 /** Where the frames up to `seq` end. By the ids and not by counting, since compaction leaves gaps (I2). */
 function endOf(frames: Buffer, seq: number): number {
   let start = 0;
@@ -123,7 +143,7 @@ function frameEnd(frames: Buffer, start: number): number {
   return end + FRAME_END.length;
 }
 
-function seqAt(frames: Buffer, start: number): number {
+export function seqAt(frames: Buffer, start: number): number {
   let seq = 0;
   for (let at = start + ID.length; at < frames.length && frames[at] !== LF; at++) {
     const digit = (frames[at] ?? 0) - DIGIT_ZERO;
@@ -139,7 +159,7 @@ function put(out: Buffer, at: number, bytes: Buffer): number {
   return at + bytes.length;
 }
 
-function putNumber(out: Buffer, at: number, value: number): number {
+export function putNumber(out: Buffer, at: number, value: number): number {
   const end = at + digitsOf(value);
   let rest = value;
   for (let i = end - 1; i >= at; i--) {
@@ -156,6 +176,6 @@ function digitsOf(value: number): number {
   return digits;
 }
 
-function asBuffer(bytes: Uint8Array): Buffer {
+export function asBuffer(bytes: Uint8Array): Buffer {
   return Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }

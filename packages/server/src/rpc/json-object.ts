@@ -15,6 +15,12 @@ export function isJsonObject(bytes: Uint8Array): boolean {
   return end !== NOWHERE && skipSpace(bytes, end) === bytes.length;
 }
 
+/** Where the object that begins at `start` ends; undefined when none does. */
+export function jsonObjectEnd(bytes: Uint8Array, start: number): number | undefined {
+  const end = bytes[start] === OPEN_OBJECT ? objectEnd(bytes, start, 0) : NOWHERE;
+  return end === NOWHERE ? undefined : end;
+}
+
 const OPEN_OBJECT = 0x7b;
 const CLOSE_OBJECT = 0x7d;
 const OPEN_ARRAY = 0x5b;
@@ -73,6 +79,8 @@ function arrayEnd(bytes: Uint8Array, start: number, depth: number): number {
 function stringEnd(bytes: Uint8Array, start: number): number {
   for (let at = start + 1; at < bytes.length; at++) {
     const byte = bytes[at] ?? 0;
+    // Nearly all of a text: small letters.
+    if (byte > BACKSLASH) continue;
     if (byte === QUOTE) return at + 1;
     if (byte < 0x20) return NOWHERE;
     if (byte !== BACKSLASH) continue;

@@ -1,0 +1,40 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import fc from 'fast-check';
+import { frameEvent } from '../log/frames.ts';
+import { createEventLines } from './event-lines.ts';
+
+const SESSION = 'ses_1';
+const linesOf = (frames: Uint8Array) => createEventLines(SESSION)(frames).toString().trimEnd().split('\n');
+
+test('every event of a chunk is one line, its data as it was', () => {
+  const data = fc.oneof(
+    fc.dictionary(fc.string(), fc.jsonValue()).map((value) => JSON.stringify(value)),
+    fc.constantFrom('{ } ', '{},"seq":9', '{"a":', '', '[]', '{"a":1}x', ' {"b":"\\n"}', '{"c":"\\u12"}'),
+    fc.string().map((text) => text.replace(/[\r\n]/g, ' ')),
+  );
+  const event = fc.record({ event: fc.constantFrom('message', 'done', 'mess'), data });
+  const events = fc.array(event, { minLength: 1, maxLength: 20 });
+  fc.assert(
+    fc.property(events, fc.nat(), (all, from) => {
+      const numbered = all.map((each, i) => ({ ...each, seq: from + 1 + i }));
+      const lines = linesOf(Buffer.concat(numbered.map(frameEvent)));
+      assert.equal(lines.length, numbered.length);
+      for (const [i, { seq, event: name, data: text }] of numbered.entries()) {
+        const line = lines[i] ?? '';
+        const shown = isObject(text) ? text : JSON.stringify({ unparsable: Buffer.from(text).toString() });
+        const head = `{"jsonrpc":"2.0","method":"session.event","params":{"sessionId":"${SESSION}","seq":${seq}`;
+        assert.equal(line, `${head},"event":"${name}","data":${shown}}}`);
+      }
+    }),
+  );
+});
+
+function isObject(text: string): boolean {
+  try {
+    const value: unknown = JSON.parse(text);
+    return typeof value === 'object' && value !== null && !Array.isArray(value);
+  } catch {
+    return false;
+  }
+}
