@@ -1,9 +1,12 @@
 import assert from 'node:assert/strict';
-import { readdir, readFile } from 'node:fs/promises';
+import { execFile } from 'node:child_process';
+import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
+import { promisify } from 'node:util';
 import { eventData } from '@atoll/client';
-import { type Atoll, deploy, startAtoll, until } from '../testing/atoll.ts';
+import { type Atoll, deploy, processesWith, startAtoll, until } from '../testing/atoll.ts';
 
 // 01-hello needs the Claude Agent SDK and a model; scripts/quickstart.test.ts runs it.
 
@@ -57,4 +60,22 @@ test('03-acp keeps a list, and asks before it books', async () => {
   const tickets = await client.readFile(session.id, 'tickets.txt');
   assert.equal(await new Response(tickets).text(), '1 ticket to Lisbon\n');
   await client.call('session.end', { sessionId: session.id });
+});
+
+test('04-desktop-host: the window gets its calls, and nothing else; the worker ends with the app', async () => {
+  const dataDir = await mkdtemp(join(tmpdir(), 'atoll-desktop-'));
+  const main = join(import.meta.dirname, '04-desktop-host', 'main.ts');
+  const { stdout } = await promisify(execFile)(process.execPath, [main, dataDir]);
+  const shown = JSON.parse(stdout) as Record<'list' | 'refused', string> & {
+    environment: string[];
+    steps: number;
+  };
+  assert.match(shown.list, /buy bread\\nwater the plants/);
+  assert.match(shown.refused, /may add a note/);
+  assert.ok(shown.steps >= 9, 'three turns of at least an input, a message and a done');
+  assert.deepEqual(shown.environment, []);
+  assert.deepEqual(await processesWith(dataDir), []);
+  const window = await readFile(join(import.meta.dirname, '04-desktop-host', 'renderer.ts'), 'utf8');
+  assert.doesNotMatch(window, /@atoll/);
+  await rm(dataDir, { recursive: true });
 });
