@@ -240,7 +240,7 @@ test('the server goes away, and the gateway says so', async () => {
   );
   const body = { session_id: session.id, event_type: 'step' };
   assert.equal((await report(opened.url, body)).status, 201);
-  await other.kill();
+  await other.stop();
   assert.deepEqual(await report(opened.url, body), { status: 502, code: 'coordinator_unreachable' });
   await end(opened);
 });
