@@ -1,6 +1,6 @@
 /**
  * The bridge: what the runner can ask, and who does it. `main.ts` gives it the socket; the stages are
- * initialize → (resume) → queries, execs beside them → shutdown.
+ * initialize → (parked → claim) → (resume) → queries, execs beside them → shutdown.
  */
 import type { Socket } from 'node:net';
 import { setImmediate } from 'node:timers/promises';
@@ -13,9 +13,10 @@ import type { Children } from './children.ts';
 import type { BridgeConfig } from './config.ts';
 import { openConnection } from './connection.ts';
 import type { Execs } from './exec.ts';
-import type { Executor } from './executor.ts';
-import { createExecutor } from './executors.ts';
+import type { Executor, ExecutorContext, MakeExecutor } from './executor.ts';
+import { createExecutor, prepareExecutor } from './executors.ts';
 import {
+  claimParams,
   execParams,
   type InitializeParams,
   initializeParams,
@@ -28,6 +29,8 @@ import { createTurns, type Turns } from './turns.ts';
 
 /** For an executor to end by itself at `shutdown`. */
 const SHUTDOWN_GRACE_MS = 4_000;
+/** Others may be claimed at the same time, and need the machine sooner. A query does not wait for this. */
+const WARM_AFTER_CLAIM_MS = 300;
 
 export type BridgeOptions = {
   socket: Socket;
@@ -38,10 +41,14 @@ export type BridgeOptions = {
   exit: (code: number) => void;
 };
 
+/** Before a `claim`: what it will go on with. */
+type Parked = { workspace: string; prepared: Promise<MakeExecutor> };
 type Initialized = { executor: Executor; turns: Turns; execs: () => Promise<Execs> };
 
 export function startBridge({ socket, config, children, timers, exit }: BridgeOptions): void {
   let initialized: Promise<Initialized> | undefined;
+  let parked: Parked | undefined;
+  let served: Turns | undefined;
   const ready = () => {
     if (initialized) return initialized;
     throw new AtollError('illegal_transition', 'initialize comes first');
@@ -50,13 +57,24 @@ export function startBridge({ socket, config, children, timers, exit }: BridgeOp
   const log = createBoundedLog((text) => void notify('log', { text }));
   const handlers: Record<string, Handler> = {
     async initialize(params) {
-      if (initialized) throw new AtollError('illegal_transition', 'the bridge is initialized already');
+      if (initialized ?? parked)
+        throw new AtollError('illegal_transition', 'the bridge is initialized already');
       const checked = initializeParams(params);
-      // Gateway and executor are opened, loaded and warmed while the runner has its answer already.
-      initialized = answerSent().then(() => load(checked));
-      // A failure is told to the requests that need what failed.
-      initialized.catch(() => undefined);
+      if (checked.parked) await park(checked);
+      else begin(() => load(checked));
       return { protocolVersion: PROTOCOL_VERSION };
+    },
+    async claim(params) {
+      if (!parked) throw new AtollError('illegal_transition', 'this bridge is not parked');
+      const { executor: settings, env } = claimParams(params);
+      const { workspace, prepared } = parked;
+      parked = undefined;
+      const context = contextOf(settings, workspace, { ...config.env, ...env });
+      begin(async () => {
+        const claimed = serve(context, (await prepared)(context));
+        timers.after(WARM_AFTER_CLAIM_MS, () => claimed.executor.warm());
+        return claimed;
+      });
     },
     async resume(params) {
       const { executorSessionId, branches } = resumeParams(params);
@@ -90,18 +108,46 @@ export function startBridge({ socket, config, children, timers, exit }: BridgeOp
   const notify = (method: string, params: Record<string, unknown>) =>
     connection.peer.notify(method, params).catch(() => undefined);
 
-  async function load(params: InitializeParams): Promise<Initialized> {
-    const { env, gateway } = config;
-    if (gateway) await openGateway(gateway);
+  /** Gateway and executor are opened, loaded and warmed while the runner has its answer already. */
+  function begin(how: () => Promise<Initialized>): void {
+    initialized = answerSent().then(how);
+    // A failure is told to the requests that need what failed.
+    initialized.catch(() => undefined);
+  }
+
+  /** Here the answer waits: whoever parks a bridge is in no hurry, and gives it to somebody who is. */
+  async function park({ executor: settings, workspace }: InitializeParams): Promise<void> {
+    const prepared = Promise.withResolvers<MakeExecutor>();
+    parked = { workspace, prepared: prepared.promise };
+    if (config.gateway) await openGateway(config.gateway);
+    prepared.resolve(prepareExecutor(contextOf(settings, workspace, config.env)));
+    await prepared.promise;
+  }
+
+  async function load({ executor: settings, workspace }: InitializeParams): Promise<Initialized> {
+    if (config.gateway) await openGateway(config.gateway);
+    const context = contextOf(settings, workspace, config.env);
+    const loaded = serve(context, await createExecutor(context));
+    loaded.executor.warm();
+    return loaded;
+  }
+
+  function contextOf(
+    settings: ExecutorContext['settings'],
+    workspace: string,
+    env: ExecutorContext['env'],
+  ): ExecutorContext {
     const output = { messages: connection.write, log: log.write };
-    const shared = { workspace: params.workspace, env, children, timers };
     const approve = createApprove({
       ask: (request) => connection.peer.call('approval.request', request),
-      turnId: () => turns.turnId,
+      turnId: () => served?.turnId,
     });
-    const executor = await createExecutor({ ...shared, settings: params.executor, output, approve });
+    return { settings, workspace, env, children, timers, output, approve };
+  }
+
+  function serve(context: ExecutorContext, executor: Executor): Initialized {
     const turns = createTurns(executor, timers);
-    executor.warm();
+    served = turns;
     const onOutput = (execId: string, stream: string, text: string) =>
       notify('exec.output', { execId, stream, text });
     let execs: Promise<Execs> | undefined;
@@ -109,7 +155,7 @@ export function startBridge({ socket, config, children, timers, exit }: BridgeOp
       executor,
       turns,
       execs: () => {
-        execs ??= import('./exec.ts').then(({ createExecs }) => createExecs({ ...shared, onOutput }));
+        execs ??= import('./exec.ts').then(({ createExecs }) => createExecs({ ...context, onOutput }));
         return execs;
       },
     };

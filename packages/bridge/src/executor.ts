@@ -74,3 +74,5 @@ export type ExecutorContext = {
   children: Children;
   timers: Timers;
 };
+
+export type MakeExecutor = (context: ExecutorContext) => Executor;

@@ -11,7 +11,9 @@ import type { Turn } from './executor.ts';
 
 type Params = Record<string, unknown>;
 
-export type InitializeParams = { executor: ExecutorSettings; workspace: string };
+/** "parked": whose executor it will be comes with `claim`. */
+export type InitializeParams = { executor: ExecutorSettings; workspace: string; parked: boolean };
+export type ClaimParams = { executor: ExecutorSettings; env: Record<string, string> };
 export type ExecParams = { execId: string; command: string; cwd?: string; timeoutMs?: number };
 
 export function initializeParams(params: Params): InitializeParams {
@@ -19,7 +21,17 @@ export function initializeParams(params: Params): InitializeParams {
     throw invalid(
       `protocolVersion ${String(params.protocolVersion)} is unknown here; this bridge speaks ${PROTOCOL_VERSION}`,
     );
-  return { executor: executorSettings(params.executor), workspace: string(params, 'workspace') };
+  const { parked = false } = params;
+  if (typeof parked !== 'boolean') throw invalid('parked must be true or false');
+  return { executor: executorSettings(params.executor), workspace: string(params, 'workspace'), parked };
+}
+
+export function claimParams(params: Params): ClaimParams {
+  const { env } = params;
+  if (!isRecord(env)) throw invalid('env must be an object');
+  for (const [name, value] of Object.entries(env))
+    if (typeof value !== 'string') throw invalid(`env.${name} must be a string`);
+  return { executor: executorSettings(params.executor), env: env as Record<string, string> };
 }
 
 export function queryParams(params: Params): Turn {

@@ -63,6 +63,7 @@ export const errorRegistry = {
   no_model_credential: { status: 503, title: 'The gateway has no key for this model API.' },
   egress_unreachable: { status: 502, title: 'The gateway cannot reach that host.' },
   egress_unreadable: { status: 502, title: 'The gateway cannot look through what that host answered.' },
+  no_session: { status: 503, title: 'The sandbox of this gateway is not of any session yet.' },
   no_session_token: { status: 503, title: 'The gateway has no token for its session.' },
   issuer_unavailable: { status: 503, title: 'The OIDC issuer cannot be asked.' },
   issuer_refused: { status: 503, title: 'The OIDC issuer gave no token.' },

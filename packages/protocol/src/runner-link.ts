@@ -16,6 +16,11 @@ export type RunnerLink = {
    * answer. Rejects with `sandbox_failed`, `executor_failed`, `no_capacity` or `stale_epoch`.
    */
   createSandbox(request: CreateSandbox): Promise<void>;
+  /**
+   * Gives a parked sandbox to its session, once: from then on it is as one that `createSandbox` made with these.
+   * Rejects with `sandbox_failed`; then it is of no more use to anybody.
+   */
+  claimSandbox(request: ClaimSandbox): Promise<void>;
   /** Ends the sandbox; its files stay when `keep`. Nothing happens to what is already gone. */
   deleteSandbox(request: DeleteSandbox): Promise<void>;
   /** Removes the files of every workspace that is not in `keep` and has no sandbox. */
@@ -79,6 +84,15 @@ export type SnapshotSource = { root: string; epoch: number };
 
 export type CreateSandbox = { jobId: string; epoch: number; traceparent?: string; sandbox: SandboxRequest };
 
+/** What a session may have that its agent has not; what else its sandbox is made with has to be the same. */
+export type ClaimSandbox = {
+  sandboxId: string;
+  epoch: number;
+  traceparent?: string;
+  executor: ExecutorRequest;
+  env: Record<string, string>;
+};
+
 export type SandboxRequest = {
   id: string;
   sessionId?: string;
@@ -87,6 +101,8 @@ export type SandboxRequest = {
   agentHash?: string;
   /** Whose files it works on: workspace and home outlive the sandbox under this id, on this runner. */
   workspaceId: string;
+  /** Made ahead of its session: it waits for its `claimSandbox`, and nothing comes out of it till then. */
+  parked?: boolean;
   /** Begin with a copy of the agent folder; otherwise with the files that are there, or else with `snapshot`. */
   fresh: boolean;
   /** Where files come from that are not on this runner, or are older than it. Without one that is `sandbox_failed`. */

@@ -21,6 +21,7 @@ import { createNetwork, type Network } from './gateway/egress/network.ts';
 import type { Upstreams } from './gateway/models.ts';
 import type { Logger } from './logger.ts';
 import { withGatewayUrl } from './mcp-servers.ts';
+import { createParked } from './parked.ts';
 import { createPool } from './pool.ts';
 import { createSandbox, type Sandbox } from './sandbox.ts';
 import { type GatewayPlace, openGateway, type SandboxGateway } from './sandbox-gateway.ts';
@@ -100,6 +101,7 @@ export async function createRunner(options: RunnerOptions): Promise<Runner> {
   const ending = new Set<string>();
   /** Of each sandbox that has one: settles when it and its gateway are gone. */
   const ends = new Map<string, Promise<void>>();
+  const parked = createParked(options.profiles);
   const listeners: ((ended: SandboxEnded) => void)[] = [];
   const enclosed = driver.name !== 'process';
   let stopping = false;
@@ -150,6 +152,7 @@ export async function createRunner(options: RunnerOptions): Promise<Runner> {
       const sandbox = await startSandbox(request, { epoch, directory, gateway, applied });
       const over = sandbox.exited.then(async (exit) => {
         pool.remove(id);
+        parked.forget(id);
         jobs.delete(jobId);
         release();
         await gateway?.close();
@@ -175,8 +178,10 @@ export async function createRunner(options: RunnerOptions): Promise<Runner> {
         ...resume,
         ...trace,
         workspace,
+        ...(asked.parked && { parked: true }),
         timeoutMs: INITIALIZE_MS,
       });
+      if (asked.parked) parked.add({ sandbox, gateway });
       ending.delete(id);
     } catch (error) {
       release();
@@ -261,9 +266,9 @@ export async function createRunner(options: RunnerOptions): Promise<Runner> {
       ending.add(sandboxId);
       pool.leaving(sandbox);
       await sandbox.end(endCause(cause));
-      // What its gateway has still to say belongs to this assignment.
-      await ends.get(sandboxId);
     }
+    // What its gateway has still to say belongs to this assignment.
+    await ends.get(sandboxId);
     if (!keep) await removeWorkspace(workspaceId);
   }
 
@@ -278,6 +283,7 @@ export async function createRunner(options: RunnerOptions): Promise<Runner> {
   const link: RunnerLink = {
     runnerId: options.runnerId,
     createSandbox: createSandboxOnce,
+    claimSandbox: (request) => parked.claim(sandboxAt(request.sandboxId, request.epoch), request),
     deleteSandbox,
     async sweep({ keep }) {
       const kept = new Set(keep);

@@ -21,6 +21,8 @@ export type SandboxGateway = {
   readonly env: Readonly<Record<string, string>>;
   readonly sockets: SandboxSpec['sockets'];
   readonly readOnly: SandboxSpec['readOnly'];
+  /** Answers from now on; of a parked sandbox it did not. */
+  open(): void;
   /** Resolves when all that went through it is where it is logged. */
   close(): Promise<void>;
 };
@@ -35,7 +37,7 @@ const PORT = 4180;
 const PLACEHOLDER = 'added-by-the-atoll-gateway';
 
 export async function openGateway(options: {
-  sandbox: Pick<SandboxRequest, 'id' | 'sessionId' | 'executor' | 'budget' | 'egress'>;
+  sandbox: Pick<SandboxRequest, 'id' | 'sessionId' | 'executor' | 'budget' | 'egress' | 'parked'>;
   epoch: number;
   where: GatewayPlace;
   /** For what the sandbox is shown of it. */
@@ -95,10 +97,12 @@ export async function openGateway(options: {
     const owned = { hostname, executor_profile: executor.profile };
     rows.push(createCoordinatorRow({ coordinator, session, owned, relay, logger }));
   }
+  let open = sandbox.parked !== true;
   const gateway = await createGateway({
     where: loopback ? { secretPath: `/s/${secret}` } : where,
     rows,
     egress: outside.egress,
+    isOpen: () => open,
   });
   const url = loopback ? gateway.address : `http://127.0.0.1:${PORT}`;
   return {
@@ -110,6 +114,9 @@ export async function openGateway(options: {
     },
     sockets: loopback ? [] : [{ source: gateway.address, target: SOCKET }],
     readOnly: outside.readOnly,
+    open() {
+      open = true;
+    },
     async close() {
       await gateway.close();
       credentials.close();

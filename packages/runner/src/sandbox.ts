@@ -1,7 +1,7 @@
 /**
  * One sandbox from its start to its end: the driver's process, the bridge in it, and the commands that run through it.
  *
- * Stages: `starting` (process up, bridge answers `initialize` and `resume`) → `ready` (commands) → `ended` (nothing
+ * Stages: `starting` (process up, bridge answers `initialize` and `resume`) → (`parked` → `claim`) → `ready` (commands) → `ended` (nothing
  * runs; every command got its end). The end comes once, from whoever is first: asked for, the process, the wire.
  */
 import type { ApprovalDecision } from '@atoll/protocol/approvals';
@@ -50,6 +50,11 @@ export type Sandbox = {
   readonly pid: number;
   /** Resolves when the bridge is ready; rejects with `executor_failed` or `sandbox_failed`. */
   initialize(settings: ExecutorSettings, options: InitializeOptions): Promise<void>;
+  /** Of a parked one: whose it is, and what its session has of its own. Rejects as `initialize` does. */
+  claim(
+    settings: ExecutorSettings,
+    options: Pick<InitializeOptions, 'traceparent' | 'timeoutMs'> & { env: Record<string, string> },
+  ): Promise<void>;
   command(request: SandboxCommand): AsyncIterable<CommandEvent>;
   cancel(commandId: string): void;
   decide(requestId: string, decision: ApprovalDecision): void;
@@ -67,6 +72,8 @@ export type InitializeOptions = {
   /** The conversation to go on with, or to branch off. */
   resume?: { executorSessionId: string; branches: boolean };
   traceparent?: string;
+  /** Answered when all that can be ready before a `claim` is. */
+  parked?: boolean;
   timeoutMs: number;
 };
 
@@ -233,18 +240,23 @@ export function createSandbox({ id, workspaceId, epoch, process, logger }: Sandb
 
   async function initialize(
     settings: ExecutorSettings,
-    { workspace, resume, traceparent, timeoutMs }: InitializeOptions,
+    { workspace, resume, traceparent, parked, timeoutMs }: InitializeOptions,
   ): Promise<void> {
-    const started = (async () => {
+    await within(timeoutMs, async () => {
       const params = { protocolVersion: PROTOCOL_VERSION, executor: settings, workspace };
       const trace = traceparent === undefined ? {} : { traceparent };
-      parse(initializeReply, await bridge.call('initialize', { ...params, ...trace }));
+      const waits = parked ? { parked } : {};
+      parse(initializeReply, await bridge.call('initialize', { ...params, ...waits, ...trace }));
       if (isExecutorSessionId(resume?.executorSessionId)) await bridge.call('resume', resume);
-    })();
+    });
+  }
+
+  /** Ends the sandbox when its bridge does not come up, or not in time. */
+  async function within(timeoutMs: number, steps: () => Promise<void>): Promise<void> {
     const late = `the bridge did not answer within ${timeoutMs / 1000} s`;
     const timer = setTimeout(() => end('protocol_violation', late), timeoutMs);
     try {
-      await started;
+      await steps();
     } catch (error) {
       process.kill('exited');
       const exit = await exited;
@@ -262,6 +274,11 @@ export function createSandbox({ id, workspaceId, epoch, process, logger }: Sandb
     epoch,
     pid: process.pid,
     initialize,
+    claim: (settings, { env, traceparent, timeoutMs }) =>
+      within(timeoutMs, async () => {
+        const trace = traceparent === undefined ? {} : { traceparent };
+        await bridge.call('claim', { executor: settings, env, ...trace });
+      }),
     command,
     cancel,
     decide: approvals.decide,

@@ -12,6 +12,7 @@ export function renderMetrics(health: Health): string {
     { name: 'atoll_pool_reserved', help: 'Sandbox places that are taken.', value: pool.reserved },
     { name: 'atoll_pool_running', help: 'Sandboxes with a turn under way.', value: pool.running },
     { name: 'atoll_pool_idle', help: 'Sandboxes that wait for a message.', value: pool.idle },
+    { name: 'atoll_pool_warm', help: 'Sandboxes made ahead that wait for a session.', value: pool.warm },
     { name: 'process_resident_memory_bytes', help: 'Of the server.', value: process.memoryUsage.rss() },
     { name: 'process_cpu_seconds_total', help: 'Of the server.', value: cpuSeconds() },
   ];

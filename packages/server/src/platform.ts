@@ -66,7 +66,12 @@ export async function createPlatform(options: {
     keyFile: join(server.dataDir, 'secret.key'),
   });
   const tokens = createSessionTokens({ now });
-  const agents = createAgents({ store, blobs, now });
+  const agents = createAgents({
+    store,
+    blobs,
+    now,
+    onChanged: (tenant, agent) => sessions.agentChanged(tenant, agent),
+  });
   const runners = createRunnerRegistry({ store, now });
   const scheduler = createScheduler({ runners });
   const snapshotBlobs = createDirectoryBlobStore(join(server.dataDir, 'snapshots'));
@@ -89,6 +94,7 @@ export async function createPlatform(options: {
   });
   if (embedded) await attach(embedded);
   await sessions.recoverAll();
+  sessions.warm().catch((err) => logger.error({ err }, 'the warm pool could not be filled'));
   const stopCollecting = sweepEvery(COLLECT_MS, () => {
     collector.collect().catch((err) => logger.warn({ err }, 'blobs of snapshots could not be collected'));
   });
@@ -119,8 +125,8 @@ export async function createPlatform(options: {
     }),
     recognise: createRecognise({ keys, tokens, oidc: server.oidc, logger, now }),
     async load() {
-      const { sessions: live, running, idle } = sessions.counts();
-      return { sessions: live, pool: { ...(await runners.usage()), running, idle, warm: 0 } };
+      const { sessions: live, running, idle, warm } = sessions.counts();
+      return { sessions: live, pool: { ...(await runners.usage()), running, idle, warm } };
     },
     async stop() {
       stopSweeping();

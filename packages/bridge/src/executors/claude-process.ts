@@ -17,7 +17,8 @@ import { isRecord } from '../params.ts';
 import { within } from '../timers.ts';
 import { createInput } from './claude-input.ts';
 import { type SdkOptionsInput, sdkOptions } from './claude-options.ts';
-import { exitOf, spawnClaude } from './claude-spawn.ts';
+import type { ClaudeSpare } from './claude-spare.ts';
+import { exitOf, type SpawnContext, spawnClaude } from './claude-spawn.ts';
 import { MAX_MESSAGE_BYTES } from './program-lines.ts';
 import { endOfResult, number, usageOfResult } from './result.ts';
 
@@ -46,6 +47,7 @@ export class ClaudeProcess {
   #lastErrors = '';
   #stderrTail = '';
   #costUsd = 0;
+  readonly #claimed: Promise<unknown> | undefined;
   /** What the CLI uses now; null when a resumed session may have kept another model than the default. */
   #model: string | undefined | null;
   alive = true;
@@ -53,18 +55,33 @@ export class ClaudeProcess {
   constructor(
     sdk: Sdk,
     context: ExecutorContext,
-    options: Omit<SdkOptionsInput, 'settings' | 'workspace' | 'env' | 'approve'>,
+    {
+      spare,
+      ...options
+    }: Omit<SdkOptionsInput, 'settings' | 'workspace' | 'env' | 'approve'> & {
+      spare: ClaudeSpare | undefined;
+    },
   ) {
     const { settings, workspace, env, approve } = context;
     this.#context = context;
     this.#model = options.model ?? ('resume' in options.session ? null : undefined);
-    this.#query = sdk.query({
-      prompt: this.#input,
-      options: {
-        ...sdkOptions({ ...options, settings, workspace, env, approve }),
-        spawnClaudeCodeProcess: (spawning) => this.#spawn(spawning),
-      },
-    });
+    const wanted = sdkOptions({ ...options, settings, workspace, env, approve });
+    if (spare) {
+      // The model of a claim may be refused while the session runs on; a turn that sets it tells.
+      this.#model = spare.model;
+      this.#child = spare.adopt(this.#listener());
+      const { permissionMode } = wanted;
+      this.#query = spare.process.claim({
+        prompt: this.#input,
+        options: { cwd: workspace, ...(permissionMode && { permissionMode }) },
+      });
+      this.#claimed = spare.process.claimed;
+    } else {
+      this.#query = sdk.query({
+        prompt: this.#input,
+        options: { ...wanted, spawnClaudeCodeProcess: (spawning) => this.#spawn(spawning) },
+      });
+    }
     void this.#consume();
   }
 
@@ -76,7 +93,7 @@ export class ClaudeProcess {
   /** Settles when the CLI has started; rejects with what it said when it has not. */
   async ready(): Promise<void> {
     try {
-      await this.#query.initializationResult();
+      await (this.#claimed ?? this.#query.initializationResult());
     } catch (error) {
       this.#query.close();
       // Its last words are in messages that may still be on their way.
@@ -189,16 +206,20 @@ export class ClaudeProcess {
   }
 
   #spawn(options: SpawnOptions): SpawnedProcess {
-    const { child, spawned } = spawnClaude(options, {
-      children: this.#context.children,
+    const { children } = this.#context;
+    const { child, spawned } = spawnClaude(options, { children, ...this.#listener() });
+    this.#child = child;
+    return spawned;
+  }
+
+  #listener(): Pick<SpawnContext, 'onStderr' | 'waiting'> {
+    return {
       onStderr: (text) => {
         this.#stderrTail = (this.#stderrTail + text).slice(-MAX_STDERR_CHARS);
         this.#context.output.log(text);
       },
       waiting: () => this.#wait,
-    });
-    this.#child = child;
-    return spawned;
+    };
   }
 
   #crashed(failure = ''): TurnEnd {

@@ -3,9 +3,10 @@
  * serves a turn: the living one, or a new one that resumes the session (after a crash, or when an option of the
  * turn needs a new process).
  */
-import type { Executor, ExecutorContext, Turn, TurnEnd } from '../executor.ts';
+import type { Executor, ExecutorContext, MakeExecutor, Turn, TurnEnd } from '../executor.ts';
 import { type LaunchOptions, launchOptions, type SessionChoice } from './claude-options.ts';
 import { ClaudeProcess } from './claude-process.ts';
+import { type ClaudeSpare, fits, startSpare } from './claude-spare.ts';
 import { trustWorkspace } from './claude-trust.ts';
 import { keepSession, keptSession } from './kept-session.ts';
 
@@ -17,7 +18,18 @@ const KEPT_IN = '.claude';
 const NOTHING_TO_RESUME = /no conversation found/i;
 
 export function createClaudeExecutor(context: ExecutorContext): Executor {
-  return new ClaudeExecutor(context);
+  return new ClaudeExecutor(context, undefined);
+}
+
+/** With a process that waits for the first session which it fits. */
+export async function prepareClaude(parked: ExecutorContext): Promise<MakeExecutor> {
+  // Why there is none is told at the first query, by the process that is started then.
+  const spare = await startSpare(parked).catch(() => undefined);
+  return (claimed) => {
+    if (spare && fits(parked, claimed)) return new ClaudeExecutor(claimed, spare);
+    spare?.process.close();
+    return new ClaudeExecutor(claimed, undefined);
+  };
 }
 
 class ClaudeExecutor implements Executor {
@@ -34,9 +46,12 @@ class ClaudeExecutor implements Executor {
   /** Another session's conversation, until there is one of our own. */
   #branchesFrom: string | undefined;
   #interrupted = false;
+  /** Serves the first process that is asked for, where that begins a conversation. */
+  #spare: ClaudeSpare | undefined;
 
-  constructor(context: ExecutorContext) {
+  constructor(context: ExecutorContext, spare: ClaudeSpare | undefined) {
     this.#context = context;
+    this.#spare = spare;
   }
 
   warm(): void {
@@ -128,7 +143,10 @@ class ClaudeExecutor implements Executor {
     if (this.#branchesFrom !== undefined) return this.#branch(sdk, launch, this.#branchesFrom);
     this.#sessionId ??= this.#kept;
     const known = this.#sessionId;
-    if (known === undefined) return this.#launch(sdk, launch, this.#newSession());
+    const spare = this.#spare;
+    this.#spare = undefined;
+    if (known === undefined) return this.#begin(sdk, launch, spare);
+    spare?.process.close();
     const resumed = await this.#launch(sdk, launch, { resume: known });
     if (!isLost(resumed)) return resumed;
     // A process that crashed before it saved anything leaves nothing to go on with.
@@ -144,10 +162,26 @@ class ClaudeExecutor implements Executor {
     return branched;
   }
 
-  async #launch(sdk: Sdk, launch: LaunchOptions, session: SessionChoice): Promise<Started | Failed> {
+  async #begin(sdk: Sdk, launch: LaunchOptions, spare: ClaudeSpare | undefined): Promise<Started | Failed> {
+    if (spare && keyOf(launch) === keyOf({})) {
+      this.#sessionId = spare.sessionId;
+      const claimed = await this.#launch(sdk, launch, { sessionId: spare.sessionId }, spare);
+      // Its folder has settings that a waiting process does not take, or it died: one of its own is slower.
+      if ('process' in claimed) return claimed;
+    }
+    spare?.process.close();
+    return this.#launch(sdk, launch, this.#newSession());
+  }
+
+  async #launch(
+    sdk: Sdk,
+    launch: LaunchOptions,
+    session: SessionChoice,
+    spare?: ClaudeSpare,
+  ): Promise<Started | Failed> {
     const { model } = this.#context.settings;
     try {
-      const process = new ClaudeProcess(sdk, this.#context, { launch, model, session });
+      const process = new ClaudeProcess(sdk, this.#context, { launch, model, session, spare });
       this.#process = process;
       await process.ready();
       return { process, key: keyOf(launch) };

@@ -75,6 +75,8 @@ export const agentConfig = notArray(
     model: v.optional(label),
     permissionMode: v.optional(label),
     approvals: v.optional(approvals),
+    /** How many sandboxes wait, made ahead, for sessions of its latest version. */
+    prewarm: v.optional(v.pipe(count, v.maxValue(1000))),
     /** The hosts that the agent may reach, on ports 80 and 443; left out: none. */
     egress: v.optional(v.pipe(v.array(host), v.maxLength(256, 'at most 256 hosts'))),
   }),

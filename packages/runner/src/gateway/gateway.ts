@@ -31,13 +31,16 @@ export async function createGateway(options: {
   where: Where;
   rows: readonly Row[];
   egress?: Egress;
+  /** Shut, it answers everything with `no_session`. */
+  isOpen?: () => boolean;
 }): Promise<Gateway> {
-  const { where, rows, egress } = options;
+  const { where, rows, egress, isOpen = () => true } = options;
   const prefix = 'secretPath' in where ? where.secretPath : '';
   // Imported, it would cost every start 16 ms and more; taken like this, the first sandbox pays.
   const http = process.getBuiltinModule('node:http');
   const server = http.createServer((request, response) => {
     try {
+      if (!isOpen()) throw new AtollError('no_session');
       if (egress && WHOLE_URL.test(request.url ?? '')) egress.request(request, response);
       else void answer(request, response);
     } catch (error) {
@@ -68,7 +71,10 @@ export async function createGateway(options: {
   server.maxConnections = MAX_CONNECTIONS;
   server.on('clientError', (_error, socket) => socket.destroy());
   if (egress)
-    server.on('connect', (request: IncomingMessage, _socket, head: Buffer) => egress.connect(request, head));
+    server.on('connect', (request: IncomingMessage, socket, head: Buffer) => {
+      if (isOpen()) egress.connect(request, head);
+      else socket.end('HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\n\r\n');
+    });
 
   const address = await listen(server, where);
   return {

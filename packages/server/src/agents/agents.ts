@@ -19,12 +19,20 @@ export type Agents = {
   delete(access: Access, name: string): Promise<Agent>;
   /** The version asked for, or the latest. Rejects with `not_found`. */
   version(tenant: string, name: string, version?: number): Promise<AgentVersion>;
+  /** Whose versions say, or once said, that sandboxes are to be made ahead. */
+  prewarmed(): Promise<{ tenant: string; agent: string }[]>;
   /** What runners read agent folders from. */
   readonly source: AgentSource;
 };
 
-export function createAgents(options: { store: Store; blobs: BlobStore; now: () => number }): Agents {
-  const { store, blobs, now } = options;
+export function createAgents(options: {
+  store: Store;
+  blobs: BlobStore;
+  now: () => number;
+  /** It has a new version, or is gone. */
+  onChanged: (tenant: string, name: string) => void;
+}): Agents {
+  const { store, blobs, now, onChanged } = options;
   const { sql } = store;
 
   async function deploy({ tenant }: Access, params: OperationParams<'agent.deploy'>): Promise<Agent> {
@@ -95,6 +103,7 @@ export function createAgents(options: { store: Store; blobs: BlobStore; now: () 
       if (error instanceof AtollError && error.code === 'already_exists') return undefined;
       throw error;
     }
+    onChanged(tenant, name);
     return showAgent(await findAgent(tenant, name), version);
   }
 
@@ -174,6 +183,7 @@ export function createAgents(options: { store: Store; blobs: BlobStore; now: () 
       .where(({ not, exists }) => not(exists(live)));
     const versions = sql.deleteFrom('agent_versions').where('tenant', '=', tenant).where('agent', '=', name);
     await store.commit([{ query, mustChange: inUse }, { query: versions }]);
+    onChanged(tenant, name);
     if (!latest) throw new AtollError('internal', `agent ${name} has no version`);
     return showAgent(row, latest);
   }
@@ -204,6 +214,14 @@ export function createAgents(options: { store: Store; blobs: BlobStore; now: () 
     show,
     delete: remove,
     version,
+    prewarmed: () =>
+      store.all(
+        sql
+          .selectFrom('agent_versions')
+          .select(['tenant', 'agent'])
+          .distinct()
+          .where('settings', 'like', '%"prewarm":%'),
+      ),
     source: {
       manifest: ({ tenant, hash }) => readManifest(tenant, hash),
       file: ({ tenant, hash }) => blobs.get(tenant, hash),

@@ -18,6 +18,8 @@ export type AgentSettings = {
   demands: Demands;
   model?: string;
   permissionMode?: string;
+  /** How many sandboxes are made ahead of their sessions. */
+  prewarm?: number;
 };
 
 export type DeployedSettings = {
@@ -41,6 +43,7 @@ export function agentSettings(config: AgentConfig, body: DeployedSettings): Agen
     demands: { ...demandsOf(config), ...demandsOf(body) },
     ...(config.model === undefined ? {} : { model: config.model }),
     ...(config.permissionMode === undefined ? {} : { permissionMode: config.permissionMode }),
+    ...(config.prewarm === undefined ? {} : { prewarm: config.prewarm }),
   };
 }
 

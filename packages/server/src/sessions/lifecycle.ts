@@ -7,14 +7,14 @@ import { childTraceparent } from '@atoll/protocol/trace';
 import type { Step } from '../store/store.ts';
 import type { Approvals } from './approvals.ts';
 import type { LiveSession } from './live-session.ts';
-import type { Assignment, SandboxEnd, SandboxSettings, SessionSandboxes } from './sandboxes.ts';
+import type { Assignment, SandboxEnd, SandboxSettings, SessionSandboxes, WarmSandbox } from './sandboxes.ts';
 import type { Snapshotting } from './snapshotting.ts';
 import { hasReadySandbox, isOver } from './status.ts';
 import type { Turns } from './turns.ts';
 
 export type Lifecycle = {
-  /** Brings up the first sandbox. `rows` make the session, in the commit that reserves its place. */
-  open(session: LiveSession, rows: readonly Step[], traceparent: string): Promise<void>;
+  /** Brings up the first sandbox, or takes the warm one. `rows` make the session, in the commit that gives it its place. */
+  open(session: LiveSession, opening: Opening): Promise<void>;
   /** Brings up the next sandbox of a paused session, with its workspace and conversation. Never rejects: look at the status. */
   resume(session: LiveSession): Promise<void>;
   /** Frees the sandbox of an idle session and keeps its files as they are then. Resolves when its place is free. */
@@ -24,6 +24,8 @@ export type Lifecycle = {
   /** Ends the session for good, with every turn it has. */
   end(session: LiveSession, end: SandboxEnd): Promise<void>;
 };
+
+export type Opening = { rows: readonly Step[]; traceparent: string; warm: WarmSandbox | undefined };
 
 export type LifecycleOptions = {
   sandboxes: SessionSandboxes;
@@ -38,8 +40,8 @@ type Bringing = { settings: SandboxSettings; assignment: Assignment; traceparent
 
 export function createLifecycle(options: LifecycleOptions): Lifecycle {
   const { sandboxes, approvals, turns, snapshotting, settingsOf, onBroken } = options;
-  async function open(session: LiveSession, rows: readonly Step[], traceparent: string): Promise<void> {
-    const prepared = await prepare(session, rows);
+  async function open(session: LiveSession, { rows, traceparent, warm }: Opening): Promise<void> {
+    const prepared = await prepare(session, rows, warm);
     // The sandbox is made while event 1 of every log is written.
     const recorded = session.record([{ event: 'status', data: { status: 'starting' } }]);
     const [failed] = await Promise.all([bringUp(session, { ...prepared, traceparent }), recorded]);
@@ -61,9 +63,10 @@ export function createLifecycle(options: LifecycleOptions): Lifecycle {
   async function prepare(
     session: LiveSession,
     rows: readonly Step[] = [],
+    warm?: WarmSandbox,
   ): Promise<{ settings: SandboxSettings; assignment: Assignment }> {
     const settings = await settingsOf(session);
-    return { settings, assignment: await sandboxes.reserve(session, settings.demands, rows) };
+    return { settings, assignment: await sandboxes.reserve(session, settings.demands, rows, warm) };
   }
 
   /** Has the sandbox made and records how that went. Returns why it failed, if it did. */

@@ -25,14 +25,32 @@ export type SandboxSettings = {
   demands: Demands;
 };
 
-export type Assignment = { sandboxId: string; jobId: string; runnerId: string; epoch: number };
+export type Assignment = {
+  sandboxId: string;
+  jobId: string;
+  runnerId: string;
+  epoch: number;
+  /** The sandbox is there, and waits. */
+  warm: boolean;
+};
+/** Made ahead, for a session that then has the id it was made with. It holds a reserved place. */
+export type WarmSandbox = { sandboxId: string; sessionId: string; runnerId: string };
+
 export type SandboxEnd = { cause: string; detail: string };
 
 export type Making = SandboxSettings & { traceparent: string };
 
 export type SessionSandboxes = {
-  /** Reserves a place and writes sandbox and job, with `also`, in one commit. Rejects with `no_capacity`, `no_runner`. */
-  reserve(session: LiveSession, demands: Demands, also?: readonly Step[]): Promise<Assignment>;
+  /**
+   * Reserves a place, or takes over that of a warm sandbox, and writes sandbox and job, with `also`, in one commit.
+   * Rejects with `no_capacity`, `no_runner`.
+   */
+  reserve(
+    session: LiveSession,
+    demands: Demands,
+    also?: readonly Step[],
+    warm?: WarmSandbox,
+  ): Promise<Assignment>;
   /** Has the runner make it. Rejects as RunnerLink.createSandbox does. */
   make(session: LiveSession, assignment: Assignment, how: Making): Promise<void>;
   /** Rows of an assignment that came to be, or not. */
@@ -61,15 +79,20 @@ export function createSessionSandboxes(options: {
     session: LiveSession,
     demands: Demands,
     also: readonly Step[] = [],
+    warm?: WarmSandbox,
   ): Promise<Assignment> {
-    const runner = scheduler.place({ demands, preferred: session.runnerId });
+    const runner = warm
+      ? runners.get(warm.runnerId)
+      : scheduler.place({ demands, preferred: session.runnerId });
     const assignment = {
-      sandboxId: newId('sandbox'),
+      sandboxId: warm?.sandboxId ?? newId('sandbox'),
       jobId: newId('job'),
       runnerId: runner.id,
       epoch: session.epoch + 1,
+      warm: warm !== undefined,
     };
-    const steps = [runners.reserve(runner.id), ...insertAssignment(session, assignment), ...also];
+    const place = warm ? [] : [runners.reserve(runner.id)];
+    const steps = [...place, ...insertAssignment(session, assignment), ...also];
     for (;;) {
       try {
         await store.commit(steps);
@@ -120,7 +143,21 @@ export function createSessionSandboxes(options: {
     ];
   }
 
+  /** A warm one is told whose it is; where that cannot be, a new one takes its name and its place. */
   async function make(session: LiveSession, assignment: Assignment, settings: Making): Promise<void> {
+    const { sandboxId, epoch, warm, runnerId } = assignment;
+    if (!warm) return makeNew(session, assignment, settings);
+    const { link } = runners.get(runnerId);
+    const { executor, env, traceparent } = settings;
+    try {
+      await link.claimSandbox({ sandboxId, epoch, traceparent, executor, env });
+    } catch {
+      await link.deleteSandbox({ sandboxId, workspaceId: session.id, epoch, cause: 'ended', keep: false });
+      await makeNew(session, assignment, settings);
+    }
+  }
+
+  async function makeNew(session: LiveSession, assignment: Assignment, settings: Making): Promise<void> {
     const { executorSessionId, executorBranches, sandboxId: earlier } = session.state;
     const snapshot = await snapshots.nearest(session.id, session.log.lastSeq);
     await runners.get(assignment.runnerId).link.createSandbox({

@@ -32,6 +32,7 @@ import type { States } from './state-at.ts';
 import { hasReadySandbox, holdsSandbox, isOver } from './status.ts';
 import type { StreamedTurn } from './streams.ts';
 import { createTurns } from './turns.ts';
+import { createWarmPool } from './warm-pool.ts';
 
 export type SessionsOptions = {
   store: Store;
@@ -47,6 +48,8 @@ export type SessionsOptions = {
 
 export type Sessions = ReturnType<typeof createSessions>;
 
+/** The id of a session whose sandbox was made ahead is older than it, so pages go by both. */
+const CURSOR_MARK = '/';
 /** Then the wait for a place goes on with another one. */
 const MAX_PAUSING_MS = 10_000;
 const SERVER_LOST = { cause: 'server_lost', detail: 'The server lost this session while it was at work.' };
@@ -62,6 +65,7 @@ export function createSessions(options: SessionsOptions) {
   const never = new AbortController().signal;
   let looking: Promise<States> | undefined;
 
+  const warm = createWarmPool(options);
   const sandboxes = createSessionSandboxes({ ...options, makeRoom });
   const approvals = createApprovals({ store, now, linkOf });
   const snapshotting = createSnapshotting({
@@ -123,8 +127,9 @@ export function createSessions(options: SessionsOptions) {
       .catch((error) => logger.warn({ sessionId, err: error }, 'its sandbox could not be ended'));
   }
 
-  /** Pauses the least recently used idle session of a runner, or waits for one that is being paused. */
+  /** Ends a warm sandbox of a runner, or pauses its least recently used idle session, or waits for one that is being paused. */
   async function makeRoom(runnerId: string): Promise<boolean> {
+    if (await warm.giveWay(runnerId)) return true;
     const there = live.all().filter((session) => session.runnerId === runnerId);
     const idle = there.filter((session) => session.status === 'idle' && session.running === 0);
     const oldest = idle.sort((a, b) => a.lastUsedMs - b.lastUsedMs)[0];
@@ -145,12 +150,18 @@ export function createSessions(options: SessionsOptions) {
     const { agent, version: wanted, metadata = {}, allowSecretEnv = false, ...settings } = params;
     if (!allowSecretEnv) refuseSecrets(settings.env ?? {});
     const { version } = await agents.version(access.tenant, agent, wanted);
-    const row = newRow({ tenant: access.tenant, agent, version, settings, metadata, nowMs: now() });
+    const { tenant } = access;
+    const taken = warm.take({ tenant, agent, version, own: settings });
+    const id = taken?.sessionId ?? newId('session');
+    const row = newRow({ id, tenant, agent, version, settings, metadata, nowMs: now() });
     const session = live.add(row);
     try {
-      await lifecycle.open(session, newSessionSteps(session), traceparent);
+      const rows = newSessionSteps(session);
+      await lifecycle.open(session, { rows, traceparent, warm: taken });
     } catch (error) {
       live.delete(row.id);
+      // Without an assignment it is nobody's.
+      if (taken && session.epoch === 0) await warm.discard(taken);
       throw error;
     }
     return showLive(session);
@@ -175,20 +186,30 @@ export function createSessions(options: SessionsOptions) {
       .innerJoin('logs', 'logs.id', 'sessions.log_id')
       .selectAll('sessions')
       .select('logs.last_seq as head_seq')
+      .orderBy('sessions.created_at', 'desc')
       .orderBy('sessions.id', 'desc')
       .limit(limit + 1);
     if (!access.crossesTenants) query = query.where('sessions.tenant', '=', access.tenant);
     if (agent !== undefined) query = query.where('sessions.agent', '=', agent);
     if (status !== undefined) query = query.where('sessions.status', '=', status);
     if (parent !== undefined) query = query.where('sessions.parent_id', '=', parent);
-    if (cursor !== undefined) query = query.where('sessions.id', '<', cursor);
+    if (cursor !== undefined) {
+      const [createdAt = '', id = ''] = cursor.split(CURSOR_MARK);
+      query = query.where(({ and, or, eb }) =>
+        or([
+          eb('sessions.created_at', '<', createdAt),
+          and([eb('sessions.created_at', '=', createdAt), eb('sessions.id', '<', id)]),
+        ]),
+      );
+    }
     const rows = await store.all(query);
     const page = rows.slice(0, limit);
     const sessions = page.map((row) => {
       const known = live.known(row.id);
       return known ? showLive(known) : show(row, row.head_seq);
     });
-    return { sessions, nextCursor: rows.length > page.length ? (page.at(-1)?.id ?? null) : null };
+    const last = rows.length > page.length ? page.at(-1) : undefined;
+    return { sessions, nextCursor: last ? `${last.created_at}${CURSOR_MARK}${last.id}` : null };
   }
 
   async function send(
@@ -348,6 +369,7 @@ export function createSessions(options: SessionsOptions) {
   /** Every session that has a sandbox is left paused, its turns ended. */
   async function stop(): Promise<void> {
     stopping = true;
+    const cooled = warm.stop();
     const held = live.all().filter((session) => holdsSandbox(session.status));
     await Promise.all(
       held.map((session) =>
@@ -359,6 +381,7 @@ export function createSessions(options: SessionsOptions) {
         ),
       ),
     );
+    await cooled;
   }
 
   /**
@@ -375,18 +398,20 @@ export function createSessions(options: SessionsOptions) {
   }
 
   function onSandboxEnded({ sandboxId, cause, detail }: SandboxEnded): void {
+    warm.sandboxEnded(sandboxId);
     for (const session of live.all()) {
       if (session.state.sandboxId !== sandboxId) continue;
       lifecycle.lost(session, { cause, detail }).catch((error) => broken(session, error));
     }
   }
 
-  function counts(): { sessions: number; running: number; idle: number } {
+  function counts(): { sessions: number; running: number; idle: number; warm: number } {
     const all = live.all();
     return {
       sessions: all.filter((session) => holdsSandbox(session.status)).length,
       running: all.filter((session) => session.state.turn !== null).length,
       idle: all.filter((session) => session.status === 'idle').length,
+      warm: warm.size,
     };
   }
 
@@ -439,11 +464,14 @@ export function createSessions(options: SessionsOptions) {
     recoverAll,
     stop,
     onSandboxEnded,
+    warm: warm.start,
+    agentChanged: warm.agentChanged,
     counts,
   };
 }
 
 function newRow(options: {
+  id: string;
   tenant: string;
   agent: string;
   version: number;
@@ -451,8 +479,7 @@ function newRow(options: {
   metadata: Record<string, unknown>;
   nowMs: number;
 }): SessionRow {
-  const { tenant, agent, version, settings, metadata, nowMs } = options;
-  const id = newId('session');
+  const { id, tenant, agent, version, settings, metadata, nowMs } = options;
   const createdAt = new Date(nowMs).toISOString();
   return {
     id,

@@ -11,6 +11,7 @@ import { firstSchema } from './first-schema.ts';
 import { forksSchema } from './forks-schema.ts';
 import { modelUseSchema } from './model-use-schema.ts';
 import { snapshotsSchema } from './snapshots-schema.ts';
+import { warmSchema } from './warm-schema.ts';
 
 export type Migration = { version: number; floor: number; sql: string };
 
@@ -21,6 +22,7 @@ export const migrations: readonly Migration[] = [
   { version: 4, floor: 1, sql: modelUseSchema },
   { version: 5, floor: 1, sql: snapshotsSchema },
   { version: 6, floor: 1, sql: forksSchema },
+  { version: 7, floor: 1, sql: warmSchema },
 ];
 
 /** Brings the database up to this code in one transaction. Throws when the database must not be opened by it. */

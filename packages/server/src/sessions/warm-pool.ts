@@ -1,0 +1,253 @@
+/**
+ * Sandboxes made ahead of their sessions: so many for the latest version of an agent as its `prewarm` says. Each is one
+ * tenant's, holds a reserved place, and is given away once, with the id that its session then has; so nothing in it has
+ * to be renamed. What it cannot be for a session that comes, a new sandbox is.
+ *
+ * It is filled in the background, one after the other, with as long a rest after each as it took, and never while
+ * sessions take from it. Whoever needs a place gets that of a warm one first.
+ */
+import { AtollError } from '@atoll/protocol/errors';
+import { newId } from '@atoll/protocol/ids';
+import type { Agents, AgentVersion } from '../agents/agents.ts';
+import type { Logger } from '../logger.ts';
+import type { RunnerRegistry } from '../runners/registry.ts';
+import type { Scheduler } from '../scheduler/scheduler.ts';
+import type { Store } from '../store/store.ts';
+import type { WarmSandbox } from './sandboxes.ts';
+import { type SessionSettings, sandboxSettings } from './settings.ts';
+
+export type WarmPool = {
+  /** Reads which agents want some, and goes on from there by itself. */
+  start(): Promise<void>;
+  /** One that fits, the caller's from then on with its reserved place. */
+  take(wanted: Wanted): WarmSandbox | undefined;
+  /** Ends one that was taken and did not come to be a session's, and gives its place back. */
+  discard(sandbox: WarmSandbox): Promise<void>;
+  /** Ends one on that runner and gives its place back; false when there is none. */
+  giveWay(runnerId: string): Promise<boolean>;
+  /** The agent has a new version, or is gone. */
+  agentChanged(tenant: string, agent: string): void;
+  /** Nothing happens when it was none. */
+  sandboxEnded(sandboxId: string): void;
+  readonly size: number;
+  stop(): Promise<void>;
+};
+
+export type Wanted = { tenant: string; agent: string; version: number; own: SessionSettings };
+
+type Key = { tenant: string; agent: string };
+type Line = Key & {
+  version: AgentVersion;
+  /** The one that waits longest first. */
+  ready: WarmSandbox[];
+  /** Since the last one that could be made. */
+  failures: number;
+  notBefore: number;
+};
+
+/** Nobody took one for so long, before the next is made; a flow of claims holds it up no longer than `MAX_HOLD_MS`. */
+const QUIET_MS = 200;
+const MAX_HOLD_MS = 2_000;
+/** Until it is looked whether a place has become free, and after a failure, doubling. */
+const AGAIN_MS = 1_000;
+const MAX_AGAIN_MS = 60_000;
+
+export function createWarmPool(options: {
+  store: Store;
+  runners: RunnerRegistry;
+  scheduler: Scheduler;
+  agents: Agents;
+  logger: Logger;
+}): WarmPool {
+  const { store, runners, scheduler, agents, logger } = options;
+  const lines = new Map<string, Line>();
+  let lastTaken = Number.NEGATIVE_INFINITY;
+  let filling: Promise<void> | undefined;
+  let timer: NodeJS.Timeout | undefined;
+  let stopping = false;
+
+  /** Looks again after `ms`, or earlier if that was asked for. */
+  function wake(ms: number): void {
+    if (stopping) return;
+    clearTimeout(timer);
+    timer = setTimeout(() => {
+      filling ??= fillOne()
+        .catch((err) => {
+          logger.error({ err }, 'the warm pool could not be looked after');
+          return AGAIN_MS;
+        })
+        .then((again) => {
+          filling = undefined;
+          if (again !== undefined) wake(again);
+        });
+    }, ms);
+    timer.unref();
+  }
+
+  /** Makes one more where one is missing. Resolves with when to look again; undefined: not before something changes. */
+  async function fillOne(): Promise<number | undefined> {
+    const now = performance.now();
+    const short = [...lines.values()].filter(({ version, ready }) => ready.length < wantedOf(version));
+    if (short.length === 0) return undefined;
+    const due = short.filter(({ notBefore }) => notBefore <= now);
+    const next = due.sort((a, b) => fullness(a) - fullness(b))[0];
+    if (!next) return Math.min(...short.map(({ notBefore }) => notBefore)) - now;
+    const quietIn = lastTaken + QUIET_MS - now;
+    if (quietIn > 0 && now - heldSince() < MAX_HOLD_MS) return quietIn;
+    holding = undefined;
+    return (await makeFor(next)) ? performance.now() - now : AGAIN_MS;
+  }
+
+  let holding: number | undefined;
+  function heldSince(): number {
+    holding ??= performance.now();
+    return holding;
+  }
+
+  /** False when there is no place for it, or it could not be made. */
+  async function makeFor(line: Line): Promise<boolean> {
+    const { tenant, agent, version } = line;
+    const sandbox = { sandboxId: newId('sandbox'), sessionId: newId('session') };
+    let made: WarmSandbox | undefined;
+    try {
+      const settings = sandboxSettings(version.manifestHash, version.settings, {});
+      const { id: runnerId, link } = scheduler.place({ demands: settings.demands, preferred: null });
+      await store.commit([runners.reserve(runnerId)]);
+      made = { ...sandbox, runnerId };
+      const { demands: _, budget, ...wanted } = settings;
+      await link.createSandbox({
+        jobId: newId('job'),
+        epoch: FIRST_EPOCH,
+        sandbox: {
+          id: made.sandboxId,
+          sessionId: made.sessionId,
+          tenant,
+          workspaceId: made.sessionId,
+          fresh: true,
+          parked: true,
+          ...wanted,
+          ...(Object.keys(budget).length === 0 ? {} : { budget }),
+        },
+      });
+    } catch (error) {
+      if (made) await release(made);
+      if (error instanceof AtollError && error.code === 'no_capacity') return false;
+      line.failures++;
+      line.notBefore = performance.now() + Math.min(AGAIN_MS * 2 ** line.failures, MAX_AGAIN_MS);
+      if (!stopping) logger.warn({ tenant, agent, err: error }, 'a warm sandbox could not be made');
+      return true;
+    }
+    line.failures = 0;
+    if (stopping || lines.get(keyOf(line)) !== line) await discard(made);
+    else line.ready.push(made);
+    return true;
+  }
+
+  async function discard(sandbox: WarmSandbox): Promise<void> {
+    const { sandboxId, sessionId: workspaceId, runnerId } = sandbox;
+    try {
+      const gone = { sandboxId, workspaceId, epoch: FIRST_EPOCH, cause: 'ended', keep: false };
+      await runners.get(runnerId).link.deleteSandbox(gone);
+    } catch (err) {
+      logger.warn({ sandboxId, err }, 'a warm sandbox could not be ended');
+    }
+    await release(sandbox);
+  }
+
+  async function release({ runnerId }: WarmSandbox): Promise<void> {
+    await store.commit([runners.release(runnerId)]);
+  }
+
+  /** What the agent's latest version wants now; what stands there for another one ends. */
+  async function refresh({ tenant, agent }: Key): Promise<void> {
+    const version = await agents.version(tenant, agent).catch((error: unknown) => {
+      if (error instanceof AtollError && error.code === 'not_found') return undefined;
+      throw error;
+    });
+    const key = keyOf({ tenant, agent });
+    const before = lines.get(key);
+    if (stopping || (version && before?.version.version === version.version)) return;
+    lines.delete(key);
+    if (version && wantedOf(version) > 0)
+      lines.set(key, { tenant, agent, version, ready: [], failures: 0, notBefore: 0 });
+    wake(0);
+    await Promise.all((before?.ready.splice(0) ?? []).map(discard));
+  }
+
+  return {
+    async start() {
+      for (const key of await agents.prewarmed()) await refresh(key);
+    },
+    take({ tenant, agent, version, own }) {
+      const line = lines.get(keyOf({ tenant, agent }));
+      if (!line || line.version.version !== version || !fits(own)) return undefined;
+      const taken = line.ready.shift();
+      if (!taken) return undefined;
+      lastTaken = performance.now();
+      wake(QUIET_MS);
+      return taken;
+    },
+    discard,
+    async giveWay(runnerId) {
+      const fullest = [...lines.values()].sort((a, b) => b.ready.length - a.ready.length);
+      for (const { ready } of fullest) {
+        const at = ready.findIndex((sandbox) => sandbox.runnerId === runnerId);
+        const [given] = at === -1 ? [] : ready.splice(at, 1);
+        if (!given) continue;
+        await discard(given);
+        // Whoever asked for the place takes it before the next one is made.
+        lastTaken = performance.now();
+        wake(AGAIN_MS);
+        return true;
+      }
+      return false;
+    },
+    agentChanged(tenant, agent) {
+      refresh({ tenant, agent }).catch((err) =>
+        logger.error({ tenant, agent, err }, 'the warm sandboxes of an agent could not be looked after'),
+      );
+    },
+    sandboxEnded(sandboxId) {
+      for (const { ready } of lines.values()) {
+        const at = ready.findIndex((sandbox) => sandbox.sandboxId === sandboxId);
+        const [ended] = at === -1 ? [] : ready.splice(at, 1);
+        if (!ended) continue;
+        // Its files go with its place.
+        discard(ended).catch((err) => logger.error({ sandboxId, err }, 'a place could not be given back'));
+        wake(AGAIN_MS);
+      }
+    },
+    get size() {
+      return [...lines.values()].reduce((sum, { ready }) => sum + ready.length, 0);
+    },
+    async stop() {
+      stopping = true;
+      clearTimeout(timer);
+      const ready = [...lines.values()].flatMap((line) => line.ready.splice(0));
+      lines.clear();
+      await filling;
+      await Promise.all(ready.map(discard));
+    },
+  };
+}
+
+/** A session's first; a session that takes a warm sandbox begins with it. */
+const FIRST_EPOCH = 1;
+
+/** Whose time runs from its start should not wait. */
+function wantedOf({ settings }: AgentVersion): number {
+  return (settings.limits.wallTimeMs ?? 0) > 0 ? 0 : (settings.prewarm ?? 0);
+}
+
+/** What a session asks for that a sandbox has to have from its start: where it runs, and what its bridge itself reads. */
+function fits({ demands, env = {} }: SessionSettings): boolean {
+  return demands === undefined && !Object.keys(env).some((name) => name.startsWith('NODE_'));
+}
+
+function fullness({ version, ready }: Line): number {
+  return ready.length / wantedOf(version);
+}
+
+function keyOf({ tenant, agent }: Key): string {
+  return `${tenant}/${agent}`;
+}
