@@ -10,11 +10,10 @@ import { AcpFailure, notForAgent } from './acp-failure.ts';
 import { createAcpModes } from './acp-modes.ts';
 import { createAcpPermissions } from './acp-permissions.ts';
 import { type AcpCapabilities, capabilitiesOf, mcpServersOf, member, promptOf } from './acp-prompt.ts';
+import { createHeldOutput, type HeldOutput } from './held-output.ts';
 import type { Failure } from './line-process.ts';
 
 const ACP_VERSION = 1;
-/** Updates between two turns wait for the next one, up to here; then the agent is not read. */
-const MAX_HELD_CHARS = 4 * 1024 * 1024;
 
 /** The agent uses its own tools, in the same jail: neither files nor terminals are offered to it. */
 const CLIENT = {
@@ -37,8 +36,7 @@ export class AcpProcess {
   #capabilities: AcpCapabilities = capabilitiesOf(undefined);
   #failure: Failure | undefined;
   #turn: Running | undefined;
-  #held = '';
-  #released = Promise.withResolvers<void>();
+  readonly #held: HeldOutput;
   /** While the agent repeats an earlier conversation, which the log has already. */
   #repeating = false;
   #costUsd: number | undefined;
@@ -48,6 +46,7 @@ export class AcpProcess {
 
   constructor(context: ExecutorContext) {
     this.#context = context;
+    this.#held = createHeldOutput(context.output, 'utf8');
     this.#permissions = createAcpPermissions({
       policies: context.settings.approvals,
       approve: context.approve,
@@ -60,7 +59,7 @@ export class AcpProcess {
       onUpdate: (params, text) => this.#onUpdate(params, text),
       onEnd: (failure) => {
         this.#failure = failure;
-        this.#releaseHeld();
+        this.#held.release();
       },
     });
     this.#modes = createAcpModes((method, params) => this.#call(method, params));
@@ -115,7 +114,7 @@ export class AcpProcess {
     if (this.#failure) return { status: 'failed', ...this.#failure };
     const running: Running = { prompted: false, abort: new AbortController() };
     this.#turn = running;
-    this.#releaseHeld();
+    this.#held.release();
     const before = this.#costUsd;
     try {
       const prompt = promptOf(content, this.#capabilities);
@@ -147,7 +146,7 @@ export class AcpProcess {
   }
 
   async stop(): Promise<void> {
-    this.#releaseHeld();
+    this.#held.release();
     await this.#connection.process.stop();
   }
 
@@ -167,15 +166,6 @@ export class AcpProcess {
     if (typeof amount === 'number' && member(cost, 'currency') === 'USD') this.#costUsd = amount;
     if (this.#repeating) return undefined;
     const line = messageLine(text);
-    if (this.#turn) return this.#context.output.messages(line, 'utf8');
-    this.#held += line;
-    return this.#held.length > MAX_HELD_CHARS ? this.#released.promise : undefined;
-  }
-
-  #releaseHeld(): void {
-    if (this.#held !== '') void this.#context.output.messages(this.#held, 'utf8');
-    this.#held = '';
-    this.#released.resolve();
-    this.#released = Promise.withResolvers<void>();
+    return this.#turn ? this.#context.output.messages(line, 'utf8') : this.#held.hold(line);
   }
 }

@@ -19,6 +19,7 @@ import { createInput } from './claude-input.ts';
 import { type SdkOptionsInput, sdkOptions } from './claude-options.ts';
 import type { ClaudeSpare } from './claude-spare.ts';
 import { exitOf, type SpawnContext, spawnClaude } from './claude-spawn.ts';
+import { createHeldOutput, type HeldOutput } from './held-output.ts';
 import { MAX_MESSAGE_BYTES } from './program-lines.ts';
 import { endOfResult, number, usageOfResult } from './result.ts';
 
@@ -29,8 +30,6 @@ type RunningTurn = { uuid: string; end: PromiseWithResolvers<TurnEnd> };
 const STOP_GRACE_MS = 3_000;
 /** An interrupt that came before the CLI took the message up is repeated after this. */
 const INTERRUPT_AGAIN_MS = 250;
-/** Messages between two turns (a late hook, a background task) wait for the next one, up to here; then the CLI waits. */
-const MAX_HELD_CHARS = 4 * 1024 * 1024;
 const MAX_STDERR_CHARS = 1_000;
 
 export class ClaudeProcess {
@@ -40,8 +39,7 @@ export class ClaudeProcess {
   readonly #ended = Promise.withResolvers<void>();
   #child: ChildProcess | undefined;
   #turn: RunningTurn | undefined;
-  #held = '';
-  #released = Promise.withResolvers<void>();
+  readonly #held: HeldOutput;
   /** Set while the runner, or the absence of a turn, holds messages back. */
   #wait: Promise<void> | undefined;
   #lastErrors = '';
@@ -64,6 +62,7 @@ export class ClaudeProcess {
   ) {
     const { settings, workspace, env, approve } = context;
     this.#context = context;
+    this.#held = createHeldOutput(context.output, 'utf8');
     this.#model = options.model ?? ('resume' in options.session ? null : undefined);
     const wanted = sdkOptions({ ...options, settings, workspace, env, approve });
     if (spare) {
@@ -106,7 +105,7 @@ export class ClaudeProcess {
     if (!this.alive) return this.#crashed();
     const running = { uuid: crypto.randomUUID(), end: Promise.withResolvers<TurnEnd>() };
     this.#turn = running;
-    this.#releaseHeld();
+    this.#held.release();
     void this.#push(turn, model, running);
     return running.end.promise;
   }
@@ -130,7 +129,7 @@ export class ClaudeProcess {
   }
 
   async stop(): Promise<void> {
-    this.#releaseHeld();
+    this.#held.release();
     this.#query.close();
     await within(this.#context.timers, STOP_GRACE_MS, exitOf(this.#child));
     this.kill();
@@ -181,16 +180,7 @@ export class ClaudeProcess {
     if (Buffer.byteLength(json) > MAX_MESSAGE_BYTES)
       throw new Error('a message is larger than a line may be');
     const line = messageLine(json);
-    if (this.#turn) return this.#context.output.messages(line, 'utf8');
-    this.#held += line;
-    return this.#held.length > MAX_HELD_CHARS ? this.#released.promise : undefined;
-  }
-
-  #releaseHeld(): void {
-    if (this.#held !== '') void this.#context.output.messages(this.#held, 'utf8');
-    this.#held = '';
-    this.#released.resolve();
-    this.#released = Promise.withResolvers<void>();
+    return this.#turn ? this.#context.output.messages(line, 'utf8') : this.#held.hold(line);
   }
 
   #onResult(result: Record<string, unknown>): void {

@@ -65,7 +65,8 @@ describe('codex: an app-server that misbehaves', () => {
     const waiting = Promise.withResolvers<unknown>();
     let asked = 0;
     await using bridge = await start(() => {
-      if (++asked === MAX_OPEN_APPROVALS) waiting.resolve({ decision: 'allow' });
+      // All are written at once, but may be read in several pieces: decided at once, there would never be too many.
+      if (++asked === MAX_OPEN_APPROVALS) setTimeout(waiting.resolve, 200, { decision: 'allow' });
       return waiting.promise;
     });
     const turn = bridge.query('storm');

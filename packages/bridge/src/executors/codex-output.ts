@@ -1,9 +1,8 @@
-/** Messages belong to turns: what Codex says between two of them waits, bounded, for the next (I9). */
+/** What Codex says, as lines of its turns. */
 import { MESSAGE_PREFIX, MESSAGE_SUFFIX } from '@atoll/protocol/message-line';
 import type { Output } from '../executor.ts';
 import { isDelta } from './codex-lines.ts';
-
-const MAX_HELD_CHARS = 4 * 1024 * 1024;
+import { createHeldOutput } from './held-output.ts';
 
 export type TurnOutput = {
   /** Frames a notification, given as latin1; '' for a delta that the turn did not ask for. */
@@ -15,25 +14,19 @@ export type TurnOutput = {
 };
 
 export function createTurnOutput(output: Output): TurnOutput {
-  let held = '';
+  const held = createHeldOutput(output, 'latin1');
   let deltas = false;
   let running = false;
-  let begun = Promise.withResolvers<void>();
   return {
     frame: (method, json) =>
       isDelta(method) && !deltas ? '' : `${MESSAGE_PREFIX}${json}${MESSAGE_SUFFIX}\n`,
     write(lines) {
-      if (running) return output.messages(lines, 'latin1');
-      held += lines;
-      return held.length > MAX_HELD_CHARS ? begun.promise : undefined;
+      return running ? output.messages(lines, 'latin1') : held.hold(lines);
     },
     begin(options) {
       running = true;
       deltas = options.deltas;
-      if (held !== '') void output.messages(held, 'latin1');
-      held = '';
-      begun.resolve();
-      begun = Promise.withResolvers<void>();
+      held.release();
     },
     end() {
       running = false;
