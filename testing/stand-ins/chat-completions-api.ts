@@ -27,12 +27,7 @@ const MODELS = ['stand-in-large', 'stand-in-small'];
 /** `apiKey` is the one bearer token that is let in. */
 export async function startChatCompletionsApi({ apiKey }: { apiKey: string }): Promise<ChatCompletionsApi> {
   const requests: RecordedRequest[] = [];
-  const { url, close } = await listen((request, response) => {
-    handle(request, response).catch(() =>
-      // The client left in the middle of its request: nobody is there to be told.
-      response.destroy(),
-    );
-  });
+  const { url, close } = await listen(handle);
 
   async function handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const { method = 'GET', headers } = request;

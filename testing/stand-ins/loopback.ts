@@ -1,5 +1,5 @@
 /** What the stand-ins of HTTP APIs have in common: a server on loopback, bodies of bounded size, and slow streams. */
-import { createServer, type IncomingMessage, type RequestListener, type ServerResponse } from 'node:http';
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { setTimeout as delay, setImmediate } from 'node:timers/promises';
 
@@ -12,8 +12,13 @@ export type RecordedRequest = {
 
 const MAX_BODY_BYTES = 32 * 1024 * 1024;
 
-export async function listen(listener: RequestListener): Promise<{ url: string; close(): Promise<void> }> {
-  const server = createServer(listener);
+type Handle = (request: IncomingMessage, response: ServerResponse) => Promise<void>;
+
+export async function listen(handle: Handle): Promise<{ url: string; close(): Promise<void> }> {
+  const server = createServer((request, response) => {
+    // The client left in the middle of its request: nobody is there to be told.
+    handle(request, response).catch(() => response.destroy());
+  });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   const { port } = server.address() as AddressInfo;
   const close = () =>

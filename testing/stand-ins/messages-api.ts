@@ -33,12 +33,9 @@ export async function startMessagesApi(options: MessagesApiOptions): Promise<Mes
   const requests: RecordedRequest[] = [];
   let counter = 0;
   const nextId = () => ++counter;
-  const { url, close } = await listen((request, response) => {
-    handle(request, response, requests, { options, requestId: `req_standin_${nextId()}`, nextId }).catch(() =>
-      // The client left in the middle of its request: nobody is there to be told.
-      response.destroy(),
-    );
-  });
+  const { url, close } = await listen((request, response) =>
+    handle(request, response, requests, { options, requestId: `req_standin_${nextId()}`, nextId }),
+  );
   return { url, requests, close };
 }
 

@@ -32,12 +32,9 @@ type Answering = { options: ResponsesApiOptions; number: number };
 export async function startResponsesApi(options: ResponsesApiOptions): Promise<ResponsesApi> {
   const requests: RecordedRequest[] = [];
   let counter = 0;
-  const { url, close } = await listen((request, response) => {
-    handle(request, response, requests, { options, number: ++counter }).catch(() =>
-      // The client left in the middle of its request: nobody is there to be told.
-      response.destroy(),
-    );
-  });
+  const { url, close } = await listen((request, response) =>
+    handle(request, response, requests, { options, number: ++counter }),
+  );
   return { url, requests, close };
 }
 
