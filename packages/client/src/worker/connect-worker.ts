@@ -6,6 +6,7 @@
  */
 import type { Operation } from '@atoll/protocol/operation';
 import { type OperationInput, type OperationResult, operations } from '@atoll/protocol/operations';
+import { rejectedBy } from '@atoll/protocol/rejected-by';
 import {
   type Hello,
   type WorkerInput,
@@ -189,10 +190,4 @@ function declared(name: CallName): Pick<Operation, 'result'> {
   const found = Object.hasOwn(tables, name) ? tables[name] : undefined;
   if (!found) throw new TypeError(`${name} is no operation`);
   return found;
-}
-
-function rejectedBy(signal: AbortSignal): Promise<never> {
-  return new Promise((_resolve, reject) => {
-    signal.addEventListener('abort', () => reject(signal.reason), { once: true });
-  });
 }

@@ -8,6 +8,7 @@
 import { timingSafeEqual } from 'node:crypto';
 import { AtollError } from '@atoll/protocol/errors';
 import { RpcError, rpcCodes, toRpcError } from '@atoll/protocol/json-rpc';
+import { rejectedBy } from '@atoll/protocol/rejected-by';
 import { childTraceparent } from '@atoll/protocol/trace';
 import type { Hello } from '@atoll/protocol/worker-methods';
 import * as v from 'valibot';
@@ -217,12 +218,6 @@ function startDeadline(
     throw new RpcError(rpcCodes.invalidParams, detail, { detail });
   }
   return setTimeout(() => abort.abort(new AtollError('timed_out', `no answer within ${output} ms`)), output);
-}
-
-function rejectedBy(signal: AbortSignal): Promise<never> {
-  return new Promise((_resolve, reject) => {
-    signal.addEventListener('abort', () => reject(signal.reason), { once: true });
-  });
 }
 
 /** Takes as long for any wrong token of that length. */
