@@ -25,6 +25,8 @@ const nothing: Ids = {
   sessionId: newId('session'),
   approvalId: newId('approval'),
   keyId: newId('key'),
+  sandboxId: newId('sandbox'),
+  jobId: newId('job'),
   name: 'nobody',
   path: 'file',
 };
@@ -35,6 +37,8 @@ before(async () => {
   await deployProgram(client, 'owned', versatile);
   const { session } = await client.call('session.create', { agent: 'owned' });
   const { key } = await client.call('key.create', { role: 'client' });
+  const { sandbox, job } = await client.call('sandbox.create', { wait: true });
+  await client.sandboxes.writeFile(sandbox.id, 'file', new TextEncoder().encode('kept'));
   await client.writeFile(session.id, 'file', new TextEncoder().encode('kept'));
   await client.call('credential.set', {
     name: 'owned',
@@ -47,6 +51,8 @@ before(async () => {
     sessionId: session.id,
     approvalId: newId('approval'),
     keyId: key.id,
+    sandboxId: sandbox.id,
+    jobId: job.id,
     name: 'owned',
     path: 'file',
   };
@@ -58,6 +64,7 @@ const bodies: Partial<Record<OperationName, object>> = {
   'agent.deploy': { name: 'x', files: [{ path: 'CLAUDE.md', content: '' }] },
   'session.create': { agent: 'owned' },
   'session.send': { content: 'remember that I was here' },
+  'sandbox.exec': { command: 'rm -rf file; touch /workspace/was-here' },
   'session.exec': { command: 'rm -rf file; touch /workspace/was-here' },
   'credential.set': { name: 'x', kind: 'bearer', hosts: ['git.example.org'], value: 'x' },
   'approval.decide': { decision: 'allow' },
@@ -103,7 +110,7 @@ describe('another tenant', () => {
       for (const [at, answer] of foreign.entries()) {
         assertProblem(answer, 404, 'not_found', name);
         const same = (text = '', ids: Ids) =>
-          text.replace(ids.sessionId ?? '', '').replace(ids.name ?? '', '');
+          Object.values(ids).reduce((rest, id) => rest.replace(id, ''), text);
         assert.equal(same(answer.body.detail, owned), same(unknown[at]?.body.detail, nothing));
       }
     });

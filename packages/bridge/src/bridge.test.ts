@@ -33,9 +33,10 @@ describe('bridge protocol', () => {
       bridge.peer.call('initialize', { protocolVersion: 2, executor, workspace }),
       /protocolVersion 2/,
     );
-    await assert.rejects(bridge.peer.call('initialize', { protocolVersion: 1, workspace }), {
-      code: 'invalid_request',
-    });
+    for (const wrong of [{ executor: 'program' }, { executor: null }, { parked: true }])
+      await assert.rejects(bridge.peer.call('initialize', { protocolVersion: 1, workspace, ...wrong }), {
+        code: 'invalid_request',
+      });
     await assert.rejects(bridge.peer.call('nonsense', {}), /no method nonsense/);
     assert.deepEqual(await bridge.peer.call('initialize', { protocolVersion: 1, executor, workspace }), {
       protocolVersion: 1,
@@ -47,6 +48,15 @@ describe('bridge protocol', () => {
     await assert.rejects(bridge.peer.call('resume', { executorSessionId: '--help' }), {
       code: 'invalid_request',
     });
+  });
+
+  it('without an executor runs commands, and fails a turn with that reason', async () => {
+    await using bridge = await startBridgeUnderTest();
+    await bridge.peer.call('initialize', { protocolVersion: 1, workspace: bridge.workspace });
+    const ran = await bridge.peer.call('exec', { execId: 'e', command: 'exit 3' });
+    assert.deepEqual(ran, { exitCode: 3, signal: null, timedOut: false });
+    const { status, cause } = (await bridge.query('hello')) as { status: string; cause: string };
+    assert.deepEqual({ status, cause }, { status: 'failed', cause: 'executor_unavailable' });
   });
 
   it('shuts down with exit code 0', async () => {

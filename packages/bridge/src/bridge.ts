@@ -14,7 +14,7 @@ import type { BridgeConfig } from './config.ts';
 import { openConnection } from './connection.ts';
 import type { Execs } from './exec.ts';
 import type { Executor, ExecutorContext, MakeExecutor } from './executor.ts';
-import { createExecutor, prepareExecutor } from './executors.ts';
+import { createExecutor, noExecutor, prepareExecutor } from './executors.ts';
 import {
   claimParams,
   execParams,
@@ -43,6 +43,8 @@ export type BridgeOptions = {
 
 /** Before a `claim`: what it will go on with. */
 type Parked = { workspace: string; prepared: Promise<MakeExecutor> };
+type ParkParams = Extract<InitializeParams, { executor: object }>;
+type Context = Omit<ExecutorContext, 'settings'>;
 type Initialized = { executor: Executor; turns: Turns; execs: () => Promise<Execs> };
 
 export function startBridge({ socket, config, children, timers, exit }: BridgeOptions): void {
@@ -69,9 +71,9 @@ export function startBridge({ socket, config, children, timers, exit }: BridgeOp
       const { executor: settings, env } = claimParams(params);
       const { workspace, prepared } = parked;
       parked = undefined;
-      const context = contextOf(settings, workspace, { ...config.env, ...env });
+      const context = contextOf(workspace, { ...config.env, ...env });
       begin(async () => {
-        const claimed = serve(context, (await prepared)(context));
+        const claimed = serve(context, (await prepared)({ ...context, settings }));
         timers.after(WARM_AFTER_CLAIM_MS, () => claimed.executor.warm());
         return claimed;
       });
@@ -116,36 +118,33 @@ export function startBridge({ socket, config, children, timers, exit }: BridgeOp
   }
 
   /** Here the answer waits: whoever parks a bridge is in no hurry, and gives it to somebody who is. */
-  async function park({ executor: settings, workspace }: InitializeParams): Promise<void> {
+  async function park({ executor: settings, workspace }: ParkParams): Promise<void> {
     const prepared = Promise.withResolvers<MakeExecutor>();
     parked = { workspace, prepared: prepared.promise };
     if (config.gateway) await openGateway(config.gateway);
-    prepared.resolve(prepareExecutor(contextOf(settings, workspace, config.env)));
+    prepared.resolve(prepareExecutor({ ...contextOf(workspace, config.env), settings }));
     await prepared.promise;
   }
 
   async function load({ executor: settings, workspace }: InitializeParams): Promise<Initialized> {
     if (config.gateway) await openGateway(config.gateway);
-    const context = contextOf(settings, workspace, config.env);
-    const loaded = serve(context, await createExecutor(context));
+    const context = contextOf(workspace, config.env);
+    const executor = settings ? await createExecutor({ ...context, settings }) : noExecutor;
+    const loaded = serve(context, executor);
     loaded.executor.warm();
     return loaded;
   }
 
-  function contextOf(
-    settings: ExecutorContext['settings'],
-    workspace: string,
-    env: ExecutorContext['env'],
-  ): ExecutorContext {
+  function contextOf(workspace: string, env: Context['env']): Context {
     const output = { messages: connection.write, log: log.write };
     const approve = createApprove({
       ask: (request) => connection.peer.call('approval.request', request),
       turnId: () => served?.turnId,
     });
-    return { settings, workspace, env, children, timers, output, approve };
+    return { workspace, env, children, timers, output, approve };
   }
 
-  function serve(context: ExecutorContext, executor: Executor): Initialized {
+  function serve(context: Context, executor: Executor): Initialized {
     const turns = createTurns(executor, timers);
     served = turns;
     const onOutput = (execId: string, stream: string, text: string) =>

@@ -5,6 +5,20 @@ export async function createExecutor(context: ExecutorContext): Promise<Executor
   return (await load(context.settings.kind))(context);
 }
 
+/** Of a sandbox that only runs commands. */
+export const noExecutor: Executor = {
+  warm() {},
+  resume() {},
+  query: async () => ({
+    status: 'failed',
+    cause: 'executor_unavailable',
+    detail: 'This sandbox has no agent.',
+  }),
+  interrupt() {},
+  kill() {},
+  async stop() {},
+};
+
 /**
  * What can be done before it is known whose executor it will be: its code is loaded, and where an executor can start
  * without doing anything of its agent's yet, it has started. The context that comes later may differ in settings and env.

@@ -11,8 +11,10 @@ import type { Turn } from './executor.ts';
 
 type Params = Record<string, unknown>;
 
-/** "parked": whose executor it will be comes with `claim`. */
-export type InitializeParams = { executor: ExecutorSettings; workspace: string; parked: boolean };
+/** Without an executor it only runs commands. "parked": whose executor it will be comes with `claim`. */
+export type InitializeParams =
+  | { executor: ExecutorSettings; workspace: string; parked: boolean }
+  | { executor: undefined; workspace: string; parked: false };
 export type ClaimParams = { executor: ExecutorSettings; env: Record<string, string> };
 export type ExecParams = { execId: string; command: string; cwd?: string; timeoutMs?: number };
 
@@ -23,7 +25,9 @@ export function initializeParams(params: Params): InitializeParams {
     );
   const { parked = false } = params;
   if (typeof parked !== 'boolean') throw invalid('parked must be true or false');
-  return { executor: executorSettings(params.executor), workspace: string(params, 'workspace'), parked };
+  const workspace = string(params, 'workspace');
+  if (params.executor === undefined && !parked) return { executor: undefined, workspace, parked };
+  return { executor: executorSettings(params.executor), workspace, parked };
 }
 
 export function claimParams(params: Params): ClaimParams {

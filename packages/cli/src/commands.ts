@@ -31,6 +31,11 @@ const page = {
   cursor: { value: 'CURSOR', summary: 'Where the last page ended' },
 };
 
+const exec = {
+  cwd: { value: 'DIR', summary: 'Where to run it (default: the workspace)' },
+  'timeout-ms': { value: 'MS', summary: 'Kill it after so many milliseconds' },
+};
+
 export const commands: Readonly<Record<string, Command>> = {
   start: {
     summary: 'Start a server that runs sandboxes on this machine',
@@ -228,10 +233,7 @@ export const commands: Readonly<Record<string, Command>> = {
   'session exec': {
     summary: 'Run a shell command in a session’s sandbox',
     args: ['SESSION', 'COMMAND…'],
-    flags: {
-      cwd: { value: 'DIR', summary: 'Where to run it (default: the workspace)' },
-      'timeout-ms': { value: 'MS', summary: 'Kill it after so many milliseconds' },
-    },
+    flags: exec,
     settings: client,
     examples: ['atoll session exec ses_… -- ls -la', 'atoll session exec ses_… "npm test | tail -20"'],
     load: () => import('./commands/session-exec.ts'),
@@ -273,6 +275,113 @@ export const commands: Readonly<Record<string, Command>> = {
     settings: client,
     examples: ['atoll session files delete ses_… tmp'],
     load: () => import('./commands/session-files-delete.ts'),
+  },
+  'sandbox create': {
+    summary: 'Make a sandbox without an agent, and print its id when it is ready',
+    args: [],
+    flags: {
+      name: { value: 'NAME', summary: 'A name to find it by' },
+      image: { value: 'IMAGE', summary: 'What it runs in, on runners whose driver has images' },
+      cpu: { value: 'CORES', summary: 'How much processor time it gets, as 0.5 or 2' },
+      memory: { value: 'MB', summary: 'How much memory it may use' },
+      'timeout-ms': { value: 'MS', summary: 'End it after so many milliseconds' },
+      env: { value: 'NAME=VALUE', many: true, summary: 'A variable of its environment' },
+      label: { value: 'NAME=VALUE', many: true, summary: 'Only on a runner with this label' },
+      driver: { value: 'DRIVER', summary: 'Only on a runner with this driver' },
+      'no-wait': { summary: 'Do not wait until it is ready' },
+    },
+    settings: client,
+    examples: ['atoll sandbox create', 'atoll sandbox create --name build --cpu 2 --memory 1024'],
+    load: () => import('./commands/sandbox-create.ts'),
+  },
+  'sandbox list': {
+    summary: 'List sandboxes, those of sessions too, newest first',
+    args: [],
+    flags: {
+      name: { value: 'NAME', summary: 'Only of this name' },
+      status: { value: 'STATUS', summary: 'Only with this status' },
+      ...page,
+    },
+    settings: client,
+    examples: ['atoll sandbox list --status ready'],
+    load: () => import('./commands/sandbox-list.ts'),
+  },
+  'sandbox show': {
+    summary: 'Show one sandbox',
+    args: ['SANDBOX'],
+    flags: {},
+    settings: client,
+    examples: ['atoll sandbox show sbx_…'],
+    load: () => import('./commands/sandbox-show.ts'),
+  },
+  'sandbox exec': {
+    summary: 'Run a shell command in a sandbox',
+    args: ['SANDBOX', 'COMMAND…'],
+    flags: exec,
+    settings: client,
+    examples: ['atoll sandbox exec sbx_… -- node --version'],
+    load: () => import('./commands/sandbox-exec.ts'),
+  },
+  'sandbox files list': {
+    summary: 'List the files of a sandbox',
+    args: ['SANDBOX', '[PREFIX]'],
+    flags: page,
+    settings: client,
+    examples: ['atoll sandbox files list sbx_…'],
+    load: () => import('./commands/sandbox-files-list.ts'),
+  },
+  'sandbox files read': {
+    summary: 'Write a file of a sandbox to stdout, or to a file',
+    args: ['SANDBOX', 'PATH'],
+    flags: { output: { value: 'FILE', summary: 'Write here instead of stdout' } },
+    settings: client,
+    examples: ['atoll sandbox files read sbx_… out.txt'],
+    load: () => import('./commands/sandbox-files-read.ts'),
+  },
+  'sandbox files write': {
+    summary: 'Write a file of a sandbox from stdin, or from a file',
+    args: ['SANDBOX', 'PATH', '[FILE]'],
+    flags: {},
+    settings: client,
+    examples: ['atoll sandbox files write sbx_… main.py ./main.py'],
+    load: () => import('./commands/sandbox-files-write.ts'),
+  },
+  'sandbox files delete': {
+    summary: 'Remove a file or folder of a sandbox',
+    args: ['SANDBOX', 'PATH'],
+    flags: {},
+    settings: client,
+    examples: ['atoll sandbox files delete sbx_… tmp'],
+    load: () => import('./commands/sandbox-files-delete.ts'),
+  },
+  'sandbox delete': {
+    summary: 'End a sandbox and remove its files',
+    args: ['SANDBOX'],
+    flags: { 'no-wait': { summary: 'Do not wait until it is gone' } },
+    settings: client,
+    examples: ['atoll sandbox delete sbx_…'],
+    load: () => import('./commands/sandbox-delete.ts'),
+  },
+  'jobs list': {
+    summary: 'List what runners were asked to do with sandboxes, newest first',
+    args: [],
+    flags: {
+      status: { value: 'STATUS', summary: 'Only with this status' },
+      sandbox: { value: 'SANDBOX', summary: 'Only of this sandbox' },
+      session: { value: 'SESSION', summary: 'Only of this session' },
+      ...page,
+    },
+    settings: client,
+    examples: ['atoll jobs list --status failed'],
+    load: () => import('./commands/jobs-list.ts'),
+  },
+  'jobs show': {
+    summary: 'Show one job',
+    args: ['JOB'],
+    flags: {},
+    settings: client,
+    examples: ['atoll jobs show job_…'],
+    load: () => import('./commands/jobs-show.ts'),
   },
   'credential set': {
     summary: 'Store a secret for gateways; its value comes from stdin, a prompt or a file',

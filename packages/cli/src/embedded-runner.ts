@@ -1,4 +1,5 @@
 /** The runner of `atoll start`, in the server's own process: its link is handed over as it is. */
+import { totalmem } from 'node:os';
 import { join } from 'node:path';
 import { describeBridge } from '@atoll/bridge/install';
 import { stageBridge } from '@atoll/bridge/stage';
@@ -42,7 +43,7 @@ export async function startRunner(options: {
     address: 'local',
     link: 'local' as const,
     capacity,
-    labels: {},
+    labels: { memoryMb: String(Math.floor(totalmem() / (1024 * 1024))) },
     executorProfiles: profiles.map(({ name }) => name),
     drivers: [driver.name],
     version,

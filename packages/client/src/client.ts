@@ -18,7 +18,10 @@ export type { SendParams } from './streams.ts';
 export type ClientOptions = TransportOptions & { timers?: Timers };
 
 /** Operations with an answer in JSON (or text): all but those whose answer or body is bytes. */
-export type CallName = Exclude<OperationName, 'session.files.read' | 'session.files.write'>;
+export type CallName = Exclude<
+  OperationName,
+  'session.files.read' | 'session.files.write' | 'sandbox.files.read' | 'sandbox.files.write'
+>;
 
 export type CallOptions = { signal?: AbortSignal | undefined };
 export type FollowOptions = CallOptions & {
@@ -56,11 +59,45 @@ export type Client = {
     content: FileContent,
     options?: CallOptions,
   ): Promise<OperationResult<'session.files.write'>>;
+  /** As `exec`, `readFile` and `writeFile`, of a bare sandbox. */
+  readonly sandboxes: Sandboxes;
+};
+
+export type Sandboxes = {
+  exec(sandboxId: string, params: ExecParams, options?: CallOptions): AsyncIterable<ExecEvent>;
+  readFile(sandboxId: string, path: string, options?: CallOptions): Promise<ReadableStream<Uint8Array>>;
+  writeFile(
+    sandboxId: string,
+    path: string,
+    content: FileContent,
+    options?: CallOptions,
+  ): Promise<OperationResult<'sandbox.files.write'>>;
 };
 
 export function createClient(options: ClientOptions): Client {
   const transport = createTransport(options);
   const context = { transport, timers: options.timers ?? systemTimers };
+
+  async function readFile(
+    name: 'session.files.read' | 'sandbox.files.read',
+    where: Record<string, string>,
+    signal: AbortSignal | undefined,
+  ): Promise<ReadableStream<Uint8Array>> {
+    const request = { accept: 'application/octet-stream', signal };
+    const response = await transport.send(operations[name], where, request);
+    return response.body ?? new Blob([]).stream();
+  }
+
+  async function writeFile<N extends 'session.files.write' | 'sandbox.files.write'>(
+    name: N,
+    where: Record<string, string>,
+    content: FileContent,
+    signal: AbortSignal | undefined,
+  ): Promise<OperationResult<N>> {
+    const request = { accept: 'application/json', signal, bytes: content };
+    const response = await transport.send(operations[name], where, request);
+    return await answer(name, response, transport.url, signal);
+  }
 
   return {
     url: transport.url,
@@ -72,16 +109,19 @@ export function createClient(options: ClientOptions): Client {
     },
     send: (sessionId, message, follow = {}) => turnEvents(context, sessionId, message, follow),
     events: (sessionId, follow = {}) => sessionEvents(context, sessionId, follow),
-    exec: (sessionId, params, { signal } = {}) => execEvents(context, sessionId, params, signal),
-    async readFile(sessionId, path, { signal } = {}) {
-      const request = { accept: 'application/octet-stream', signal };
-      const response = await transport.send(operations['session.files.read'], { sessionId, path }, request);
-      return response.body ?? new Blob([]).stream();
-    },
-    async writeFile(sessionId, path, content, { signal } = {}) {
-      const request = { accept: 'application/json', signal, bytes: content };
-      const response = await transport.send(operations['session.files.write'], { sessionId, path }, request);
-      return await answer('session.files.write', response, transport.url, signal);
+    exec: (sessionId, params, { signal } = {}) =>
+      execEvents(context, 'session.exec', { ...params, sessionId }, signal),
+    readFile: (sessionId, path, { signal } = {}) =>
+      readFile('session.files.read', { sessionId, path }, signal),
+    writeFile: (sessionId, path, content, { signal } = {}) =>
+      writeFile('session.files.write', { sessionId, path }, content, signal),
+    sandboxes: {
+      exec: (sandboxId, params, { signal } = {}) =>
+        execEvents(context, 'sandbox.exec', { ...params, sandboxId }, signal),
+      readFile: (sandboxId, path, { signal } = {}) =>
+        readFile('sandbox.files.read', { sandboxId, path }, signal),
+      writeFile: (sandboxId, path, content, { signal } = {}) =>
+        writeFile('sandbox.files.write', { sandboxId, path }, content, signal),
     },
   };
 }

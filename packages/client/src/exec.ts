@@ -6,22 +6,16 @@ import { type ExecEvent, eventData, toExecEvent } from './stream-event.ts';
 import type { StreamContext } from './streams.ts';
 
 export type ExecParams = Omit<OperationInput<'session.exec'>, 'sessionId'>;
+type ExecName = 'session.exec' | 'sandbox.exec';
 
-export async function* execEvents(
+export async function* execEvents<N extends ExecName>(
   { transport, timers }: StreamContext,
-  sessionId: string,
-  params: ExecParams,
+  name: N,
+  params: OperationInput<N>,
   signal: AbortSignal | undefined,
 ): AsyncGenerator<ExecEvent> {
   const open = (connection: AbortSignal) =>
-    transport.send(
-      operations['session.exec'],
-      { ...params, sessionId },
-      {
-        accept: 'text/event-stream',
-        signal: connection,
-      },
-    );
+    transport.send(operations[name], params, { accept: 'text/event-stream', signal: connection });
   try {
     for await (const event of readConnection({ url: transport.url, timers, signal, open })) {
       const failure = eventData(event, 'error');

@@ -103,7 +103,13 @@ function successes(op: Operation): Json {
   if (op.rest.bytes === 'out')
     return { [status]: { description: 'The bytes', content: { 'application/octet-stream': {} } } };
   if (op.kind === 'text') return { [status]: { description: 'Text', content: { 'text/plain': {} } } };
-  if (op.kind !== 'stream') return { [status]: { description: 'Done', content: json } };
+  if (op.kind !== 'stream') {
+    const { statusWhen: other } = op.rest;
+    const done = { [status]: { description: 'Done', content: json } };
+    return other
+      ? { ...done, [String(other.status)]: { description: `Done, with ${other.param}`, content: json } }
+      : done;
+  }
   const stream = { 'text/event-stream': { schema: { type: 'string' } } };
   const jsonStatus = String(op.rest.jsonStatus ?? status);
   if (jsonStatus === status)

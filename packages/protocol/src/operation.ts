@@ -29,6 +29,8 @@ export type RestBinding = {
   path: string;
   /** Status of success. Default 200. */
   status?: number;
+  /** Its status of success when that param is true. */
+  statusWhen?: { param: string; status: number };
   /** stream: the status of the JSON answer. */
   jsonStatus?: number;
   /** stream: a client that accepts anything gets JSON; otherwise it gets SSE. */

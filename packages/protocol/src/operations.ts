@@ -20,14 +20,24 @@ import {
 } from './schemas/common.ts';
 import * as credentials from './schemas/credential.ts';
 import * as platform from './schemas/platform.ts';
+import * as sandboxes from './schemas/sandbox.ts';
 import * as sessions from './schemas/session.ts';
 import { snapshot } from './schemas/snapshot.ts';
 import * as states from './schemas/state.ts';
-import { sessionStatuses } from './statuses.ts';
+import { jobStatuses, jobTypes, sandboxStatuses, sessionStatuses } from './statuses.ts';
 
 const MiB = 1024 * 1024;
 const sessionId = id('session');
 const sessionResult = v.object({ session: sessions.session });
+const sandboxId = id('sandbox');
+const sandboxResult = v.object({ sandbox: sandboxes.sandbox });
+const sandboxJob = v.object({ sandbox: sandboxes.sandbox, job: sandboxes.job });
+const shellCommand = {
+  command: v.pipe(v.string(), v.minLength(1), v.maxLength(128 * 1024), noNul),
+  timeoutMs: v.optional(v.pipe(count, v.minValue(1), v.maxValue(24 * 3600_000))),
+  cwd: v.optional(v.pipe(v.string(), v.minLength(1), v.maxLength(1024), noNul)),
+};
+const written = v.object({ file: v.object({ path: v.string(), sizeBytes: count, created: v.boolean() }) });
 
 export const operations = {
   'health.show': operation({
@@ -227,9 +237,7 @@ export const operations = {
     rest: { method: 'POST', path: '/api/sessions/:sessionId/exec' },
     params: v.strictObject({
       sessionId,
-      command: v.pipe(v.string(), v.minLength(1), v.maxLength(128 * 1024), noNul),
-      timeoutMs: v.optional(v.pipe(count, v.minValue(1), v.maxValue(24 * 3600_000))),
-      cwd: v.optional(v.pipe(v.string(), v.minLength(1), v.maxLength(1024), noNul)),
+      ...shellCommand,
     }),
     result: platform.execResult,
   }),
@@ -332,7 +340,7 @@ export const operations = {
     role: 'client',
     rest: { method: 'PUT', path: '/api/sessions/:sessionId/files/*path', bytes: 'in' },
     params: v.strictObject({ sessionId, path: v.string() }),
-    result: v.object({ file: v.object({ path: v.string(), sizeBytes: count, created: v.boolean() }) }),
+    result: written,
   }),
   'session.files.delete': operation({
     kind: 'unary',
@@ -341,6 +349,122 @@ export const operations = {
     rest: { method: 'DELETE', path: '/api/sessions/:sessionId/files/*path' },
     params: v.strictObject({ sessionId, path: v.string() }),
     result: v.object({ path: v.string() }),
+  }),
+
+  'sandbox.create': operation({
+    kind: 'unary',
+    summary: 'Make a sandbox without an agent; answers with its job at once, or with `wait` when it is ready',
+    role: 'client',
+    rest: {
+      method: 'POST',
+      path: '/api/sandboxes',
+      status: 202,
+      statusWhen: { param: 'wait', status: 201 },
+      query: ['wait'],
+    },
+    params: v.strictObject({ ...sandboxes.newSandbox, wait: v.optional(v.boolean(), false) }),
+    result: sandboxJob,
+  }),
+  'sandbox.list': operation({
+    kind: 'unary',
+    summary: 'List sandboxes, those of sessions too, newest first',
+    role: 'client',
+    rest: { method: 'GET', path: '/api/sandboxes' },
+    params: v.strictObject({
+      status: v.optional(v.picklist(sandboxStatuses)),
+      name: v.optional(sandboxes.newSandbox.name.wrapped),
+      ...page,
+    }),
+    result: v.object({ sandboxes: v.array(sandboxes.sandbox), nextCursor }),
+  }),
+  'sandbox.show': operation({
+    kind: 'unary',
+    summary: 'One sandbox',
+    role: 'client',
+    rest: { method: 'GET', path: '/api/sandboxes/:sandboxId' },
+    params: v.strictObject({ sandboxId }),
+    result: sandboxResult,
+  }),
+  'sandbox.delete': operation({
+    kind: 'unary',
+    summary: 'End a sandbox and remove its files; answers with the job, or with `wait` when it is gone',
+    role: 'client',
+    rest: {
+      method: 'DELETE',
+      path: '/api/sandboxes/:sandboxId',
+      status: 202,
+      statusWhen: { param: 'wait', status: 200 },
+    },
+    params: v.strictObject({ sandboxId, wait: v.optional(v.boolean(), false) }),
+    result: sandboxJob,
+  }),
+  'sandbox.exec': operation({
+    kind: 'stream',
+    summary: 'Run a shell command in a sandbox; streams its output, or answers with all of it as JSON',
+    role: 'client',
+    rest: { method: 'POST', path: '/api/sandboxes/:sandboxId/exec' },
+    params: v.strictObject({ sandboxId, ...shellCommand }),
+    result: platform.execResult,
+  }),
+  'sandbox.files.list': operation({
+    kind: 'unary',
+    summary: 'List what is in the workspace of a sandbox, at any depth',
+    role: 'client',
+    rest: { method: 'GET', path: '/api/sandboxes/:sandboxId/files' },
+    params: v.strictObject({ sandboxId, prefix: v.optional(v.string()), ...page }),
+    result: v.object({ files: v.array(platform.workspaceFile), nextCursor }),
+  }),
+  'sandbox.files.read': operation({
+    kind: 'bytes',
+    summary: 'Read a file of a sandbox, or a piece of it',
+    role: 'client',
+    rest: { method: 'GET', path: '/api/sandboxes/:sandboxId/files/*path', bytes: 'out' },
+    params: v.strictObject({
+      sandboxId,
+      path: v.string(),
+      offset: v.optional(count, 0),
+      length: v.optional(count),
+    }),
+    result: v.unknown(),
+  }),
+  'sandbox.files.write': operation({
+    kind: 'bytes',
+    summary: 'Write a file of a sandbox',
+    role: 'client',
+    rest: { method: 'PUT', path: '/api/sandboxes/:sandboxId/files/*path', bytes: 'in' },
+    params: v.strictObject({ sandboxId, path: v.string() }),
+    result: written,
+  }),
+  'sandbox.files.delete': operation({
+    kind: 'unary',
+    summary: 'Remove a file or folder of a sandbox',
+    role: 'client',
+    rest: { method: 'DELETE', path: '/api/sandboxes/:sandboxId/files/*path' },
+    params: v.strictObject({ sandboxId, path: v.string() }),
+    result: v.object({ path: v.string() }),
+  }),
+
+  'job.list': operation({
+    kind: 'unary',
+    summary: 'List jobs, newest first: what runners were asked to do with sandboxes',
+    role: 'client',
+    rest: { method: 'GET', path: '/api/jobs' },
+    params: v.strictObject({
+      status: v.optional(v.picklist(jobStatuses)),
+      type: v.optional(v.picklist(jobTypes)),
+      sandboxId: v.optional(sandboxId),
+      sessionId: v.optional(sessionId),
+      ...page,
+    }),
+    result: v.object({ jobs: v.array(sandboxes.job), nextCursor }),
+  }),
+  'job.show': operation({
+    kind: 'unary',
+    summary: 'One job',
+    role: 'client',
+    rest: { method: 'GET', path: '/api/jobs/:jobId' },
+    params: v.strictObject({ jobId: id('job') }),
+    result: v.object({ job: sandboxes.job }),
   }),
 
   'credential.set': operation({

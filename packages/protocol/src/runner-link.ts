@@ -103,11 +103,14 @@ export type SandboxRequest = {
   workspaceId: string;
   /** Made ahead of its session: it waits for its `claimSandbox`, and nothing comes out of it till then. */
   parked?: boolean;
+  /** What it runs in, where the driver has images; absent: the driver's own. */
+  image?: string;
   /** Begin with a copy of the agent folder; otherwise with the files that are there, or else with `snapshot`. */
   fresh: boolean;
   /** Where files come from that are not on this runner, or are older than it. Without one that is `sandbox_failed`. */
   snapshot?: SnapshotSource;
-  executor: ExecutorRequest;
+  /** Absent: it only runs commands. */
+  executor?: ExecutorRequest;
   /** The conversation to go on with: the bridge gets `resume` before its first query. */
   executorSessionId?: string;
   /** It is another session's: what is said from now on gets a name of its own, where the executor can. */

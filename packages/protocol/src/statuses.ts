@@ -24,3 +24,6 @@ export type RunnerStatus = (typeof runnerStatuses)[number];
 
 export const jobStatuses = ['pending', 'running', 'completed', 'failed'] as const;
 export type JobStatus = (typeof jobStatuses)[number];
+
+export const jobTypes = ['create', 'delete', 'snapshot', 'restore'] as const;
+export type JobType = (typeof jobTypes)[number];

@@ -16,8 +16,24 @@ export type WorkerMethod = {
 export const MAX_PIECE_BYTES = 8 * 1024 * 1024;
 
 const sessionId = id('session');
-const file = { sessionId, path: v.string(), offset: v.optional(count, 0) };
+const sandboxId = id('sandbox');
+const file = { path: v.string(), offset: v.optional(count, 0) };
 const pieceLength = v.pipe(count, v.maxValue(MAX_PIECE_BYTES, `at most ${MAX_PIECE_BYTES}`));
+const pieceToRead = { ...file, length: v.optional(pieceLength, MAX_PIECE_BYTES) };
+const pieceRead = v.object({
+  content: v.string(),
+  offset: count,
+  sizeBytes: count,
+  modifiedAt: v.string(),
+});
+const pieceToWrite = {
+  ...file,
+  content: v.pipe(v.string(), v.maxLength(Math.ceil(MAX_PIECE_BYTES / 3) * 4)),
+  more: v.optional(v.boolean(), false),
+};
+const pieceWritten = v.object({
+  file: v.object({ path: v.string(), sizeBytes: count, created: v.optional(v.boolean()) }),
+});
 
 const stateAt = {
   summary: 'What was there at a time, or in a session at a seq; without `asOf`, what is there now',
@@ -72,19 +88,23 @@ export const workerMethods = {
   },
   'session.files.read': {
     summary: 'A piece of a workspace file, as base64',
-    params: v.strictObject({ ...file, length: v.optional(pieceLength, MAX_PIECE_BYTES) }),
-    result: v.object({ content: v.string(), offset: count, sizeBytes: count, modifiedAt: v.string() }),
+    params: v.strictObject({ sessionId, ...pieceToRead }),
+    result: pieceRead,
   },
   'session.files.write': {
     summary: 'The next piece of a workspace file, as base64, in order; all but the last with `more`',
-    params: v.strictObject({
-      ...file,
-      content: v.pipe(v.string(), v.maxLength(Math.ceil(MAX_PIECE_BYTES / 3) * 4)),
-      more: v.optional(v.boolean(), false),
-    }),
-    result: v.object({
-      file: v.object({ path: v.string(), sizeBytes: count, created: v.optional(v.boolean()) }),
-    }),
+    params: v.strictObject({ sessionId, ...pieceToWrite }),
+    result: pieceWritten,
+  },
+  'sandbox.files.read': {
+    summary: 'A piece of a file of a bare sandbox, as base64',
+    params: v.strictObject({ sandboxId, ...pieceToRead }),
+    result: pieceRead,
+  },
+  'sandbox.files.write': {
+    summary: 'The next piece of a file of a bare sandbox, as base64, in order; all but the last with `more`',
+    params: v.strictObject({ sandboxId, ...pieceToWrite }),
+    result: pieceWritten,
   },
 } as const satisfies Readonly<Record<string, WorkerMethod>>;
 

@@ -60,7 +60,12 @@ export type BridgeInstall = {
 
 export type Runner = { readonly link: RunnerLink; stop(): Promise<void> };
 
-type Starting = { epoch: number; directory: string; gateway: SandboxGateway; applied: AppliedProfile };
+type Starting = {
+  epoch: number;
+  directory: string;
+  gateway: SandboxGateway;
+  applied: AppliedProfile | undefined;
+};
 
 const INITIALIZE_MS = 60_000;
 const MiB = 1024 * 1024;
@@ -126,8 +131,8 @@ export async function createRunner(options: RunnerOptions): Promise<Runner> {
   async function makeSandbox({ jobId, epoch, traceparent, sandbox: asked }: CreateSandbox): Promise<void> {
     const { id, tenant, workspaceId, fresh, snapshot } = asked;
     refuseWhenStopping();
-    const applied = applyProfile(options.profiles, asked.executor);
-    const request = { ...asked, env: { ...applied.profile.env, ...asked.env } };
+    const applied = asked.executor && applyProfile(options.profiles, asked.executor);
+    const request = { ...asked, env: { ...applied?.profile.env, ...asked.env } };
     const release = await pool.take();
     let gateway: SandboxGateway | undefined;
     let filled: Promise<void> | undefined;
@@ -174,7 +179,7 @@ export async function createRunner(options: RunnerOptions): Promise<Runner> {
       }
       const trace = traceparent === undefined ? {} : { traceparent };
       const workspace = enclosed ? '/workspace' : join(directory, 'workspace');
-      await sandbox.initialize(withGatewayUrl(applied.executor, gateway.url), {
+      await sandbox.initialize(applied && withGatewayUrl(applied.executor, gateway.url), {
         ...resume,
         ...trace,
         workspace,
@@ -226,7 +231,7 @@ export async function createRunner(options: RunnerOptions): Promise<Runner> {
       command: enclosed ? bridge.command : bridge.hostCommand,
       env: { ...request.env, ...gateway.env, ...(enclosed ? bridge.env : {}) },
       readOnly: [
-        ...(enclosed ? [...bridge.mounts, ...applied.profile.mounts.map(mountOf)] : []),
+        ...(enclosed ? [...bridge.mounts, ...(applied?.profile.mounts ?? []).map(mountOf)] : []),
         ...gateway.readOnly,
       ],
       sockets: gateway.sockets,

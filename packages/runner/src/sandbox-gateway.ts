@@ -93,7 +93,7 @@ export async function openGateway(options: {
     }),
   );
   rows.push(createMcpRow({ credentials, relay, record: access.add, logger }));
-  if (session) {
+  if (session && executor) {
     const owned = { hostname, executor_profile: executor.profile };
     rows.push(createCoordinatorRow({ coordinator, session, owned, relay, logger }));
   }

@@ -49,7 +49,7 @@ export type Sandbox = {
   readonly epoch: number;
   readonly pid: number;
   /** Resolves when the bridge is ready; rejects with `executor_failed` or `sandbox_failed`. */
-  initialize(settings: ExecutorSettings, options: InitializeOptions): Promise<void>;
+  initialize(settings: ExecutorSettings | undefined, options: InitializeOptions): Promise<void>;
   /** Of a parked one: whose it is, and what its session has of its own. Rejects as `initialize` does. */
   claim(
     settings: ExecutorSettings,
@@ -239,11 +239,12 @@ export function createSandbox({ id, workspaceId, epoch, process, logger }: Sandb
   }
 
   async function initialize(
-    settings: ExecutorSettings,
+    settings: ExecutorSettings | undefined,
     { workspace, resume, traceparent, parked, timeoutMs }: InitializeOptions,
   ): Promise<void> {
     await within(timeoutMs, async () => {
-      const params = { protocolVersion: PROTOCOL_VERSION, executor: settings, workspace };
+      const executor = settings === undefined ? {} : { executor: settings };
+      const params = { protocolVersion: PROTOCOL_VERSION, ...executor, workspace };
       const trace = traceparent === undefined ? {} : { traceparent };
       const waits = parked ? { parked } : {};
       parse(initializeReply, await bridge.call('initialize', { ...params, ...waits, ...trace }));

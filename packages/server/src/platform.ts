@@ -17,6 +17,7 @@ import type { Logger } from './logger.ts';
 import { renderMetrics } from './metrics.ts';
 import { createHandlers, type Handlers } from './routes/handlers.ts';
 import { createRunnerRegistry } from './runners/registry.ts';
+import { createSandboxes } from './sandboxes/sandboxes.ts';
 import { createScheduler } from './scheduler/scheduler.ts';
 import type { EmbeddedRunner, Health, ServerOptions } from './server-options.ts';
 import { createSessions } from './sessions/sessions.ts';
@@ -78,6 +79,8 @@ export async function createPlatform(options: {
   const snapshots = createSnapshots({ store, blobs: snapshotBlobs, now });
   const collector = createCollector({ store, blobs: snapshotBlobs, now });
   const sessions = createSessions({ store, log, runners, scheduler, agents, tokens, snapshots, logger, now });
+  const { makeRoom } = sessions;
+  const sandboxes = createSandboxes({ store, runners, scheduler, makeRoom, logger, now });
 
   await keys.ensureAdmin(options.adminSecret);
   await credentials.checkKey();
@@ -94,6 +97,7 @@ export async function createPlatform(options: {
   });
   if (embedded) await attach(embedded);
   await sessions.recoverAll();
+  await sandboxes.recover();
   sessions.warm().catch((err) => logger.error({ err }, 'the warm pool could not be filled'));
   const stopCollecting = sweepEvery(COLLECT_MS, () => {
     collector.collect().catch((err) => logger.warn({ err }, 'blobs of snapshots could not be collected'));
@@ -106,7 +110,10 @@ export async function createPlatform(options: {
 
   async function attach({ link, info }: EmbeddedRunner): Promise<void> {
     await runners.attach(link, info);
-    link.onSandboxEnded((ended) => sessions.onSandboxEnded(ended));
+    link.onSandboxEnded((ended) => {
+      sessions.onSandboxEnded(ended);
+      sandboxes.onSandboxEnded(ended);
+    });
   }
 
   /** As `session.token.create` gives it to a runner elsewhere. */
@@ -120,6 +127,7 @@ export async function createPlatform(options: {
       credentials,
       keys,
       sessions,
+      sandboxes,
       health,
       metrics: async () => renderMetrics(await health()),
     }),
@@ -131,7 +139,7 @@ export async function createPlatform(options: {
     async stop() {
       stopSweeping();
       stopCollecting();
-      await sessions.stop();
+      await Promise.all([sessions.stop(), sandboxes.stop()]);
       await Promise.race([snapshots.settled(), delay(MAX_SETTLING_MS, undefined, { ref: false })]);
       await embedded?.stop();
     },

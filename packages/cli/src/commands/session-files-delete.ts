@@ -1,8 +1,9 @@
+import { showRemoved } from '../files.ts';
 import type { Invocation } from '../invocation.ts';
 
-export async function run({ arg, client, terminal, signal }: Invocation): Promise<void> {
+export async function run(invocation: Invocation): Promise<void> {
+  const { arg, signal } = invocation;
   const params = { sessionId: arg('SESSION'), path: arg('PATH') };
-  const removed = await (await client()).call('session.files.delete', params, { signal });
-  if (terminal.json) return terminal.value(removed);
-  terminal.line(`Removed ${removed.path}.`);
+  const client = await invocation.client();
+  showRemoved(invocation, await client.call('session.files.delete', params, { signal }));
 }

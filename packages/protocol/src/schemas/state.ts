@@ -29,7 +29,7 @@ export type StateOfSession = v.InferOutput<typeof stateOfSession>;
 export const stateOfSandbox = v.object({
   id: id('sandbox'),
   sessionId: v.nullable(v.string()),
-  runnerId: v.string(),
+  runnerId: v.nullable(v.string()),
   status: v.picklist(sandboxStatuses),
 });
 export type StateOfSandbox = v.InferOutput<typeof stateOfSandbox>;

@@ -128,7 +128,7 @@ export async function createApp({ server, handlers, recognise, version, logger }
     };
     // The table pairs every name with its handler and params; here only the kind matters.
     const handler = handlers[name] as unknown as AnyHandler;
-    reply.code(operation.rest.status ?? 200);
+    reply.code(statusOf(operation, params));
     if (operation.kind === 'stream' && 'stream' in handler) {
       if (!wantsStream(request, operation)) {
         if (operation.rest.jsonStatus !== undefined) reply.code(operation.rest.jsonStatus);
@@ -147,6 +147,10 @@ export async function createApp({ server, handlers, recognise, version, logger }
     if (operation.kind === 'text') return reply.type('text/plain; version=0.0.4; charset=utf-8').send(result);
     return result;
   }
+}
+
+function statusOf({ rest: { status = 200, statusWhen: other } }: Operation, params: unknown): number {
+  return other && (params as Record<string, unknown>)[other.param] === true ? other.status : status;
 }
 
 const unused = () => () => {

@@ -8,9 +8,9 @@ const MAX_OUTPUT_CHARS = 8 * 1024 * 1024;
 
 export async function* execFrames(
   events: AsyncIterable<CommandEvent>,
-  sessionId: string,
+  where: { sessionId: string; turnId: null } | { sandboxId: string },
 ): AsyncGenerator<Uint8Array> {
-  yield frame('ready', { sessionId, turnId: null, status: 'running' });
+  yield frame('ready', { ...where, status: 'running' });
   for await (const event of events) {
     if (event.kind === 'output') yield frame(event.stream, { text: event.text });
     else if (event.kind === 'end') yield frame('exit', exitOf(event));

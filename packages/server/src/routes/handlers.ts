@@ -8,10 +8,12 @@ import type { Agents } from '../agents/agents.ts';
 import type { Credentials } from '../credentials/credentials.ts';
 import type { Access } from '../keys/access.ts';
 import type { Keys } from '../keys/keys.ts';
+import type { Sandboxes } from '../sandboxes/sandboxes.ts';
 import type { Sessions } from '../sessions/sessions.ts';
 import { sessionFrames, turnFrames } from '../sessions/streams.ts';
 import { eventsPage, startOf } from './events.ts';
 import { execFrames, execResult } from './exec.ts';
+import { listFiles, readFile, removeFile, writeFile } from './files.ts';
 
 export type Context = {
   access: Access;
@@ -54,10 +56,11 @@ export function createHandlers(options: {
   credentials: Credentials;
   keys: Keys;
   sessions: Sessions;
+  sandboxes: Sandboxes;
   health: () => Promise<OperationResult<'health.show'>>;
   metrics: () => Promise<string>;
 }): Handlers {
-  const { agents, credentials, keys, sessions } = options;
+  const { agents, credentials, keys, sessions, sandboxes } = options;
   return {
     'health.show': () => options.health(),
     'metrics.show': () => options.metrics(),
@@ -112,7 +115,8 @@ export function createHandlers(options: {
         return execResult(await sessions.exec(context.access, params, context));
       },
       async stream(params, context) {
-        return execFrames(await sessions.exec(context.access, params, context), params.sessionId);
+        const where = { sessionId: params.sessionId, turnId: null };
+        return execFrames(await sessions.exec(context.access, params, context), where);
       },
     },
 
@@ -123,30 +127,40 @@ export function createHandlers(options: {
     'session.metadata.update': (params, { access }) => sessions.updateMetadata(access, params),
     'session.token.create': (params, { access }) => sessions.token(access, params),
 
-    'session.files.list': async ({ sessionId, prefix, limit, cursor }, { access }) => {
-      const files = await sessions.filesOf(access, sessionId);
-      const where = {
-        workspaceId: sessionId,
-        limit,
-        ...(prefix === undefined ? {} : { prefix }),
-        ...(cursor === undefined ? {} : { cursor }),
-      };
-      return files.list(where);
+    'session.files.list': async ({ sessionId, ...page }, { access }) =>
+      listFiles(await sessions.filesOf(access, sessionId), sessionId, page),
+    'session.files.read': async ({ sessionId, ...piece }, { access }) =>
+      readFile(await sessions.filesOf(access, sessionId), sessionId, piece),
+    'session.files.write': async ({ sessionId, path }, { access }, content) =>
+      writeFile(await sessions.filesOf(access, sessionId), { workspaceId: sessionId, path, content }),
+    'session.files.delete': async ({ sessionId, path }, { access }) =>
+      removeFile(await sessions.filesOf(access, sessionId), { workspaceId: sessionId, path }),
+
+    'sandbox.create': (params, { access }) => sandboxes.create(access, params),
+    'sandbox.list': (params, { access }) => sandboxes.list(access, params),
+    'sandbox.show': async ({ sandboxId }, { access }) => ({
+      sandbox: await sandboxes.show(access, sandboxId),
+    }),
+    'sandbox.delete': (params, { access }) => sandboxes.delete(access, params),
+    'sandbox.exec': {
+      async json(params, context) {
+        return execResult(await sandboxes.exec(context.access, params, context));
+      },
+      async stream(params, context) {
+        const { sandboxId } = params;
+        return execFrames(await sandboxes.exec(context.access, params, context), { sandboxId });
+      },
     },
-    'session.files.read': async ({ sessionId, path, offset, length }, { access }) => {
-      const files = await sessions.filesOf(access, sessionId);
-      const range = { offset, length: length ?? Number.MAX_SAFE_INTEGER };
-      return files.read({ workspaceId: sessionId, path, range });
-    },
-    'session.files.write': async ({ sessionId, path }, { access }, content) => {
-      const files = await sessions.filesOf(access, sessionId);
-      return { file: { path, ...(await files.write({ workspaceId: sessionId, path, content })) } };
-    },
-    'session.files.delete': async ({ sessionId, path }, { access }) => {
-      const files = await sessions.filesOf(access, sessionId);
-      await files.remove({ workspaceId: sessionId, path });
-      return { path };
-    },
+    'sandbox.files.list': async ({ sandboxId, ...page }, { access }) =>
+      listFiles(await sandboxes.filesOf(access, sandboxId), sandboxId, page),
+    'sandbox.files.read': async ({ sandboxId, ...piece }, { access }) =>
+      readFile(await sandboxes.filesOf(access, sandboxId), sandboxId, piece),
+    'sandbox.files.write': async ({ sandboxId, path }, { access }, content) =>
+      writeFile(await sandboxes.filesOf(access, sandboxId), { workspaceId: sandboxId, path, content }),
+    'sandbox.files.delete': async ({ sandboxId, path }, { access }) =>
+      removeFile(await sandboxes.filesOf(access, sandboxId), { workspaceId: sandboxId, path }),
+    'job.list': (params, { access }) => sandboxes.jobs(access, params),
+    'job.show': async ({ jobId }, { access }) => ({ job: await sandboxes.job(access, jobId) }),
 
     'credential.set': async (params, { access }) => ({ credential: await credentials.set(access, params) }),
     'credential.list': (params, { access }) => credentials.list(access, params),

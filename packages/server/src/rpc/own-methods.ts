@@ -2,7 +2,7 @@
 import type { OperationParams } from '@atoll/protocol/operations';
 import { type Hello, type WorkerMethodName, workerMethods } from '@atoll/protocol/worker-methods';
 import type { Context, Handlers } from '../routes/handlers.ts';
-import { createFileMethods } from './files.ts';
+import { createFileMethods, type FileMethod } from './files.ts';
 import { readParams } from './params.ts';
 import type { Subscriptions } from './subscriptions.ts';
 
@@ -30,6 +30,10 @@ export function createOwnMethods(options: {
     made ??= createFileMethods(handlers);
     return made.methods;
   }
+
+  const piece =
+    (name: FileMethod): OwnMethod =>
+    async (params, context) => ({ result: await (await files())[name](params, context) });
 
   const stateAt: OwnMethod = async (params, context) => {
     const { createStateAt } = await import('./state-at.ts');
@@ -63,12 +67,10 @@ export function createOwnMethods(options: {
       const { sessionId } = readParams(workerMethods['session.unsubscribe'].params, params);
       return { result: subscriptions.close(sessionId) };
     },
-    'session.files.read': async (params, context) => ({
-      result: await (await files())['session.files.read'](params, context),
-    }),
-    'session.files.write': async (params, context) => ({
-      result: await (await files())['session.files.write'](params, context),
-    }),
+    'session.files.read': piece('session.files.read'),
+    'session.files.write': piece('session.files.write'),
+    'sandbox.files.read': piece('sandbox.files.read'),
+    'sandbox.files.write': piece('sandbox.files.write'),
   };
 
   return {

@@ -31,6 +31,8 @@ export type RunnerRegistry = {
   /** Takes one place; the commit fails with `no_capacity` when none is left. */
   reserve(runnerId: string): Step;
   release(runnerId: string): Step;
+  /** How many of each runner's places are taken. */
+  reserved(): Promise<ReadonlyMap<string, number>>;
   usage(): Promise<{ capacity: number; reserved: number }>;
 };
 
@@ -113,6 +115,10 @@ export function createRunnerRegistry(options: { store: Store; now: () => number 
         .where('id', '=', runnerId)
         .where('reserved', '>', 0),
     }),
+    async reserved() {
+      const rows = await store.all(sql.selectFrom('runners').select(['id', 'reserved']));
+      return new Map(rows.map(({ id, reserved }) => [id, reserved]));
+    },
     async usage() {
       const query = sql
         .selectFrom('runners')
@@ -124,4 +130,10 @@ export function createRunnerRegistry(options: { store: Store; now: () => number 
       return { capacity: Number(sums?.capacity ?? 0), reserved: Number(sums?.reserved ?? 0) };
     },
   };
+}
+
+/** Of a commit that reserves: gives back `no_capacity`, and throws everything else. */
+export function whenFull(error: unknown): AtollError {
+  if (error instanceof AtollError && error.code === 'no_capacity') return error;
+  throw error;
 }

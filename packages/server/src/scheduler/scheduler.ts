@@ -1,6 +1,7 @@
 /**
- * Which runner takes a sandbox. Demands first, then the runner that holds the session's workspace, then the one with
- * the most room; the place itself is taken by compare-and-set, so that two decisions cannot both win the last one.
+ * Which runner takes a sandbox. Demands first, then the runner that holds the session's workspace, then the one with the
+ * smallest share of its places taken. A place counts from the moment that it was chosen, so that those who ask at the
+ * same time do not all get the same answer; it is taken by compare-and-set, so that two of them cannot win the last one.
  */
 import { AtollError } from '@atoll/protocol/errors';
 import type { RegisteredRunner, RunnerRegistry } from '../runners/registry.ts';
@@ -9,37 +10,93 @@ export type Demands = {
   labels?: Record<string, string> | undefined;
   executorProfile?: string | undefined;
   driver?: string | undefined;
+  /** What it is to run in, which needs a driver with images. */
+  image?: string | undefined;
+  /** Of the machine in all. */
   memoryMb?: number | undefined;
 };
 
-export type Scheduler = {
-  /** Throws `no_runner` with who was considered and why not. */
-  place(request: { demands: Demands; preferred: string | null }): RegisteredRunner;
+export type Placement = {
+  runner: RegisteredRunner;
+  /** The place is taken in the store, or will not be. */
+  settled(): void;
 };
 
-export function createScheduler(options: { runners: RunnerRegistry }): Scheduler {
+export type Scheduler = {
+  /** Rejects with `no_runner`, and who was considered and why not. */
+  place(request: { demands: Demands; preferred: string | null }): Promise<Placement>;
+};
+
+const imageDrivers = ['docker'];
+const none: ReadonlyMap<string, number> = new Map();
+
+export function createScheduler(options: { runners: Pick<RunnerRegistry, 'all' | 'reserved'> }): Scheduler {
+  const { runners } = options;
+  /** Chosen, and not in the store yet. */
+  const chosen = new Map<string, number>();
+
+  function count(runnerId: string, by: 1 | -1): void {
+    const left = (chosen.get(runnerId) ?? 0) + by;
+    if (left > 0) chosen.set(runnerId, left);
+    else chosen.delete(runnerId);
+  }
+
+  /** The preferred one while it has room. */
+  function best(
+    fitting: readonly RegisteredRunner[],
+    reserved: ReadonlyMap<string, number>,
+    preferred: string | null,
+  ): RegisteredRunner | undefined {
+    const share = ({ id, info }: RegisteredRunner) =>
+      ((reserved.get(id) ?? 0) + (chosen.get(id) ?? 0)) / Math.max(1, info.capacity);
+    const kept = fitting.find((runner) => runner.id === preferred);
+    if (kept && (fitting.length === 1 || share(kept) < 1)) return kept;
+    return fitting.reduce<RegisteredRunner | undefined>(
+      (least, runner) => (least && share(least) <= share(runner) ? least : runner),
+      undefined,
+    );
+  }
+
   return {
-    place({ demands, preferred }) {
+    async place({ demands, preferred }) {
       const refusals: string[] = [];
-      const fitting = options.runners.all().filter((runner) => {
+      const fitting = runners.all().filter((runner) => {
         const refusal = whyNot(runner, demands);
         if (refusal !== undefined) refusals.push(`${runner.id}: ${refusal}`);
         return refusal === undefined;
       });
-      const chosen = fitting.find((runner) => runner.id === preferred) ?? fitting[0];
-      if (chosen) return chosen;
-      throw new AtollError('no_runner', refusals.length > 0 ? refusals.join('; ') : 'no runner is connected');
+      const reserved = fitting.length < 2 ? none : await runners.reserved();
+      // From here to the counting, nobody else chooses.
+      const runner = best(fitting, reserved, preferred);
+      if (!runner)
+        throw new AtollError(
+          'no_runner',
+          refusals.length > 0 ? refusals.join('; ') : 'no runner is connected',
+        );
+      count(runner.id, 1);
+      let open = true;
+      return {
+        runner,
+        settled() {
+          if (open) count(runner.id, -1);
+          open = false;
+        },
+      };
     },
   };
 }
 
 function whyNot({ info }: RegisteredRunner, demands: Demands): string | undefined {
+  const { executorProfile, driver, image, memoryMb } = demands;
   for (const [name, value] of Object.entries(demands.labels ?? {})) {
     if (info.labels[name] !== value) return `label ${name} is not ${value}`;
   }
-  if (demands.executorProfile !== undefined && !info.executorProfiles.includes(demands.executorProfile))
-    return `does not offer the executor profile ${demands.executorProfile} ("atoll doctor" there says why)`;
-  if (demands.driver !== undefined && !info.drivers.includes(demands.driver))
-    return `does not offer the driver ${demands.driver}`;
+  if (executorProfile !== undefined && !info.executorProfiles.includes(executorProfile))
+    return `does not offer the executor profile ${executorProfile} ("atoll doctor" there says why)`;
+  if (driver !== undefined && !info.drivers.includes(driver)) return `does not offer the driver ${driver}`;
+  if (image !== undefined && !info.drivers.some((name) => imageDrivers.includes(name)))
+    return `none of its drivers has images (${info.drivers.join(', ')})`;
+  const has = Number(info.labels.memoryMb ?? Number.POSITIVE_INFINITY);
+  if (memoryMb !== undefined && memoryMb > has) return `has ${has} MB of memory in all, not ${memoryMb}`;
   return undefined;
 }

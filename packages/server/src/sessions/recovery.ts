@@ -76,7 +76,7 @@ function revive(session: LiveSession, row: TurnRow): LiveTurn {
   return turn;
 }
 
-/** Sandboxes and jobs that run no more, of one session or (at a start) of whoever they belonged to. */
+/** Sandboxes and jobs that run no more, of one session or (at a start) of all. */
 export function leftoverRows(
   { sql }: Store,
   end: SandboxEnd,
@@ -90,10 +90,8 @@ export function leftoverRows(
     .updateTable('jobs')
     .set({ status: 'failed', ...end, updated_at: endedAt })
     .where('status', 'in', ['pending', 'running']);
-  if (sessionId !== undefined) {
-    sandboxes = sandboxes.where('session_id', '=', sessionId);
-    jobs = jobs.where('session_id', '=', sessionId);
-  }
+  sandboxes = sandboxes.where('session_id', sessionId === undefined ? 'is not' : '=', sessionId ?? null);
+  jobs = jobs.where('session_id', sessionId === undefined ? 'is not' : '=', sessionId ?? null);
   return [{ query: sandboxes }, { query: jobs }];
 }
 

@@ -5,7 +5,7 @@
 import { AtollError } from '@atoll/protocol/errors';
 import { newId } from '@atoll/protocol/ids';
 import type { ExecutorRequest, ModelBudget, ResourceLimits } from '@atoll/protocol/runner-link';
-import type { RunnerRegistry } from '../runners/registry.ts';
+import { type RunnerRegistry, whenFull } from '../runners/registry.ts';
 import type { Demands, Scheduler } from '../scheduler/scheduler.ts';
 import type { Snapshots } from '../snapshots/snapshots.ts';
 import { commitTime } from '../store/commit-time.ts';
@@ -81,9 +81,9 @@ export function createSessionSandboxes(options: {
     also: readonly Step[] = [],
     warm?: WarmSandbox,
   ): Promise<Assignment> {
-    const runner = warm
-      ? runners.get(warm.runnerId)
-      : scheduler.place({ demands, preferred: session.runnerId });
+    const { runner, settled } = warm
+      ? { runner: runners.get(warm.runnerId), settled: () => undefined }
+      : await scheduler.place({ demands, preferred: session.runnerId });
     const assignment = {
       sandboxId: warm?.sandboxId ?? newId('sandbox'),
       jobId: newId('job'),
@@ -93,22 +93,22 @@ export function createSessionSandboxes(options: {
     };
     const place = warm ? [] : [runners.reserve(runner.id)];
     const steps = [...place, ...insertAssignment(session, assignment), ...also];
-    for (;;) {
-      try {
-        await store.commit(steps);
-        session.epoch = assignment.epoch;
-        session.runnerId = runner.id;
-        return assignment;
-      } catch (error) {
-        const full = error instanceof AtollError && error.code === 'no_capacity';
-        if (!full) throw error;
+    try {
+      for (;;) {
+        const full = await store.commit(steps).then(() => undefined, whenFull);
+        if (!full) break;
         if (!(await makeRoom(runner.id)))
           throw new AtollError(
             'no_capacity',
             `all ${runner.info.capacity} sandboxes of ${runner.id} are busy`,
           );
       }
+    } finally {
+      settled();
     }
+    session.epoch = assignment.epoch;
+    session.runnerId = runner.id;
+    return assignment;
   }
 
   function insertAssignment(session: LiveSession, { sandboxId, jobId, runnerId, epoch }: Assignment): Step[] {
@@ -124,6 +124,8 @@ export function createSessionSandboxes(options: {
       ...common,
       id: sandboxId,
       status: move(sandboxTable, 'pending', 'assigned'),
+      name: null,
+      request: null,
       ready_at: null,
       ended_at: null,
     };

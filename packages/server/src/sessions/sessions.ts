@@ -10,6 +10,7 @@ import type { Access } from '../keys/access.ts';
 import type { SessionTokens } from '../keys/session-tokens.ts';
 import type { Log } from '../log/log.ts';
 import type { Logger } from '../logger.ts';
+import { execIn } from '../runners/exec.ts';
 import type { RunnerRegistry } from '../runners/registry.ts';
 import type { Scheduler } from '../scheduler/scheduler.ts';
 import type { Snapshots } from '../snapshots/snapshots.ts';
@@ -332,24 +333,12 @@ export function createSessions(options: SessionsOptions) {
   /** Runs a shell command in the session's sandbox. It ends when the signal aborts. */
   async function exec(
     access: Access,
-    { sessionId, command, cwd, timeoutMs }: OperationParams<'session.exec'>,
-    { signal, traceparent }: { signal: AbortSignal; traceparent: string },
+    { sessionId, ...command }: OperationParams<'session.exec'>,
+    how: { signal: AbortSignal; traceparent: string },
   ): Promise<AsyncIterable<CommandEvent>> {
     const session = await live.get(access, sessionId);
     const sandboxId = await wakeSandboxOf(session);
-    const link = linkOf(session);
-    const target = { sandboxId, epoch: session.epoch, commandId: newId('command') };
-    const cancel = () => void link.cancel(target);
-    const params = {
-      command,
-      ...(cwd === undefined ? {} : { cwd }),
-      ...(timeoutMs === undefined ? {} : { timeoutMs }),
-    };
-    const events = link.command({ ...target, traceparent, command: { method: 'exec', params } });
-    // The client may have left while the sandbox came up.
-    if (signal.aborted) cancel();
-    else signal.addEventListener('abort', cancel, { once: true });
-    return counted(session, events);
+    return counted(session, execIn(linkOf(session), { sandboxId, epoch: session.epoch }, command, how));
   }
 
   /** A session is in use while a command runs in its sandbox. */
@@ -467,6 +456,7 @@ export function createSessions(options: SessionsOptions) {
     warm: warm.start,
     agentChanged: warm.agentChanged,
     counts,
+    makeRoom,
   };
 }
 

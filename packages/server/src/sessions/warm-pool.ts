@@ -111,8 +111,9 @@ export function createWarmPool(options: {
     let made: WarmSandbox | undefined;
     try {
       const settings = sandboxSettings(version.manifestHash, version.settings, {});
-      const { id: runnerId, link } = scheduler.place({ demands: settings.demands, preferred: null });
-      await store.commit([runners.reserve(runnerId)]);
+      const { runner, settled } = await scheduler.place({ demands: settings.demands, preferred: null });
+      const { id: runnerId, link } = runner;
+      await store.commit([runners.reserve(runnerId)]).finally(settled);
       made = { ...sandbox, runnerId };
       const { demands: _, budget, ...wanted } = settings;
       await link.createSandbox({

@@ -6,6 +6,7 @@
 
 import type { DatabaseSync } from 'node:sqlite';
 import { approvalsSchema } from './approvals-schema.ts';
+import { bareSandboxesSchema } from './bare-sandboxes-schema.ts';
 import { credentialsSchema } from './credentials-schema.ts';
 import { firstSchema } from './first-schema.ts';
 import { forksSchema } from './forks-schema.ts';
@@ -23,6 +24,7 @@ export const migrations: readonly Migration[] = [
   { version: 5, floor: 1, sql: snapshotsSchema },
   { version: 6, floor: 1, sql: forksSchema },
   { version: 7, floor: 1, sql: warmSchema },
+  { version: 8, floor: 1, sql: bareSandboxesSchema },
 ];
 
 /** Brings the database up to this code in one transaction. Throws when the database must not be opened by it. */

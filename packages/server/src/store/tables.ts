@@ -1,5 +1,6 @@
 import type {
   JobStatus,
+  JobType,
   RunnerStatus,
   SandboxStatus,
   SessionStatus,
@@ -140,12 +141,17 @@ export type ApprovalRow = {
 export type SandboxRow = {
   id: string;
   tenant: string;
+  /** null: a bare one. */
   session_id: string | null;
-  runner_id: string;
+  /** null: it has no place yet. */
+  runner_id: string | null;
   epoch: number;
   status: SandboxStatus;
   cause: string | null;
   detail: string | null;
+  /** Of a bare one: its name, and the rest of what was asked for. */
+  name: string | null;
+  request: Json | null;
   created_at: Time;
   ready_at: Time | null;
   ended_at: Time | null;
@@ -154,7 +160,7 @@ export type SandboxRow = {
 export type JobRow = {
   id: string;
   tenant: string;
-  type: 'create' | 'delete' | 'snapshot' | 'restore';
+  type: JobType;
   sandbox_id: string;
   session_id: string | null;
   runner_id: string | null;

@@ -1,0 +1,314 @@
+/**
+ * What is done with bare sandboxes: made and deleted, by durable jobs. A job's row is written before anybody acts on it,
+ * and its answer before anybody hears of it; so after a crash the next start goes on with it. A runner may be asked
+ * twice: it knows jobs by their ids, and assignments by their epochs (I6).
+ *
+ * Of one sandbox, one thing happens at a time, in the order in which it was asked for.
+ */
+import { setTimeout as delay } from 'node:timers/promises';
+import { AtollError } from '@atoll/protocol/errors';
+import type { CreateSandbox } from '@atoll/protocol/runner-link';
+import type { Logger } from '../logger.ts';
+import { type RunnerRegistry, whenFull } from '../runners/registry.ts';
+import type { Scheduler } from '../scheduler/scheduler.ts';
+import { jobTable, move, sandboxTable } from '../sessions/status.ts';
+import { commitTime } from '../store/commit-time.ts';
+import type { Step, Store } from '../store/store.ts';
+import type { JobRow, SandboxRow } from '../store/tables.ts';
+import { retryIn } from './retries.ts';
+import { wishOf } from './rows.ts';
+
+export type SandboxEnd = { cause: string; detail: string };
+
+export type SandboxJobs = {
+  /** Has a job done whose rows are committed. Resolves when it is over; rejects only when the server stops first. */
+  run(job: JobRow): Promise<void>;
+  /** When nothing is under way with that sandbox. Never rejects. */
+  settled(sandboxId: string): Promise<void>;
+  /** Steps by which an open job of an earlier server waits again; its sandbox has no place any more. */
+  waitAgain(job: JobRow, sandbox: SandboxRow): Step[];
+  /** Steps by which a sandbox that was ready has ended. */
+  ended(sandbox: SandboxRow, end: SandboxEnd): Step[];
+  /** A sandbox that nobody asked to end did. */
+  sandboxEnded(sandboxId: string, end: SandboxEnd): void;
+  /** What is under way stays as it is on disk, for the next start. */
+  stop(): Promise<void>;
+};
+
+export type SandboxJobsOptions = {
+  store: Store;
+  runners: RunnerRegistry;
+  scheduler: Scheduler;
+  /** Frees a place on the runner; false when none can be. */
+  makeRoom: (runnerId: string) => Promise<boolean>;
+  logger: Logger;
+  now: () => number;
+};
+
+export function createSandboxJobs(options: SandboxJobsOptions): SandboxJobs {
+  const { store, runners, scheduler, makeRoom, logger, now } = options;
+  const { sql } = store;
+  const stopping = new AbortController();
+  /** The end of what was asked for last, by sandbox. */
+  const chains = new Map<string, Promise<void>>();
+  /** Takes a create job back that has no place yet. */
+  const wanted = new Map<string, AbortController>();
+
+  function run(job: JobRow): Promise<void> {
+    const { id: jobId, sandbox_id: sandboxId } = job;
+    if (job.type === 'delete') wanted.get(sandboxId)?.abort();
+    return inTurn(sandboxId, () => (job.type === 'create' ? create(job) : remove(job))).catch((err) => {
+      if (!stopping.signal.aborted) logger.error({ jobId, err }, 'a job could not be carried on');
+      throw err;
+    });
+  }
+
+  function inTurn(sandboxId: string, step: () => Promise<void>): Promise<void> {
+    const before = chains.get(sandboxId)?.catch(() => undefined) ?? Promise.resolve();
+    const own = before.then(() => {
+      stopping.signal.throwIfAborted();
+      return step();
+    });
+    chains.set(sandboxId, own);
+    const forget = () => {
+      if (chains.get(sandboxId) === own) chains.delete(sandboxId);
+    };
+    own.then(forget, forget);
+    return own;
+  }
+
+  async function create(first: JobRow): Promise<void> {
+    const wish = new AbortController();
+    wanted.set(first.sandbox_id, wish);
+    try {
+      let job = first;
+      for (;;) {
+        const sandbox = await sandboxOf(job);
+        if (sandbox.ended_at !== null) return;
+        const attempt = { ...job, attempts: job.attempts + 1 };
+        const failed = wish.signal.aborted ? takenBack() : await tryToCreate(sandbox, attempt);
+        if (!failed) return;
+        const waitMs = wish.signal.aborted
+          ? undefined
+          : retryIn(failed.code, attempt.attempts, now() - Date.parse(job.created_at));
+        const end = { cause: failed.code, detail: failed.detail };
+        // As the attempt left it on disk: with a place, or without.
+        const { status } = (await store.first(jobRow(job.id))) ?? job;
+        job = { ...attempt, status };
+        const left = await sandboxOf(job);
+        if (waitMs === undefined) return await persist(failedSteps(job, left, end));
+        await persist(retriedSteps(job, left, end));
+        job = { ...job, status: 'pending' };
+        await delay(waitMs, undefined, { signal: AbortSignal.any([stopping.signal, wish.signal]) }).catch(
+          () => stopping.signal.throwIfAborted(),
+        );
+      }
+    } finally {
+      if (wanted.get(first.sandbox_id) === wish) wanted.delete(first.sandbox_id);
+    }
+  }
+
+  /** One attempt: a place, then the sandbox. Resolves with why it failed, if it did. */
+  async function tryToCreate(sandbox: SandboxRow, job: JobRow): Promise<AtollError | undefined> {
+    try {
+      const assigned = await assign(sandbox, job);
+      const { link } = runners.get(assigned.runnerId);
+      await link.createSandbox(requestOf(sandbox, job.id, assigned.epoch));
+      await persist(madeSteps({ ...job, status: 'running' }));
+      return undefined;
+    } catch (error) {
+      stopping.signal.throwIfAborted();
+      return error instanceof AtollError ? error : new AtollError('internal', undefined, { cause: error });
+    }
+  }
+
+  /** Takes a place, in the commit that says whose. */
+  async function assign(sandbox: SandboxRow, job: JobRow): Promise<{ runnerId: string; epoch: number }> {
+    const { demands = {}, image } = wishOf(sandbox);
+    const { runner, settled } = await scheduler.place({
+      demands: { ...demands, ...(image === undefined ? {} : { image }) },
+      preferred: null,
+    });
+    const { id: runnerId } = runner;
+    const epoch = sandbox.epoch + 1;
+    const place = { runner_id: runnerId, epoch, cause: null, detail: null };
+    const steps = [
+      runners.reserve(runnerId),
+      changeSandbox(sandbox.id, { ...place, status: move(sandboxTable, 'pending', 'assigned') }),
+      changeJob(job.id, {
+        ...place,
+        attempts: job.attempts,
+        status: move(jobTable, 'pending', 'assigned'),
+      }),
+    ];
+    try {
+      for (;;) {
+        const full = await store.commit(steps).then(() => undefined, whenFull);
+        if (!full) return { runnerId, epoch };
+        if (!(await makeRoom(runnerId)))
+          throw new AtollError('no_capacity', `every sandbox of ${runnerId} is busy`);
+      }
+    } finally {
+      settled();
+    }
+  }
+
+  async function remove(job: JobRow): Promise<void> {
+    for (let attempts = job.attempts + 1; ; attempts++) {
+      const sandbox = await sandboxOf(job);
+      if (sandbox.ended_at !== null || sandbox.runner_id === null)
+        return await persist(removedSteps(job, sandbox));
+      const { runner_id: runnerId, epoch } = sandbox;
+      await persist([changeJob(job.id, { status: 'running', runner_id: runnerId, epoch, attempts })]);
+      const failed = await deleteOn(sandbox);
+      if (!failed) return await persist(removedSteps({ ...job, status: 'running' }, sandbox));
+      stopping.signal.throwIfAborted();
+      const waitMs = retryIn(failed.code, attempts, now() - Date.parse(job.created_at));
+      const end = { cause: failed.code, detail: failed.detail };
+      if (waitMs === undefined) {
+        const status = move(jobTable, 'running', 'failed');
+        return await persist([changeJob(job.id, { ...end, status })]);
+      }
+      await persist([changeJob(job.id, { ...end, status: move(jobTable, 'running', 'retried') })]);
+      await delay(waitMs, undefined, { signal: stopping.signal });
+    }
+  }
+
+  /** On its runner, with its files. Resolves with why not. */
+  async function deleteOn({ id, runner_id: runnerId, epoch }: SandboxRow): Promise<AtollError | undefined> {
+    try {
+      const gone = { sandboxId: id, workspaceId: id, epoch, cause: 'ended', keep: false };
+      if (runnerId !== null) await runners.get(runnerId).link.deleteSandbox(gone);
+      return undefined;
+    } catch (error) {
+      return error instanceof AtollError ? error : new AtollError('internal', undefined, { cause: error });
+    }
+  }
+
+  function sandboxEnded(sandboxId: string, end: SandboxEnd): void {
+    const ended = inTurn(sandboxId, async () => {
+      const row = await store.first(sandboxRow(sandboxId));
+      if (!row || row.session_id !== null || row.status !== 'ready') return;
+      await persist(endedSteps(row, end));
+      const left = await deleteOn(row);
+      if (left) logger.warn({ sandboxId, err: left }, 'the files of a sandbox could not be removed');
+    });
+    ended.catch((err) => {
+      if (!stopping.signal.aborted) logger.error({ sandboxId, err }, 'the end of a sandbox was not recorded');
+    });
+  }
+
+  const sandboxRow = (id: string) => sql.selectFrom('sandboxes').selectAll().where('id', '=', id);
+  const jobRow = (id: string) => sql.selectFrom('jobs').selectAll().where('id', '=', id);
+
+  async function sandboxOf(job: JobRow): Promise<SandboxRow> {
+    const row = await store.first(sandboxRow(job.sandbox_id));
+    if (!row) throw new AtollError('internal', `job ${job.id} is of no sandbox`);
+    return row;
+  }
+
+  /** What has happened is written, however often that takes. */
+  async function persist(steps: readonly Step[]): Promise<void> {
+    for (let attempts = 1; ; attempts++) {
+      try {
+        return await store.commit(steps);
+      } catch (err) {
+        const waitMs = err instanceof AtollError ? retryIn(err.code, attempts, 0) : undefined;
+        if (waitMs === undefined) throw err;
+        logger.warn({ err }, 'a job could not be written; it is tried again');
+        await delay(waitMs, undefined, { signal: stopping.signal });
+      }
+    }
+  }
+
+  const changeSandbox = (id: string, change: Partial<SandboxRow>, at?: 'ready_at' | 'ended_at'): Step => ({
+    query: sql
+      .updateTable('sandboxes')
+      .set((row) => (at === undefined ? change : { ...change, [at]: commitTime(row) }))
+      .where('id', '=', id)
+      .where('ended_at', 'is', null),
+  });
+  const changeJob = (id: string, change: Partial<JobRow>): Step => ({
+    query: sql
+      .updateTable('jobs')
+      .set({ ...change, updated_at: new Date(now()).toISOString() })
+      .where('id', '=', id),
+  });
+  const release = ({ runner_id: runnerId, status }: SandboxRow): Step[] =>
+    runnerId === null || status === 'pending' ? [] : [runners.release(runnerId)];
+
+  const madeSteps = (job: JobRow): Step[] => [
+    changeSandbox(job.sandbox_id, { status: move(sandboxTable, 'starting', 'ready') }, 'ready_at'),
+    changeJob(job.id, { status: move(jobTable, job.status, 'completed') }),
+  ];
+  const failedSteps = (job: JobRow, sandbox: SandboxRow, end: SandboxEnd): Step[] => [
+    changeSandbox(sandbox.id, { ...end, status: move(sandboxTable, sandbox.status, 'failed') }, 'ended_at'),
+    changeJob(job.id, { ...end, attempts: job.attempts, status: move(jobTable, job.status, 'failed') }),
+    ...release(sandbox),
+  ];
+  /** It waits for its next attempt, without a place. */
+  const retriedSteps = (job: JobRow, sandbox: SandboxRow, end: SandboxEnd): Step[] => [
+    changeSandbox(sandbox.id, { status: 'pending', runner_id: null }),
+    changeJob(job.id, {
+      ...end,
+      attempts: job.attempts,
+      status: job.status === 'running' ? move(jobTable, 'running', 'retried') : 'pending',
+    }),
+    ...release(sandbox),
+  ];
+  const endedSteps = (sandbox: SandboxRow, end: SandboxEnd): Step[] => [
+    changeSandbox(sandbox.id, { ...end, status: move(sandboxTable, sandbox.status, 'ended') }, 'ended_at'),
+    ...release(sandbox),
+  ];
+  const removedSteps = (job: JobRow, sandbox: SandboxRow): Step[] => {
+    const end = { cause: 'ended', detail: 'Somebody asked for the sandbox to end.' };
+    const running = job.status === 'running' ? job.status : move(jobTable, job.status, 'assigned');
+    return [
+      ...(sandbox.ended_at === null ? endedSteps(sandbox, end) : []),
+      changeJob(job.id, { cause: null, detail: null, status: move(jobTable, running, 'completed') }),
+    ];
+  };
+
+  return {
+    run,
+    settled: async (sandboxId) => chains.get(sandboxId)?.catch(() => undefined),
+    waitAgain(job, sandbox) {
+      if (job.status !== 'running') return [];
+      const end = { cause: 'server_lost', detail: 'The server was lost while the job ran.' };
+      if (job.type === 'create') return retriedSteps(job, sandbox, end);
+      return [changeJob(job.id, { ...end, status: move(jobTable, 'running', 'retried') })];
+    },
+    ended: endedSteps,
+    sandboxEnded,
+    async stop() {
+      stopping.abort(new AtollError('shutting_down'));
+      await Promise.allSettled(chains.values());
+    },
+  };
+}
+
+function takenBack(): AtollError {
+  return new AtollError('cancelled', 'The sandbox was deleted before it was made.');
+}
+
+function requestOf(row: SandboxRow, jobId: string, epoch: number): CreateSandbox {
+  const { env = {}, image, cpu, memoryMb, timeoutMs: wallTimeMs } = wishOf(row);
+  const limits = {
+    ...(cpu === undefined ? {} : { cpu }),
+    ...(memoryMb === undefined ? {} : { memoryMb }),
+    ...(wallTimeMs === undefined ? {} : { wallTimeMs }),
+  };
+  return {
+    jobId,
+    epoch,
+    sandbox: {
+      id: row.id,
+      tenant: row.tenant,
+      workspaceId: row.id,
+      fresh: true,
+      env,
+      limits,
+      ...(image === undefined ? {} : { image }),
+    },
+  };
+}

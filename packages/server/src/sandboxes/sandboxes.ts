@@ -1,0 +1,274 @@
+/** Bare sandboxes and the jobs of all, as their operations see them. */
+import { AtollError, isErrorCode } from '@atoll/protocol/errors';
+import { newId } from '@atoll/protocol/ids';
+import type { OperationParams, OperationResult } from '@atoll/protocol/operations';
+import type { CommandEvent, SandboxEnded, SandboxFiles } from '@atoll/protocol/runner-link';
+import type { Job, Sandbox } from '@atoll/protocol/schemas/sandbox';
+import { refuseSecrets } from '@atoll/protocol/secrets';
+import type { Access } from '../keys/access.ts';
+import { execIn } from '../runners/exec.ts';
+import { commitTime } from '../store/commit-time.ts';
+import type { JobRow, SandboxRow } from '../store/tables.ts';
+import { showJob, showSandbox } from './rows.ts';
+import { createSandboxJobs, type SandboxJobsOptions } from './sandbox-jobs.ts';
+
+export type SandboxJob = { sandbox: Sandbox; job: Job };
+
+export type Sandboxes = {
+  /** With `wait` when it is ready; otherwise when its job is on disk. Rejects, with `wait`, with why it failed. */
+  create(access: Access, params: OperationParams<'sandbox.create'>): Promise<SandboxJob>;
+  list(access: Access, params: OperationParams<'sandbox.list'>): Promise<OperationResult<'sandbox.list'>>;
+  show(access: Access, id: string): Promise<Sandbox>;
+  /** With `wait` when it is gone. One that has ended already is no error. Rejects with `illegal_transition` for a session's. */
+  delete(access: Access, params: OperationParams<'sandbox.delete'>): Promise<SandboxJob>;
+  exec(
+    access: Access,
+    params: OperationParams<'sandbox.exec'>,
+    how: { signal: AbortSignal; traceparent: string },
+  ): Promise<AsyncIterable<CommandEvent>>;
+  filesOf(access: Access, id: string): Promise<SandboxFiles>;
+  jobs(access: Access, params: OperationParams<'job.list'>): Promise<OperationResult<'job.list'>>;
+  job(access: Access, id: string): Promise<Job>;
+  /** Nothing happens when it is none of these. */
+  onSandboxEnded(ended: SandboxEnded): void;
+  /** Goes on with what an earlier server left: jobs that are open, and sandboxes that ended with it. */
+  recover(): Promise<void>;
+  stop(): Promise<void>;
+};
+
+const SERVER_LOST = { cause: 'server_lost', detail: 'The server lost this sandbox.' };
+const SERVER_STOPPED = { cause: 'server_stopped', detail: 'The server was stopped.' };
+
+export function createSandboxes(options: SandboxJobsOptions): Sandboxes {
+  const { store, runners, now } = options;
+  const { sql } = store;
+  const work = createSandboxJobs(options);
+
+  async function create(
+    { tenant }: Access,
+    { wait, name, allowSecretEnv = false, ...wish }: OperationParams<'sandbox.create'>,
+  ): Promise<SandboxJob> {
+    if (!allowSecretEnv) refuseSecrets(wish.env ?? {});
+    const id = newId('sandbox');
+    const sandbox = {
+      id,
+      tenant,
+      session_id: null,
+      runner_id: null,
+      epoch: 0,
+      status: 'pending' as const,
+      cause: null,
+      detail: null,
+      name: name ?? null,
+      request: JSON.stringify(wish),
+      ready_at: null,
+      ended_at: null,
+    };
+    const job = newJob('create', sandbox);
+    await store.commit([
+      { query: sql.insertInto('sandboxes').values((row) => ({ ...sandbox, created_at: commitTime(row) })) },
+      { query: sql.insertInto('jobs').values(job) },
+    ]);
+    return answer(job, work.run(job), wait);
+  }
+
+  async function remove(
+    access: Access,
+    { sandboxId, wait }: OperationParams<'sandbox.delete'>,
+  ): Promise<SandboxJob> {
+    const sandbox = await bareOf(access, sandboxId);
+    const earlier = await openJob(sandboxId, 'delete');
+    if (earlier) return answer(earlier, work.settled(sandboxId), wait);
+    const job = newJob('delete', sandbox);
+    await store.commit([{ query: sql.insertInto('jobs').values(job) }]);
+    return answer(job, work.run(job), wait);
+  }
+
+  function newJob(type: JobRow['type'], sandbox: Pick<SandboxRow, 'id' | 'tenant'>): JobRow {
+    const at = new Date(now()).toISOString();
+    return {
+      id: newId('job'),
+      tenant: sandbox.tenant,
+      type,
+      sandbox_id: sandbox.id,
+      session_id: null,
+      runner_id: null,
+      epoch: 0,
+      status: 'pending',
+      attempts: 0,
+      cause: null,
+      detail: null,
+      created_at: at,
+      updated_at: at,
+    };
+  }
+
+  async function answer(job: JobRow, over: Promise<void>, wait: boolean): Promise<SandboxJob> {
+    // Told in its row, and to the log.
+    if (wait) await over;
+    else over.catch(() => undefined);
+    const [after, sandbox] = await Promise.all([jobRow(job.id), sandboxRow(job.sandbox_id)]);
+    if (wait && after.status === 'failed') throw failureOf(after);
+    return { sandbox: showSandbox(sandbox), job: showJob(after) };
+  }
+
+  async function sandboxRow(id: string): Promise<SandboxRow> {
+    const row = await store.first(sql.selectFrom('sandboxes').selectAll().where('id', '=', id));
+    if (!row) throw new AtollError('not_found', `no sandbox ${id}`);
+    return row;
+  }
+
+  async function jobRow(id: string): Promise<JobRow> {
+    const row = await store.first(sql.selectFrom('jobs').selectAll().where('id', '=', id));
+    if (!row) throw new AtollError('not_found', `no job ${id}`);
+    return row;
+  }
+
+  async function openJob(sandboxId: string, type: JobRow['type']): Promise<JobRow | undefined> {
+    const query = sql
+      .selectFrom('jobs')
+      .selectAll()
+      .where('sandbox_id', '=', sandboxId)
+      .where('session_id', 'is', null)
+      .where('type', '=', type)
+      .where('status', 'in', ['pending', 'running']);
+    return store.first(query);
+  }
+
+  /** Another tenant's is not there (I12). */
+  async function found(access: Access, id: string): Promise<SandboxRow> {
+    const row = await sandboxRow(id);
+    if (!access.may(row.tenant)) throw new AtollError('not_found', `no sandbox ${id}`);
+    return row;
+  }
+
+  async function bareOf(access: Access, id: string): Promise<SandboxRow> {
+    const row = await found(access, id);
+    if (row.session_id === null) return row;
+    throw new AtollError(
+      'illegal_transition',
+      `the sandbox is of session ${row.session_id}; use, pause or end that`,
+    );
+  }
+
+  async function readyOf(access: Access, id: string): Promise<{ runnerId: string; epoch: number }> {
+    const { status, runner_id: runnerId, epoch, detail } = await bareOf(access, id);
+    if (runnerId === null || status !== 'ready')
+      throw new AtollError(
+        'illegal_transition',
+        `the sandbox is ${status}${detail === null ? '' : `: ${detail}`}`,
+      );
+    return { runnerId, epoch };
+  }
+
+  async function list(
+    access: Access,
+    { status, name, limit, cursor }: OperationParams<'sandbox.list'>,
+  ): Promise<OperationResult<'sandbox.list'>> {
+    let query = sql
+      .selectFrom('sandboxes')
+      .selectAll()
+      .orderBy('id', 'desc')
+      .limit(limit + 1);
+    if (!access.crossesTenants) query = query.where('tenant', '=', access.tenant);
+    if (status !== undefined) query = query.where('status', '=', status);
+    if (name !== undefined) query = query.where('name', '=', name);
+    if (cursor !== undefined) query = query.where('id', '<', cursor);
+    const { rows, nextCursor } = paged(await store.all(query), limit);
+    return { sandboxes: rows.map(showSandbox), nextCursor };
+  }
+
+  async function jobs(
+    access: Access,
+    { status, type, sandboxId, sessionId, limit, cursor }: OperationParams<'job.list'>,
+  ): Promise<OperationResult<'job.list'>> {
+    let query = sql
+      .selectFrom('jobs')
+      .selectAll()
+      .orderBy('id', 'desc')
+      .limit(limit + 1);
+    if (!access.crossesTenants) query = query.where('tenant', '=', access.tenant);
+    if (status !== undefined) query = query.where('status', '=', status);
+    if (type !== undefined) query = query.where('type', '=', type);
+    if (sandboxId !== undefined) query = query.where('sandbox_id', '=', sandboxId);
+    if (sessionId !== undefined) query = query.where('session_id', '=', sessionId);
+    if (cursor !== undefined) query = query.where('id', '<', cursor);
+    const { rows, nextCursor } = paged(await store.all(query), limit);
+    return { jobs: rows.map(showJob), nextCursor };
+  }
+
+  const bareJobs = sql
+    .selectFrom('jobs')
+    .selectAll()
+    .where('session_id', 'is', null)
+    .where('status', 'in', ['pending', 'running']);
+
+  /** Their rows say that they wait; what a runner made of it before, its next attempt finds. */
+  async function recover(): Promise<void> {
+    await endLocal(SERVER_LOST);
+    for (const job of await store.all(bareJobs.orderBy('id'))) {
+      // Its server is gone, and with it whoever waited.
+      work.run(await again(job)).catch(() => undefined);
+    }
+  }
+
+  /** A job that was under way waits again; a sandbox that was being made has no place any more. */
+  async function again(job: JobRow): Promise<JobRow> {
+    const sandbox = await sandboxRow(job.sandbox_id);
+    const steps = work.waitAgain(job, sandbox);
+    if (steps.length > 0) await store.commit(steps);
+    return { ...job, status: 'pending' };
+  }
+
+  /** Those that were ready on the runner of this process end with it. */
+  async function endLocal(end: typeof SERVER_LOST): Promise<void> {
+    const ready = sql
+      .selectFrom('sandboxes')
+      .innerJoin('runners', 'runners.id', 'sandboxes.runner_id')
+      .selectAll('sandboxes')
+      .where('sandboxes.ended_at', 'is', null)
+      .where('sandboxes.session_id', 'is', null)
+      .where('sandboxes.status', '=', 'ready')
+      .where('runners.link', '=', 'local');
+    for (const row of await store.all(ready)) await store.commit(work.ended(row, end));
+  }
+
+  return {
+    create,
+    list,
+    show: async (access, id) => showSandbox(await found(access, id)),
+    delete: remove,
+    async exec(access, { sandboxId, ...command }, how) {
+      const { runnerId, epoch } = await readyOf(access, sandboxId);
+      return execIn(runners.get(runnerId).link, { sandboxId, epoch }, command, how);
+    },
+    async filesOf(access, id) {
+      return runners.get((await readyOf(access, id)).runnerId).link.files;
+    },
+    jobs,
+    async job(access, id) {
+      const row = await jobRow(id);
+      if (!access.may(row.tenant)) throw new AtollError('not_found', `no job ${id}`);
+      return showJob(row);
+    },
+    onSandboxEnded: ({ sandboxId, cause, detail }) => work.sandboxEnded(sandboxId, { cause, detail }),
+    recover,
+    async stop() {
+      await work.stop();
+      await endLocal(SERVER_STOPPED);
+    },
+  };
+}
+
+function failureOf({ cause, detail }: JobRow): AtollError {
+  const code = cause !== null && isErrorCode(cause) ? cause : 'sandbox_failed';
+  return new AtollError(code, detail ?? undefined);
+}
+
+function paged<Row extends { id: string }>(
+  rows: readonly Row[],
+  limit: number,
+): { rows: readonly Row[]; nextCursor: string | null } {
+  const page = rows.slice(0, limit);
+  return { rows: page, nextCursor: rows.length > page.length ? (page.at(-1)?.id ?? null) : null };
+}
