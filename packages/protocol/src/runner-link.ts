@@ -8,6 +8,7 @@ import type { Duplex } from 'node:stream';
 import type { ApprovalDecision, ApprovalPolicy, ApprovalRequest } from './approvals.ts';
 import type { ExecutorKind } from './executor-kinds.ts';
 import type { AccessRecord } from './schemas/access.ts';
+import type { SandboxStatus } from './statuses.ts';
 
 export type RunnerLink = {
   readonly runnerId: string;
@@ -31,6 +32,11 @@ export type RunnerLink = {
    * not stop the command; `cancel` does.
    */
   command(request: SandboxCommand): AsyncIterable<CommandEvent>;
+  /**
+   * What the command said up to that line is kept here, as far as it has to be: a runner elsewhere need not hold it to
+   * say it again. Never rejects, and nobody waits for it.
+   */
+  acknowledge(request: { sandboxId: string; epoch: number; commandId: string; line: number }): void;
   /** Interrupts a running command: it still ends with its `end`. */
   cancel(request: { sandboxId: string; epoch: number; commandId: string }): Promise<void>;
   /** Answers an `approval` of a running command. Nothing happens when nobody waits for it any more. */
@@ -186,9 +192,15 @@ export type QueryOptions = {
   includePartialMessages?: boolean;
 };
 
-export type CommandEvent =
-  /** Messages numbered from `firstLine`. */
-  | { kind: 'messages'; firstLine: number; messages: Messages }
+/**
+ * What a command said, and the number of its line. A sandbox counts the lines of all its commands, each message and each
+ * other event one; `line` is the event's last. So within a command they rise, and whoever knows the last line that it
+ * got can go on after it.
+ */
+export type CommandEvent = CommandOutput & { line: number };
+
+export type CommandOutput =
+  | { kind: 'messages'; messages: Messages }
   /** What the executor wrote to its stderr; bounded. */
   | { kind: 'log'; text: string }
   /** The executor waits until `decide` answers it, or its command ends. The id is the runner's own. */
@@ -224,6 +236,16 @@ export type SandboxEnded = {
   epoch: number;
   cause: string;
   detail: string;
+};
+
+/** What a runner elsewhere says of one sandbox. */
+export type SandboxInventory = {
+  id: string;
+  sessionId?: string;
+  epoch: number;
+  status: SandboxStatus;
+  /** The last line that its commands gave out. */
+  lastLine: number;
 };
 
 /** Workspace files, whether a sandbox works on them or not. */

@@ -4,11 +4,11 @@
  */
 import { type ApprovalDecision, MAX_APPROVAL_BYTES, MAX_OPEN_APPROVALS } from '@atoll/protocol/approvals';
 import { parse } from '@atoll/protocol/parse';
-import type { CommandEvent } from '@atoll/protocol/runner-link';
+import type { CommandOutput } from '@atoll/protocol/runner-link';
 import { ProtocolViolation } from './bridge-lines.ts';
 import { approvalRequest } from './bridge-replies.ts';
 
-export type ApprovalEvent = Extract<CommandEvent, { kind: 'approval' }>;
+export type ApprovalEvent = Extract<CommandOutput, { kind: 'approval' }>;
 
 export type Approvals = {
   /** Resolves when it is decided; rejects when the bridge may not ask that. */

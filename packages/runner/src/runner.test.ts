@@ -122,7 +122,7 @@ test('a command without a folder of its own begins in the workspace', { timeout:
   await bench.create('a');
   const [first, ...rest] = await Array.fromAsync(bench.exec('a', 'pwd -P', 'cmd_1'));
   const workspace = realpathSync(join(bench.dataDir, 'workspaces', 'ws_a', 'workspace'));
-  assert.deepEqual(first, { kind: 'output', stream: 'stdout', text: `${workspace}\n` });
+  assert.deepEqual(first, { kind: 'output', stream: 'stdout', text: `${workspace}\n`, line: 1 });
   assert.equal(rest.at(-1)?.kind, 'end');
 });
 
@@ -131,7 +131,7 @@ test('a cancelled exec ends in the sandbox', { timeout: 20_000 }, async () => {
   await bench.create('a');
   const events = bench.exec('a', 'echo begun; exec sleep 60', 'cmd_1');
   for await (const event of events) {
-    assert.deepEqual(event, { kind: 'output', stream: 'stdout', text: 'begun\n' });
+    assert.deepEqual(event, { kind: 'output', stream: 'stdout', text: 'begun\n', line: 1 });
     break;
   }
   const again = bench.exec('a', 'exec sleep 61', 'cmd_2');

@@ -295,6 +295,7 @@ export async function createRunner(options: RunnerOptions): Promise<Runner> {
       for (const id of await workspaces.ids()) if (!kept.has(id)) await removeWorkspace(id);
     },
     command: (request) => sandboxAt(request.sandboxId, request.epoch).command(request),
+    acknowledge: () => undefined, // nothing is held: what was not taken waits in the sandbox
     async cancel({ sandboxId, epoch, commandId }) {
       if (pool.get(sandboxId)) sandboxAt(sandboxId, epoch).cancel(commandId);
     },

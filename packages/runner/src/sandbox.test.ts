@@ -96,7 +96,7 @@ test('an approval is told with the turn, and answered once; at its end nobody wa
   for (const id of ['a', 'b']) say({ id, method: 'approval.request', params });
   const { value } = await events.next();
   const { turnId: _, ...request } = params;
-  assert.deepEqual(value, { kind: 'approval', requestId: '1', request });
+  assert.deepEqual(value, { kind: 'approval', requestId: '1', request, line: 1 });
   assert.deepEqual(replies(), []);
   sandbox.decide('1', { decision: 'allow' });
   sandbox.decide('1', { decision: 'deny' });

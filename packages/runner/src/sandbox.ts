@@ -89,7 +89,7 @@ type Running = { method: 'query' | 'exec'; turnId: string; stream: CommandStream
 
 export function createSandbox({ id, workspaceId, epoch, process, logger }: SandboxOptions): Sandbox {
   const commands = new Map<string, Running>();
-  const held: { firstLine: number; messages: Messages }[] = [];
+  const held: Messages[] = [];
   let heldBytes = 0;
   let line = 0;
   let violation: string | undefined;
@@ -120,6 +120,11 @@ export function createSandbox({ id, workspaceId, epoch, process, logger }: Sandb
     return told;
   });
 
+  function takeLines(count: number): number {
+    line += count;
+    return line;
+  }
+
   /** Ends it for what the bridge did. */
   function end(cause: SandboxEndCause, why: string): void {
     violation ??= why;
@@ -131,12 +136,10 @@ export function createSandbox({ id, workspaceId, epoch, process, logger }: Sandb
   }
 
   function onMessages(messages: Messages): void {
-    const batch = { firstLine: line + 1, messages };
-    line += messages.spans.length / 2;
     const running = query();
-    if (running) running.stream.push({ kind: 'messages', ...batch });
+    if (running) running.stream.push({ kind: 'messages', messages });
     else {
-      held.push(batch);
+      held.push(messages);
       heldBytes += sizeOf(messages);
     }
     pace();
@@ -186,9 +189,10 @@ export function createSandbox({ id, workspaceId, epoch, process, logger }: Sandb
     const turnId = method === 'query' ? params.turnId : commandId;
     if (commands.has(commandId)) throw new AtollError('invalid_request', `command ${commandId} runs already`);
     if (method === 'query' && query()) throw new AtollError('illegal_transition', 'a turn runs already');
-    const stream = createCommandStream(pace);
+    const stream = createCommandStream(takeLines, pace);
     commands.set(commandId, { method, turnId, stream, logChars: 0 });
-    if (method === 'query') for (const batch of held.splice(0)) stream.push({ kind: 'messages', ...batch });
+    if (method === 'query')
+      for (const messages of held.splice(0)) stream.push({ kind: 'messages', messages });
     heldBytes = method === 'query' ? 0 : heldBytes;
     pace();
     const named = method === 'exec' ? { ...params, execId: commandId } : params;

@@ -76,7 +76,7 @@ test('when a commit fails, the one that is under way behind it and all that wait
   const second = session.append([event]);
   await setImmediate();
   const big = messagesOf([`{"text":"${'x'.repeat(3 * 1024 * 1024)}"}`]);
-  const third = session.appendMessages({ firstLine: 1, messages: big });
+  const third = session.appendMessages({ line: 1, messages: big });
   const ready = session.ready();
   assert.equal(begun(), 2);
   release();

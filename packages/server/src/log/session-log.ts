@@ -39,8 +39,8 @@ export type SessionLog = {
    * the session.
    */
   append(events: readonly NewEvent[], rows?: RowChanges): Promise<void>;
-  /** Appends a run of messages as the bytes the bridge wrote (I3). */
-  appendMessages(batch: { firstLine: number; messages: Messages }, rows?: RowChanges): Promise<void>;
+  /** Appends a run of messages as the bytes the bridge wrote (I3); `line` is the runner's number of the last. */
+  appendMessages(batch: { line: number; messages: Messages }, rows?: RowChanges): Promise<void>;
   /** Resolves at once, or when the disk has caught up: what feeds a log awaits this between batches (I9). */
   ready(): Promise<void>;
   /**
@@ -265,14 +265,14 @@ export function createSessionLog(options: {
       );
       return enqueue(frames.length === 1 && frames[0] ? frames[0] : concatBytes(frames), events.length, rows);
     },
-    appendMessages({ firstLine, messages }, rows = {}) {
+    appendMessages({ line: last, messages }, rows = {}) {
       const count = messages.spans.length / 2;
       // Line numbers begin anew with every assignment.
       if (epoch() !== lineEpoch) line = 0;
       lineEpoch = epoch();
-      if (firstLine !== line + 1)
-        return Promise.reject(new AtollError('internal', `line ${firstLine} came after line ${line}`));
-      line += count;
+      if (last - count < line)
+        return Promise.reject(new AtollError('internal', `line ${last - count + 1} came after line ${line}`));
+      line = last;
       return enqueue(frameMessages(lastSeq + 1, messages), count, rows, line);
     },
     ready: () => (waitingBytes < HIGH_WATER_BYTES ? Promise.resolve() : drained.promise),

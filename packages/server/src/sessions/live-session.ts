@@ -175,7 +175,7 @@ export class LiveSession {
   }
 
   /** Records messages of the executor, which change no state. */
-  recordMessages(batch: { firstLine: number; messages: Messages }): Promise<void> {
+  recordMessages(batch: { line: number; messages: Messages }): Promise<void> {
     const { bytes, spans } = batch.messages;
     const events = spans.length / 2;
     const appended = { seq: this.seqOf(events - 1), events, bytes: bytes.length };

@@ -1,0 +1,103 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { CommandEvent, CreateSandbox, RunnerLink, SandboxEnded } from '@atoll/protocol/runner-link';
+import { createHeldLink } from './held-link.ts';
+
+const never = new AbortController().signal;
+const start = { after: 0, signal: never };
+
+/** A runner whose commands say one thing and end, and that writes down what it is asked. */
+function setUp() {
+  const asked: string[] = [];
+  let end: (ended: SandboxEnded) => void = () => assert.fail('nobody listens');
+  async function* events(): AsyncGenerator<CommandEvent> {
+    yield { kind: 'log', text: 'a', line: 1 };
+    yield { kind: 'end', status: 'completed', line: 2 };
+  }
+  const runner: Pick<
+    RunnerLink,
+    'runnerId' | 'createSandbox' | 'deleteSandbox' | 'command' | 'onSandboxEnded'
+  > = {
+    runnerId: 'run_a',
+    createSandbox: async ({ jobId }) => void asked.push(`create ${jobId}`),
+    deleteSandbox: async ({ sandboxId, keep }) => void asked.push(`delete ${sandboxId} ${keep}`),
+    command: ({ commandId }) => {
+      asked.push(`command ${commandId}`);
+      return events();
+    },
+    onSandboxEnded: (listener) => {
+      end = listener;
+    },
+  };
+  const link = createHeldLink(runner as RunnerLink);
+  const ended = (sandboxId: string) => end({ sandboxId, epoch: 1, cause: 'oom', detail: 'too much' });
+  return { link, asked, ended };
+}
+
+function creation(name: string, epoch = 1, workspaceId = `ws_${name}`): CreateSandbox {
+  const executor = { profile: 'program' };
+  const sandbox = { id: `sbx_${name}`, tenant: 't', workspaceId, fresh: true, executor, env: {} };
+  return { jobId: `job_${name}`, epoch, sandbox };
+}
+
+function query(commandId: string, epoch = 1) {
+  const command = { method: 'query', params: { turnId: commandId, content: '', options: {} } } as const;
+  return { sandboxId: 'sbx_a', epoch, commandId, command };
+}
+
+test('the same command again is the one that runs or ran, until its end is acknowledged', async () => {
+  const { link, asked } = setUp();
+  await link.createSandbox(creation('a'));
+  assert.equal((await Array.fromAsync(link.command(query('turn_1'), start))).length, 2);
+  const again = link.command(query('turn_1'), { after: 1, signal: never });
+  assert.deepEqual(
+    (await Array.fromAsync(again)).map(({ kind }) => kind),
+    ['end'],
+  );
+  link.acknowledge({ sandboxId: 'sbx_a', commandId: 'turn_2', line: 2 });
+  link.attach({ sandboxId: 'sbx_a', commandId: 'turn_1' }, start);
+  link.acknowledge({ sandboxId: 'sbx_a', line: 2 });
+  assert.throws(() => link.attach({ sandboxId: 'sbx_a', commandId: 'turn_1' }, start), { code: 'not_found' });
+  assert.deepEqual(asked, ['create job_a', 'command turn_1']);
+});
+
+test('an older epoch is refused, and a later one takes the place of the one before', async () => {
+  const { link, asked } = setUp();
+  await link.createSandbox(creation('a', 2, 'ws'));
+  assert.throws(() => link.command(query('turn_1'), start), { code: 'stale_epoch' });
+  await assert.rejects(link.createSandbox(creation('old', 1, 'ws')), { code: 'stale_epoch' });
+  await link.createSandbox(creation('b', 3, 'ws'));
+  assert.deepEqual(asked, ['create job_a', 'delete sbx_a true', 'create job_b']);
+  assert.deepEqual(
+    link.inventory().map(({ id, epoch, status }) => [id, epoch, status]),
+    [['sbx_b', 3, 'ready']],
+  );
+});
+
+test('what ended is told until somebody heard it; its commands are there until they are acknowledged', async () => {
+  const { link, ended } = setUp();
+  let told = 0;
+  link.onEnded(() => told++);
+  await link.createSandbox(creation('a'));
+  await Array.fromAsync(link.command(query('turn_1'), start));
+  ended('sbx_a');
+  assert.equal(told, 1);
+  assert.equal(link.ended()[0]?.cause, 'oom');
+  assert.deepEqual(link.inventory(), [{ id: 'sbx_a', epoch: 1, status: 'ended', lastLine: 2 }]);
+  await assert.rejects(link.createSandbox(creation('a')), { code: 'sandbox_failed' });
+  link.acknowledgeEnded(['sbx_a']);
+  assert.deepEqual(link.ended(), []);
+  assert.equal((await Array.fromAsync(link.command(query('turn_1'), start))).length, 2);
+  link.acknowledge({ sandboxId: 'sbx_a', commandId: 'turn_1', line: 2 });
+  assert.deepEqual(link.inventory(), []);
+});
+
+test('sandboxes whose end nobody asks for are forgotten, the oldest first', async () => {
+  const { link, ended } = setUp();
+  for (let n = 0; n < 300; n++) {
+    await link.createSandbox(creation(String(n)));
+    ended(`sbx_${n}`);
+  }
+  assert.equal(link.ended().length, 256);
+  assert.equal(link.ended()[0]?.sandboxId, 'sbx_44');
+});
