@@ -87,6 +87,7 @@ function createScan({ directory, known, put, maxBytes, onlyIfSame = false, breat
     if (!same) noteDifference();
     const kept = same ? before.entry : entry;
     entries.push({ entry: kept, looks });
+    if (kept.kind === 'file' && found.stats.nlink > 1) firstNames.set(found.stats.ino, kept.path);
     if (!onlyIfSame) await segments.add(kept);
     if (kept.kind !== 'file') return;
     files++;
@@ -102,7 +103,6 @@ function createScan({ directory, known, put, maxBytes, onlyIfSame = false, breat
     if (stats.isFile() && stats.nlink > 1) {
       const target = firstNames.get(stats.ino);
       if (target !== undefined) return { kind: 'hardlink', path, target };
-      firstNames.set(stats.ino, path);
       if (before?.entry.kind === 'hardlink') return readFile(found, undefined);
     }
     if (before && looks !== null && looks === before.looks) return before.entry;
