@@ -26,8 +26,8 @@ export async function fillWorkspace({ source, tenant, hash, directory, owner }: 
     if (createHash('sha256').update(bytes).digest('hex') !== fileHash)
       throw new AtollError('sandbox_failed', `the agent's file ${path} arrived damaged`);
     const file = join(directory, path);
-    await writeFile(file, bytes, { flag: 'wx', mode: executable ? 0o755 : 0o644 });
-    // The mode above went through the umask.
+    await writeFile(file, bytes, { flag: 'wx' });
+    // Whatever the umask is.
     await chmod(file, executable ? 0o755 : 0o644);
     if (owner) await chown(file, owner.uid, owner.gid);
   }
@@ -42,7 +42,8 @@ async function makeParents(
   if (path === '.' || made.has(path)) return;
   await makeParents(root, dirname(path), made, owner);
   const directory = join(root, path);
-  await mkdir(directory, { mode: 0o755 });
+  await mkdir(directory);
+  await chmod(directory, 0o755);
   if (owner) await chown(directory, owner.uid, owner.gid);
   made.add(path);
 }
