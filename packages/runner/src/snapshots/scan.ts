@@ -8,10 +8,11 @@
 import { closeSync, constants, fstatSync, lstatSync, openSync, readlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import type { SkippedFiles, TakenSnapshot } from '@atoll/protocol/runner-link';
+import { createExcludes } from '@atoll/protocol/snapshot-excludes';
 import { comparePaths } from '@atoll/protocol/snapshot-format';
 import { isErrno } from '../drivers/processes.ts';
 import { createContentReader } from './contents.ts';
-import { createExcludes, readIgnoreFile } from './excludes.ts';
+import { readIgnoreFile } from './ignore-file.ts';
 import { type KnownEntry, type KnownSnapshotEntry, type KnownTree, looksOf } from './known-tree.ts';
 import { createPacks, createPutting, type PutBlob } from './putting.ts';
 import { createSegments } from './segments.ts';

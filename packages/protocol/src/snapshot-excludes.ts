@@ -6,17 +6,15 @@
  * slash at its beginning or inside, it is a path from the workspace on; without one it fits at any depth. With a slash
  * at its end it fits directories only.
  */
-import { closeSync, constants, fstatSync, lstatSync, openSync, readSync } from 'node:fs';
-import { isErrno } from '../drivers/processes.ts';
-
 export type Excludes = (path: string, isDirectory: boolean) => boolean;
 
 export const IGNORE_FILE = '.atollignore';
+/** Of that file, what is read. */
+export const MAX_IGNORE_BYTES = 64 * 1024;
 
 /** In the home, from its top; and in both, wherever they are. Directories. */
 const homeCaches = ['home/.cache', 'home/.npm/_cacache', 'home/.npm/_logs', 'home/.bun/install/cache'];
 const caches = new Set(['__pycache__', '.pytest_cache', '.mypy_cache', '.ruff_cache']);
-const MAX_BYTES = 64 * 1024;
 const MAX_PATTERNS = 500;
 
 type Pattern = { names: readonly string[]; anchored: boolean; directoryOnly: boolean };
@@ -72,25 +70,4 @@ export function nameFits(pattern: string, name: string): boolean {
   }
   while (pattern[p] === '*') p++;
   return p === pattern.length;
-}
-
-/** The workspace's `.atollignore`; empty where there is none that is a regular file of a sensible size. */
-export function readIgnoreFile(workspace: string): string {
-  const path = `${workspace}/${IGNORE_FILE}`;
-  // An error that is thrown costs more than the rest of a look at a small tree.
-  if (!lstatSync(path, { throwIfNoEntry: false })?.isFile()) return '';
-  let fd: number;
-  try {
-    fd = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
-  } catch (error) {
-    if (isErrno(error, 'ENOENT', 'ELOOP', 'ENXIO', 'EACCES', 'ENOTDIR')) return '';
-    throw error;
-  }
-  try {
-    if (!fstatSync(fd).isFile()) return '';
-    const bytes = Buffer.alloc(MAX_BYTES);
-    return bytes.toString('latin1', 0, readSync(fd, bytes, 0, MAX_BYTES, 0));
-  } finally {
-    closeSync(fd);
-  }
 }

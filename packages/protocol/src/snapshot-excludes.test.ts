@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { createExcludes, nameFits } from './excludes.ts';
+import { createExcludes, nameFits } from './snapshot-excludes.ts';
 
 test('caches are left out; repositories and lock files never are', () => {
   const excludes = createExcludes('');
