@@ -162,6 +162,22 @@ export const commands: Readonly<Record<string, Command>> = {
     examples: ['atoll session fork ses_…', 'atoll session fork ses_… --at 120'],
     load: () => import('./commands/session-fork.ts'),
   },
+  'session diff': {
+    summary: 'Show what changed in the workspace, as git does; on a terminal a table when it is long',
+    args: ['SESSION'],
+    flags: {
+      from: { value: 'MOMENT', summary: 'Seq of an event, or an ISO 8601 time (default: the beginning)' },
+      to: { value: 'MOMENT', summary: 'Seq of an event, or an ISO 8601 time (default: now)' },
+      stat: { summary: 'A table of paths and how many lines, whatever the length' },
+    },
+    settings: client,
+    examples: [
+      'atoll session diff ses_…',
+      'atoll session diff ses_… --from 40 --to 120 --stat',
+      'atoll session diff ses_… | git apply',
+    ],
+    load: () => import('./commands/session-diff.ts'),
+  },
   'session send': {
     summary: 'Send a message and show its turn; Ctrl-C leaves the turn running',
     args: ['SESSION', '[PROMPT]'],

@@ -19,6 +19,7 @@ import {
   time,
 } from './schemas/common.ts';
 import * as credentials from './schemas/credential.ts';
+import { workspaceDiff } from './schemas/diff.ts';
 import * as platform from './schemas/platform.ts';
 import * as sandboxes from './schemas/sandbox.ts';
 import * as sessions from './schemas/session.ts';
@@ -159,6 +160,20 @@ export const operations = {
     rest: { method: 'POST', path: '/api/sessions/:sessionId/fork', status: 201 },
     params: v.strictObject({ sessionId, at: v.optional(states.moment) }),
     result: sessionResult,
+  }),
+  'session.diff': operation({
+    kind: 'unary',
+    summary:
+      'What changed in the workspace between two points, by path: from the beginning without `from`, to now without `to`',
+    role: 'client',
+    rest: { method: 'GET', path: '/api/sessions/:sessionId/diff' },
+    params: v.strictObject({
+      sessionId,
+      from: v.optional(states.moment),
+      to: v.optional(states.moment),
+      ...page,
+    }),
+    result: workspaceDiff,
   }),
   'session.send': operation({
     kind: 'stream',

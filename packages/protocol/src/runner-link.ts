@@ -68,6 +68,8 @@ export type TakeSnapshot = {
   epoch: number;
   /** The session's latest complete snapshot: what is in it need not be stored again. */
   base: string | null;
+  /** To be looked at and then forgotten: no later one has it as `base`, and nothing stands still for it. */
+  passing?: boolean;
 };
 
 export type TakenSnapshot = {

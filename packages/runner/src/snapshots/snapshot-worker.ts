@@ -57,6 +57,7 @@ async function scanWorkspace(job: number, request: ScanRequest): Promise<ScanAns
   const put = (content: Uint8Array) => putBlob(job, content);
   const scanned = await scan({ ...request, known, put, breathe: breathing(job) });
   if (scanned === undefined) return undefined;
+  if (request.passing) return { taken: scanned.taken };
   remember(workspaceId, scanned.tree);
   if (scanned.tree.root !== known?.root) await writeKnownTree(fileOf(workspaceId), scanned.tree);
   const { taken, tree } = scanned;

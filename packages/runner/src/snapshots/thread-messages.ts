@@ -19,6 +19,8 @@ export type ScanRequest = {
   base: string | null;
   maxBytes: number;
   onlyIfSame: boolean;
+  /** What is found is not remembered: the next one is compared with `base` again. */
+  passing?: boolean;
 };
 
 export type RebuildRequest = { workspaceId: string; directory: string; root: string; owner: SandboxOwner };

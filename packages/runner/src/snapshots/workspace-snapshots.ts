@@ -75,7 +75,7 @@ export function createWorkspaceSnapshots(options: {
   }
 
   function take(request: TakeSnapshot, sandbox: Standstill | undefined): Promise<TakenSnapshot> {
-    const { workspaceId, tenant, base } = request;
+    const { workspaceId, tenant, base, passing = false } = request;
     return alone(workspaceId, async (stopped) => {
       if (!(await workspaces.has(workspaceId)))
         throw new AtollError('snapshot_failed', 'the workspace is not on this runner');
@@ -88,10 +88,10 @@ export function createWorkspaceSnapshots(options: {
         ? lookHere(of.directory, small)
         : thread.scan({ ...of, maxBytes, onlyIfSame: true }));
       if (unchanged) return remembered(workspaceId, unchanged);
-      const store = () => thread.scan({ ...of, maxBytes, onlyIfSame: false });
-      const scanned = await (sandbox ? whileFrozen(sandbox, store) : store());
+      const store = () => thread.scan({ ...of, maxBytes, onlyIfSame: false, passing });
+      const scanned = await (sandbox && !passing ? whileFrozen(sandbox, store) : store());
       if (!scanned) throw new AtollError('internal', 'a scan that stores had no result');
-      return remembered(workspaceId, scanned);
+      return passing ? scanned.taken : remembered(workspaceId, scanned);
     });
   }
 

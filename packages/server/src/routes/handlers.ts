@@ -78,6 +78,7 @@ export function createHandlers(options: {
       session: await sessions.show(access, sessionId),
     }),
     'session.fork': async (params, { access }) => ({ session: await sessions.fork(access, params) }),
+    'session.diff': (params, { access, signal }) => sessions.diff(access, params, signal),
     'session.snapshots.list': (params, { access }) => sessions.snapshots(access, params),
     'session.state': (params, { access }) => sessions.stateAt(access, params),
     'state.show': (params, { access }) => sessions.systemAt(access, params),

@@ -18,6 +18,7 @@ import type { Step, Store } from '../store/store.ts';
 import type { SessionRow } from '../store/tables.ts';
 import { createApprovals } from './approvals.ts';
 import { checkpointAt } from './checkpoints.ts';
+import type { SessionDiffs } from './diff.ts';
 import { createLifecycle } from './lifecycle.ts';
 import type { LiveSession } from './live-session.ts';
 import { createLiveSessions } from './live-sessions.ts';
@@ -65,6 +66,7 @@ export function createSessions(options: SessionsOptions) {
   let stopping = false;
   const never = new AbortController().signal;
   let looking: Promise<States> | undefined;
+  let comparing: Promise<SessionDiffs> | undefined;
 
   const warm = createWarmPool(options);
   const sandboxes = createSessionSandboxes({ ...options, makeRoom });
@@ -371,6 +373,7 @@ export function createSessions(options: SessionsOptions) {
       ),
     );
     await cooled;
+    await (await comparing)?.close();
   }
 
   /**
@@ -412,8 +415,18 @@ export function createSessions(options: SessionsOptions) {
     return looking;
   }
 
+  /** Loaded when somebody first compares. */
+  async function diffs(): Promise<SessionDiffs> {
+    comparing ??= import('./diff.ts').then(({ createSessionDiffs }) =>
+      createSessionDiffs({ ...options, live, linkOf }),
+    );
+    return comparing;
+  }
+
   return {
     create,
+    diff: async (access: Access, params: OperationParams<'session.diff'>, signal: AbortSignal) =>
+      (await diffs()).diff(access, params, signal),
     async snapshots(access: Access, params: OperationParams<'session.snapshots.list'>) {
       await live.get(access, params.sessionId);
       return snapshots.list(params);

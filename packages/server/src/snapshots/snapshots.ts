@@ -44,6 +44,11 @@ export type Snapshots = {
   /** After what is under way for that session. */
   take(request: SnapshotRequest): TakingSnapshot;
   /**
+   * The root of the files as they are now, when those under way are over. It has no row: what it holds beyond the latest
+   * snapshot is removed as what nothing leads to. Rejects as RunnerLink.snapshot does.
+   */
+  look(request: Pick<SnapshotRequest, 'sessionId' | 'tenant' | 'epoch' | 'link'>): Promise<string>;
+  /**
    * The latest complete snapshot at or before that event, when those under way are over; undefined: none, so the files
    * were the agent's folder. Of a fork it may be one of its parents'. With `begunBy` (ISO 8601), of those alone whose
    * taking had begun by then.
@@ -141,10 +146,21 @@ export function createSnapshots(options: { store: Store; blobs: BlobStore; now: 
     return { ...whose, ...nothing, ...sizes, created_at: createdAt, ended_at: timestamp(), ...end };
   }
 
-  async function nearest(sessionId: string, seq: number, begunBy?: string): Promise<Snapshot | undefined> {
+  async function look({ sessionId, tenant, epoch, link }: Parameters<Snapshots['look']>[0]): Promise<string> {
+    await overNow(sessionId);
+    const base = (await latestRow(sessionId, Number.MAX_SAFE_INTEGER))?.root ?? null;
+    const { root } = await link.snapshot({ workspaceId: sessionId, tenant, epoch, base, passing: true });
+    return root;
+  }
+
+  async function overNow(sessionId: string): Promise<void> {
     const awaited = underWay.get(sessionId);
     awaited?.now();
     if (awaited) await late.hurry(awaited.over);
+  }
+
+  async function nearest(sessionId: string, seq: number, begunBy?: string): Promise<Snapshot | undefined> {
+    await overNow(sessionId);
     const row = await latestRow(sessionId, seq, begunBy);
     if (row) return found(row);
     const parent = await parentOf(sessionId);
@@ -229,6 +245,7 @@ export function createSnapshots(options: { store: Store; blobs: BlobStore; now: 
 
   return {
     take,
+    look,
     nearest,
     list,
     inherit,
