@@ -26,6 +26,26 @@ const permissionMode = {
     summary: 'default, acceptEdits, bypassPermissions, plan or dontAsk',
   },
 };
+/** Of commands that are served by the platform, wherever it is. */
+const platform = {
+  server: {
+    value: 'URL',
+    summary: 'Serve from this server (default: the whole platform in this process, no port)',
+  },
+  'allow-loopback-port': {
+    summary: 'Allow the process driver, whose agents are reached over a port of this machine',
+  },
+};
+const embedded = [
+  'dataDir',
+  'driver',
+  'capacity',
+  'memoryMb',
+  'processes',
+  'diskMb',
+  'hostname',
+  'logLevel',
+] as const;
 const page = {
   limit: { value: 'COUNT', summary: 'How many at most, 1 to 1000 (default 100)' },
   cursor: { value: 'CURSOR', summary: 'Where the last page ended' },
@@ -69,14 +89,29 @@ export const commands: Readonly<Record<string, Command>> = {
       stdio: { summary: 'Speak over stdin and stdout (default)' },
       socket: { value: 'PATH', summary: 'Listen on this Unix socket instead; needs ATOLL_LAUNCH_TOKEN' },
       legacy: { summary: 'Answer the line commands of before, too (ping, state_at); gone in 2.0' },
-      'allow-loopback-port': {
-        summary: 'Allow the process driver, whose agents are reached over a port of this machine',
-      },
+      'allow-loopback-port': platform['allow-loopback-port'],
     },
-    settings: ['dataDir', 'driver', 'capacity', 'memoryMb', 'processes', 'diskMb', 'hostname', 'logLevel'],
+    settings: embedded,
     examples: ['atoll worker', 'atoll worker --socket ~/.cache/my-app/atoll.sock'],
     untilStopped: true,
     load: () => import('./commands/worker.ts'),
+  },
+  acp: {
+    summary: 'Serve an editor over stdio as an agent of the Agent Client Protocol',
+    args: [],
+    flags: {
+      ...platform,
+      agent: { value: 'AGENT', summary: 'Agent by name, or its folder as a path, which is deployed' },
+      ...model,
+      ...permissionMode,
+    },
+    settings: ['key', ...embedded],
+    examples: [
+      'atoll acp --agent ./my-agent',
+      'atoll acp --server https://atoll.example.com --agent reviewer',
+    ],
+    untilStopped: true,
+    load: () => import('./commands/acp.ts'),
   },
   deploy: {
     summary: 'Store an agent folder on the server, as a new version when it changed',

@@ -71,7 +71,7 @@ function isServer(pid: number): boolean {
     if (codeOf(error) !== 'EPERM') return false;
   }
   const commandLine = `/proc/${pid}/cmdline`;
-  return !existsSync(commandLine) || /\0(start|worker)(\0|$)/.test(readFileSync(commandLine, 'utf8'));
+  return !existsSync(commandLine) || /\0(start|worker|acp|mcp)(\0|$)/.test(readFileSync(commandLine, 'utf8'));
 }
 
 /** An empty file is what a crash or a full disk left of the first start. */

@@ -1,4 +1,5 @@
 /** The coordinator: API, store, session log, scheduler, runner registry. */
+export type { LocalClient, LocalEvent } from './local-client.ts';
 export type { Logger } from './logger.ts';
 export type { HostChannel } from './rpc/connection.ts';
 export type { RunnerInfo } from './runners/registry.ts';

@@ -10,6 +10,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { AtollError } from '@atoll/protocol/errors';
 import type { Coordinator } from '@atoll/protocol/runner-link';
 import { PROTOCOL_VERSION } from '@atoll/protocol/wire';
+import type { LocalClient } from './local-client.ts';
 import type { Platform } from './platform.ts';
 import type { App } from './routes/app.ts';
 import { createFront } from './routes/front.ts';
@@ -28,6 +29,8 @@ export type Server = {
   open(): Promise<void>;
   /** After `open`: speaks JSON-RPC 2.0 lines with one host until it is gone. Never rejects. */
   serve(host: Host): Promise<void>;
+  /** After `open`: the operations for whoever shares this process. */
+  local(): Promise<LocalClient>;
   /** After `listen` or `open`: has the API loaded; resolves when every request can be answered, rejects when that will never be. */
   ready(): Promise<void>;
   /** Takes no more requests, ends what runs with cause `server_stopped`, closes the store. */
@@ -140,6 +143,10 @@ export async function createServer(options: ServerOptions): Promise<Server> {
       const { serveConnection } = await import('./rpc/connection.ts');
       const hello = { version, protocolVersion: PROTOCOL_VERSION, pid: process.pid };
       await serveConnection({ ...host, hello, api: rpc, logger });
+    },
+    async local() {
+      const { createLocalClient } = await import('./local-client.ts');
+      return createLocalClient(async () => (await rpc()).handlers);
     },
     async ready() {
       await delay(PAUSE_BEFORE_LOADING_MS);

@@ -6,6 +6,7 @@ import { harmless, oneLine, type Style } from '../terminal.ts';
 import { showAcpUpdate } from './acp-update.ts';
 import { showCodexNotification } from './codex-notification.ts';
 import { asText, contentText, type Fields, fields } from './fields.ts';
+import { toolSubject } from './tool-subject.ts';
 
 export type MessageRenderer = {
   /** The text to write for one message; '' for those that say nothing to a person. */
@@ -96,14 +97,6 @@ function toolUse(block: Fields, style: Style): string {
   const name = oneLine(asText(block.name) || 'tool', 60);
   const about = oneLine(toolSubject(fields(block.input)), MAX_TOOL_CHARS);
   return `${style.cyan('●')} ${style.bold(name)}${about === '' ? '' : ` ${about}`}`;
-}
-
-/** What a tool is used on: the one input that tells most. */
-function toolSubject(input: Fields): string {
-  const telling = ['file_path', 'path', 'command', 'pattern', 'url', 'query', 'description', 'prompt'];
-  const name = telling.find((candidate) => typeof input[candidate] === 'string');
-  if (name !== undefined) return asText(input[name]);
-  return asText(Object.values(input).find((value) => typeof value === 'string'));
 }
 
 function toolResult(block: Fields, style: Style): string[] {

@@ -1,7 +1,7 @@
 import { fstatSync } from 'node:fs';
 import { Socket } from 'node:net';
 import type { Writable } from 'node:stream';
-import type { Server } from '@atoll/server';
+import type { HostChannel, Server } from '@atoll/server';
 import { channelOf } from './channel.ts';
 
 /** Whoever spawned the worker is its host, and when they are gone it has nothing left to do. */
@@ -11,7 +11,12 @@ export function serveStdio(options: {
   legacy: boolean;
 }): Promise<void> {
   const { server, token, legacy } = options;
-  return server.serve({ channel: channelOf(process.stdin, stdout()), token, endsOnLongLine: false, legacy });
+  return server.serve({ channel: stdioChannel(), token, endsOnLongLine: false, legacy });
+}
+
+/** Whoever spawned this process. */
+export function stdioChannel(): HostChannel {
+  return channelOf(process.stdin, stdout());
 }
 
 /** Node writes to pipes of its stdout synchronously: a host that reads slowly would stop everything (I9). */

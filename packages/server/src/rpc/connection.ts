@@ -8,6 +8,7 @@
 import { timingSafeEqual } from 'node:crypto';
 import { AtollError } from '@atoll/protocol/errors';
 import { RpcError, rpcCodes, toRpcError } from '@atoll/protocol/json-rpc';
+import { createLinesIn } from '@atoll/protocol/lines-in';
 import { rejectedBy } from '@atoll/protocol/rejected-by';
 import { childTraceparent } from '@atoll/protocol/trace';
 import type { Hello } from '@atoll/protocol/worker-methods';
@@ -17,7 +18,6 @@ import type { Logger } from '../logger.ts';
 import type { Context, Handlers } from '../routes/handlers.ts';
 import { toAtollError } from '../routes/to-atoll-error.ts';
 import { createLegacyLines } from './legacy-lines.ts';
-import { createLinesIn } from './lines-in.ts';
 import type { Methods } from './methods.ts';
 import { type Called, createOwnMethods } from './own-methods.ts';
 import { type RpcFault, type RpcId, type RpcRequest, readLine } from './requests.ts';
@@ -173,7 +173,7 @@ export async function serveConnection(options: ConnectionOptions): Promise<void>
 
   const legacy = options.legacy ? createLegacyLines({ call: callUnnamed, send }) : undefined;
   const lines = createLinesIn({
-    onLine: (line) => void onLine(line),
+    onLine: (line) => void onLine(Buffer.from(line.buffer, line.byteOffset, line.byteLength)),
     onTooLong() {
       const fault = failure(null, new RpcError(rpcCodes.invalidRequest, 'a line is longer than 32 MiB'));
       void (endsOnLongLine ? sendAway(fault) : send(lineOf(fault)));
@@ -184,7 +184,7 @@ export async function serveConnection(options: ConnectionOptions): Promise<void>
   try {
     for await (const chunk of channel.input) {
       if (gone.signal.aborted) break;
-      lines.push(Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength));
+      lines.push(chunk);
       // Whoever takes no answers is not read either.
       await Promise.all([sending, legacy?.answered]);
     }

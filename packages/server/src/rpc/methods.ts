@@ -11,13 +11,19 @@ export function createMethods(handlers: Handlers): Methods {
   const methods = new Map<string, Method>();
   for (const [name, operation] of Object.entries(operations) as [OperationName, Operation][]) {
     if (operation.kind === 'bytes') continue;
-    // The table pairs every name with its handler and params; here only the kind matters.
-    const handler = handlers[name] as unknown as AnyHandler;
-    const answer = 'json' in handler ? handler.json : handler;
+    const answer = answerOf(handlers, name);
     methods.set(name, async (params, context) => answer(readParams(operation.params, params), context));
   }
   return methods;
 }
 
+/** `params` are parsed already. */
 type Answer = (params: unknown, context: Context) => Promise<unknown>;
 type AnyHandler = Answer | { json: Answer };
+
+/** What answers an operation whose body is JSON. */
+export function answerOf(handlers: Handlers, name: OperationName): Answer {
+  // The table pairs every name with its handler and params; here only the kind matters.
+  const handler = handlers[name] as unknown as AnyHandler;
+  return 'json' in handler ? handler.json : handler;
+}

@@ -1,15 +1,15 @@
-/** The lines of one host, cut out of what comes in. A line too long is told and skipped: the next one counts again. */
-import { createLineBlocks, LineTooLong, linesOf, MAX_LINE_BYTES } from '@atoll/protocol/lines';
+/** The lines of a peer, cut out of what comes in. A line too long is told and skipped: the next one counts again. */
+import { createLineBlocks, LineTooLong, linesOf, MAX_LINE_BYTES } from './lines.ts';
 
 const LF = 0x0a;
 
 export type LinesIn = {
   /** Calls back for each line that the chunk closes. */
-  push(chunk: Buffer): void;
+  push(chunk: Uint8Array): void;
 };
 
 export function createLinesIn(options: {
-  onLine: (line: Buffer) => void;
+  onLine: (line: Uint8Array) => void;
   onTooLong: () => void;
   maxLineBytes?: number;
 }): LinesIn {
@@ -17,12 +17,11 @@ export function createLinesIn(options: {
   let blocks = createLineBlocks(maxLineBytes);
   let skipping = false;
 
-  function take(chunk: Buffer): void {
-    for (const block of blocks.push(chunk))
-      for (const line of linesOf(block)) onLine(Buffer.from(line.buffer, line.byteOffset, line.byteLength));
+  function take(chunk: Uint8Array): void {
+    for (const block of blocks.push(chunk)) for (const line of linesOf(block)) onLine(line);
   }
 
-  function push(chunk: Buffer): void {
+  function push(chunk: Uint8Array): void {
     if (skipping) {
       const end = chunk.indexOf(LF);
       if (end === -1) return;
