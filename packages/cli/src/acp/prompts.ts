@@ -52,7 +52,8 @@ export function createPrompts(options: {
     const own: Running = { cancelled: false, accepted: false, leave: new AbortController() };
     const all = running.get(sessionId) ?? new Set();
     running.set(sessionId, all.add(own));
-    const onAbort = () => void cancel(sessionId);
+    // An editor that is gone wanted nothing stopped.
+    const onAbort = () => void (gone.aborted || cancel(sessionId));
     signal.addEventListener('abort', onAbort, { once: true });
     try {
       return await withTeller(sessionId, (teller) => tellTurn(prompt, own, teller));
