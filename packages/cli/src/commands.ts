@@ -434,6 +434,21 @@ export const commands: Readonly<Record<string, Command>> = {
     examples: ['atoll jobs show job_…'],
     load: () => import('./commands/jobs-show.ts'),
   },
+  usage: {
+    summary: 'Show what was used: tokens, money, time of sandboxes, bytes',
+    args: [],
+    flags: {
+      by: { value: 'KEY', summary: 'day (default), agent or session' },
+      from: { value: 'DAY', summary: 'Only from this day on, as 2026-02-28 (UTC)' },
+      to: { value: 'DAY', summary: 'Only up to this day, which counts too' },
+      agent: { value: 'AGENT', summary: 'Only of this agent' },
+      session: { value: 'SESSION', summary: 'Only of this session' },
+      ...page,
+    },
+    settings: client,
+    examples: ['atoll usage', 'atoll usage --by agent --from 2026-02-01 --to 2026-02-28'],
+    load: () => import('./commands/usage.ts'),
+  },
   'credential set': {
     summary: 'Store a secret for gateways; its value comes from stdin, a prompt or a file',
     args: ['NAME'],

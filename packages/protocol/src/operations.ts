@@ -25,6 +25,7 @@ import * as sandboxes from './schemas/sandbox.ts';
 import * as sessions from './schemas/session.ts';
 import { snapshot } from './schemas/snapshot.ts';
 import * as states from './schemas/state.ts';
+import * as usage from './schemas/usage.ts';
 import { jobStatuses, jobTypes, sandboxStatuses, sessionStatuses } from './statuses.ts';
 
 const MiB = 1024 * 1024;
@@ -480,6 +481,28 @@ export const operations = {
     rest: { method: 'GET', path: '/api/jobs/:jobId' },
     params: v.strictObject({ jobId: id('job') }),
     result: v.object({ job: sandboxes.job }),
+  }),
+
+  'usage.show': operation({
+    kind: 'unary',
+    summary: 'What was used, by day (newest first), agent or session, with the sum of all of it',
+    role: 'client',
+    rest: { method: 'GET', path: '/api/usage' },
+    params: v.strictObject({
+      by: v.optional(v.picklist(usage.usageKeys), 'day'),
+      /** Days of UTC, both of them included. */
+      from: v.optional(usage.day),
+      to: v.optional(usage.day),
+      agent: v.optional(agentName),
+      session: v.optional(sessionId),
+      ...page,
+    }),
+    result: v.object({
+      by: v.picklist(usage.usageKeys),
+      usage: v.array(usage.usageItem),
+      totals: usage.usageSums,
+      nextCursor,
+    }),
   }),
 
   'credential.set': operation({

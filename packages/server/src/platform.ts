@@ -26,6 +26,7 @@ import { createSnapshots } from './snapshots/snapshots.ts';
 import { loadKysely } from './store/kysely.ts';
 import { createSqliteStore } from './store/sqlite.ts';
 import type { SqliteDatabase } from './store/sqlite-database.ts';
+import { createUsage } from './usage/usage.ts';
 
 export type Platform = {
   readonly handlers: Handlers;
@@ -77,6 +78,7 @@ export async function createPlatform(options: {
   const scheduler = createScheduler({ runners });
   const snapshotBlobs = createDirectoryBlobStore(join(server.dataDir, 'snapshots'));
   const snapshots = createSnapshots({ store, blobs: snapshotBlobs, now });
+  const usage = createUsage({ store });
   const collector = createCollector({ store, blobs: snapshotBlobs, now });
   const sessions = createSessions({ store, log, runners, scheduler, agents, tokens, snapshots, logger, now });
   const { makeRoom } = sessions;
@@ -104,6 +106,7 @@ export async function createPlatform(options: {
   });
   const stopSweeping = sweepEvery(SWEEP_MS, () => {
     sessions.forgetQuiet();
+    usage.countEnded().catch((err) => logger.warn({ err }, 'the time of sandboxes could not be counted'));
     const { idlePauseMs = 30 * 60_000 } = server;
     if (idlePauseMs > 0) void sessions.pauseIdle(idlePauseMs);
   });
@@ -128,6 +131,7 @@ export async function createPlatform(options: {
       keys,
       sessions,
       sandboxes,
+      usage,
       health,
       metrics: async () => renderMetrics(await health()),
     }),

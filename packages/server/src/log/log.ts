@@ -31,7 +31,7 @@ export type Log = {
   /** The latest checkpoint that is not after `seq`. Crosses into parents. */
   checkpointBefore(place: { logId: string; seq: number }): Promise<Checkpoint | undefined>;
   /**
-   * Erases what no fork shares, and with the last fork the rest; `also` runs in the same commit. A log that is erased
+   * Erases what no fork shares, and with the last fork the rest; `also` runs before that, in the same commit. A log that is erased
    * cannot be appended to.
    */
   erase(logId: string, also: readonly Step[]): Promise<void>;

@@ -44,7 +44,7 @@ export async function eraseLog(
   for (let attempt = 1; ; attempt++) {
     const steps = await stepsOf(database, planErasure(database, logId));
     try {
-      await database.run({ steps: sqlSteps([...steps, ...also]) });
+      await database.run({ steps: sqlSteps([...also, ...steps]) });
       return;
     } catch (error) {
       const forked = error instanceof AtollError && error.code === 'illegal_transition';

@@ -19,8 +19,8 @@ const CREATE = `INSERT INTO logs (id, tenant, session_id, parent_id, parent_seq,
   VALUES (?, ?, ?, NULL, NULL, 0, 0, ?, ?)`;
 
 // Nothing is inserted unless the parent is this tenant's (I12) and holds what is to be shared.
-const FORK = `INSERT INTO logs (id, tenant, session_id, parent_id, parent_seq, last_seq, line, epoch, created_at)
-  SELECT ?, tenant, ?, id, ?, ?, 0, ?, ? FROM logs WHERE id = ? AND tenant = ? AND last_seq >= ?`;
+const FORK = `INSERT INTO logs (id, tenant, session_id, parent_id, parent_seq, last_seq, line, epoch, created_at, bytes)
+  SELECT ?, tenant, ?, id, ?, ?, 0, ?, ?, ? FROM logs WHERE id = ? AND tenant = ? AND last_seq >= ?`;
 
 const HEAD = 'SELECT last_seq AS lastSeq, line, epoch FROM logs WHERE id = ?';
 
@@ -76,8 +76,9 @@ function createSteps({ id, tenant, sessionId, epoch, createdAt, parent, first }:
     return [{ query: { sql: CREATE, parameters: [id, tenant, sessionId, epoch, createdAt] } }];
   const { logId, seq } = parent;
   const { lastSeq = seq, frames } = first ?? {};
+  const own = [id, sessionId, seq, lastSeq, epoch, createdAt, frames?.length ?? 0];
   const fork = {
-    query: { sql: FORK, parameters: [id, sessionId, seq, lastSeq, epoch, createdAt, logId, tenant, seq] },
+    query: { sql: FORK, parameters: [...own, logId, tenant, seq] },
     mustChange: { code: 'not_found', detail: `There is no log ${logId} that reaches seq ${seq}.` },
   } as const;
   if (frames === undefined) return [fork];

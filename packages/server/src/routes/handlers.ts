@@ -11,6 +11,7 @@ import type { Keys } from '../keys/keys.ts';
 import type { Sandboxes } from '../sandboxes/sandboxes.ts';
 import type { Sessions } from '../sessions/sessions.ts';
 import { sessionFrames, turnFrames } from '../sessions/streams.ts';
+import type { Usage } from '../usage/usage.ts';
 import { eventsPage, startOf } from './events.ts';
 import { execFrames, execResult } from './exec.ts';
 import { listFiles, readFile, removeFile, writeFile } from './files.ts';
@@ -57,6 +58,7 @@ export function createHandlers(options: {
   keys: Keys;
   sessions: Sessions;
   sandboxes: Sandboxes;
+  usage: Pick<Usage, 'show'>;
   health: () => Promise<OperationResult<'health.show'>>;
   metrics: () => Promise<string>;
 }): Handlers {
@@ -162,6 +164,8 @@ export function createHandlers(options: {
       removeFile(await sandboxes.filesOf(access, sandboxId), { workspaceId: sandboxId, path }),
     'job.list': (params, { access }) => sandboxes.jobs(access, params),
     'job.show': async ({ jobId }, { access }) => ({ job: await sandboxes.job(access, jobId) }),
+
+    'usage.show': (params, { access }) => options.usage.show(access, params),
 
     'credential.set': async (params, { access }) => ({ credential: await credentials.set(access, params) }),
     'credential.list': (params, { access }) => credentials.list(access, params),

@@ -63,6 +63,7 @@ export function createSandboxes(options: SandboxJobsOptions): Sandboxes {
       request: JSON.stringify(wish),
       ready_at: null,
       ended_at: null,
+      counted: 0 as const,
     };
     const job = newJob('create', sandbox);
     await store.commit([

@@ -9,6 +9,7 @@ import type { SessionStatus } from '@atoll/protocol/statuses';
 import type { SessionLog } from '../log/session-log.ts';
 import type { Step, Store } from '../store/store.ts';
 import type { SessionRow } from '../store/tables.ts';
+import { countLog } from '../usage/counting.ts';
 import type { Checkpoints } from './checkpoints.ts';
 import { fold, type SessionState, type StateEvent } from './fold.ts';
 import type { Reported } from './reported.ts';
@@ -160,7 +161,8 @@ export class LiveSession {
       { seq: this.seqOf(events.length - 1), events: events.length, now: leaves || change !== undefined },
       { state, reported },
     );
-    const rows = { also: [...also, ...checkpoint], latest: updateSession(this.#store, this) };
+    const counted = leaves ? countLog(this.row, this.updatedAt) : [];
+    const rows = { also: [...also, ...checkpoint, ...counted], latest: updateSession(this.#store, this) };
     return this.log.append(events, rows).then(
       () => {
         this.#durableState = state;

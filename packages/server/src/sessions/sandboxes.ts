@@ -128,6 +128,7 @@ export function createSessionSandboxes(options: {
       request: null,
       ready_at: null,
       ended_at: null,
+      counted: 0 as const,
     };
     const job = {
       ...common,

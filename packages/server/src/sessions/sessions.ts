@@ -19,6 +19,7 @@ import type { SessionRow } from '../store/tables.ts';
 import { createApprovals } from './approvals.ts';
 import { checkpointAt } from './checkpoints.ts';
 import type { SessionDiffs } from './diff.ts';
+import { erasure } from './erasure.ts';
 import { createLifecycle } from './lifecycle.ts';
 import type { LiveSession } from './live-session.ts';
 import { createLiveSessions } from './live-sessions.ts';
@@ -258,21 +259,11 @@ export function createSessions(options: SessionsOptions) {
     const session = await live.get(access, params.sessionId);
     await lifecycle.end(session, ENDED);
     const shown = showLive(session);
-    if (params.purge) await purge(session);
+    if (params.purge) {
+      live.delete(session.id);
+      await log.erase(session.row.log_id, erasure(options, session.row, new Date(now()).toISOString()));
+    }
     return shown;
-  }
-
-  async function purge({ id, row }: LiveSession): Promise<void> {
-    live.delete(id);
-    await log.erase(row.log_id, [
-      { query: sql.deleteFrom('turns').where('session_id', '=', id) },
-      { query: sql.deleteFrom('approvals').where('session_id', '=', id) },
-      { query: sql.deleteFrom('jobs').where('session_id', '=', id) },
-      { query: sql.deleteFrom('model_use').where('session_id', '=', id) },
-      { query: sql.deleteFrom('sandboxes').where('session_id', '=', id) },
-      snapshots.forget(id),
-      { query: sql.deleteFrom('sessions').where('id', '=', id) },
-    ]);
   }
 
   /** Pauses sessions that nobody used for `idleMs`. */

@@ -11,6 +11,7 @@ import { newId } from '@atoll/protocol/ids';
 import { MAX_LINE_BYTES } from '@atoll/protocol/lines';
 import type { CommandEnd, RunnerLink } from '@atoll/protocol/runner-link';
 import type { Store } from '../store/store.ts';
+import { countTurn } from '../usage/counting.ts';
 import type { Approvals } from './approvals.ts';
 import type { LiveSession, LiveTurn } from './live-session.ts';
 import { closeTurn, insertTurn, startTurn } from './rows.ts';
@@ -200,6 +201,7 @@ export function createTurns(options: TurnsOptions): Turns {
     const closed = from === 'running' ? approvals.closing(session, end) : { events: [], rows: [] };
     turn.doneSeq = session.seqOf(closed.events.length);
     session.turns.delete(turn.id);
+    const endedAt = new Date(now()).toISOString();
     const row = closeTurn(store, {
       session_id: session.id,
       id: turn.id,
@@ -208,10 +210,11 @@ export function createTurns(options: TurnsOptions): Turns {
       detail: end.detail ?? null,
       done_seq: turn.doneSeq,
       usage: end.usage ? JSON.stringify(end.usage) : null,
-      ended_at: new Date(now()).toISOString(),
+      ended_at: endedAt,
     });
+    const counted = countTurn(session.row, { usage: end.usage, endedAt });
     const data = { sessionId: session.id, turnId: turn.id, ...doneFields(end) };
-    return session.record([...closed.events, { event: 'done', data }], [...closed.rows, row]);
+    return session.record([...closed.events, { event: 'done', data }], [...closed.rows, row, ...counted]);
   }
 
   async function interrupt(session: LiveSession, { queued }: { queued: boolean }): Promise<void> {

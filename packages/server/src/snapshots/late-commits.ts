@@ -6,7 +6,7 @@ import type { Step, Store } from '../store/store.ts';
 
 export type LateCommits = {
   /** Resolves when it is durable. */
-  commit(step: Step): Promise<void>;
+  commit(...steps: readonly Step[]): Promise<void>;
   /** What comes until that settles is committed at once, and what waits already. */
   hurry<T>(until: Promise<T>): Promise<T>;
 };
@@ -14,7 +14,7 @@ export type LateCommits = {
 const LATE_MS = 100;
 
 export function createLateCommits(store: Pick<Store, 'commit'>): LateCommits {
-  let waiting: { step: Step; settle: PromiseWithResolvers<void> }[] = [];
+  let waiting: { steps: readonly Step[]; settle: PromiseWithResolvers<void> }[] = [];
   let timer: NodeJS.Timeout | undefined;
   let hurried = 0;
 
@@ -25,7 +25,7 @@ export function createLateCommits(store: Pick<Store, 'commit'>): LateCommits {
     waiting = [];
     if (units.length === 0) return;
     const settles = units.map(({ settle }) => settle);
-    store.commit(units.map(({ step }) => step)).then(
+    store.commit(units.flatMap(({ steps }) => steps)).then(
       () => {
         for (const { resolve } of settles) resolve();
       },
@@ -36,9 +36,9 @@ export function createLateCommits(store: Pick<Store, 'commit'>): LateCommits {
   }
 
   return {
-    commit(step) {
+    commit(...steps) {
       const settle = Promise.withResolvers<void>();
-      waiting.push({ step, settle });
+      waiting.push({ steps, settle });
       if (hurried > 0) flush();
       else timer ??= setTimeout(flush, LATE_MS);
       return settle.promise;

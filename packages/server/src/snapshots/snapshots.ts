@@ -11,6 +11,7 @@ import type { BlobStore } from '../blob-store/blob-store.ts';
 import { prepared } from '../store/prepared.ts';
 import type { Step, Store } from '../store/store.ts';
 import type { SnapshotRow } from '../store/tables.ts';
+import { countSnapshot } from '../usage/counting.ts';
 import { createLateCommits } from './late-commits.ts';
 
 /** A complete one. `sessionId` and `seq` say whose it is, which for a fork may be its parent's. */
@@ -112,7 +113,8 @@ export function createSnapshots(options: { store: Store; blobs: BlobStore; now: 
     const { root, files, sizeBytes, storedBytes, skipped } = taken;
     const sizes = { files, size_bytes: sizeBytes, stored_bytes: storedBytes, skipped: skipped.count };
     const row = newRow(request, createdAt, { status: 'complete', root, ...sizes });
-    await late.commit(insert(row));
+    const counted = { sessionId: row.session_id, storedBytes, endedAt: row.ended_at };
+    await late.commit(insert(row), countSnapshot(counted));
     return { status: 'complete', snapshot: found({ ...row, root }), taken };
   }
 

@@ -33,7 +33,7 @@ test('an empty database gets every table; again changes nothing', () => {
   const tables = database.prepare("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name").all();
   assert.deepEqual(
     tables.map((table) => table.name),
-    'agent_versions agents approvals credentials jobs keys log_checkpoints log_chunks logs meta model_use registrations runners sandboxes sessions snapshots turns'.split(
+    'agent_versions agents approvals credentials jobs keys log_checkpoints log_chunks logs meta model_use registrations runners sandboxes sessions snapshots turns usage_days'.split(
       ' ',
     ),
   );

@@ -12,6 +12,7 @@ import { firstSchema } from './first-schema.ts';
 import { forksSchema } from './forks-schema.ts';
 import { modelUseSchema } from './model-use-schema.ts';
 import { snapshotsSchema } from './snapshots-schema.ts';
+import { usageSchema } from './usage-schema.ts';
 import { warmSchema } from './warm-schema.ts';
 
 export type Migration = { version: number; floor: number; sql: string };
@@ -25,6 +26,7 @@ export const migrations: readonly Migration[] = [
   { version: 6, floor: 1, sql: forksSchema },
   { version: 7, floor: 1, sql: warmSchema },
   { version: 8, floor: 1, sql: bareSandboxesSchema },
+  { version: 9, floor: 1, sql: usageSchema },
 ];
 
 /** Brings the database up to this code in one transaction. Throws when the database must not be opened by it. */

@@ -19,7 +19,8 @@ type Refusal = Extract<Outcome, { kind: 'refused' }>;
 
 // The compare-and-set of every append: an older epoch and a gap in the seqs change nothing (I2, I6, I12).
 // A new assignment numbers its lines from 1 again, so only within an epoch does the line never fall.
-const ADVANCE_LOG = `UPDATE logs SET last_seq = ?1, line = CASE WHEN epoch < ?3 THEN ?2 ELSE max(line, ?2) END, epoch = ?3
+const ADVANCE_LOG = `UPDATE logs SET last_seq = ?1, line = CASE WHEN epoch < ?3 THEN ?2 ELSE max(line, ?2) END, epoch = ?3,
+    bytes = bytes + ?7
   WHERE id = ?4 AND tenant = ?5 AND epoch <= ?3 AND last_seq = ?6`;
 const INSERT_CHUNK = `INSERT INTO log_chunks (log_id, tenant, epoch, first_seq, last_seq, time, frames)
   VALUES (?, ?, ?, ?, ?, ?, ?)`;
@@ -92,7 +93,15 @@ function appendChunk(
   time: string,
 ): Refusal | undefined {
   const { logId, tenant, epoch, firstSeq, lastSeq, line, frames } = chunk;
-  const advanced = statement(ADVANCE_LOG).run(lastSeq, line, epoch, logId, tenant, firstSeq - 1);
+  const advanced = statement(ADVANCE_LOG).run(
+    lastSeq,
+    line,
+    epoch,
+    logId,
+    tenant,
+    firstSeq - 1,
+    frames.length,
+  );
   if (advanced.changes === 0) return whyNotAdvanced(statement(LOG_GUARD).get(logId, tenant), chunk);
   statement(INSERT_CHUNK).run(logId, tenant, epoch, firstSeq, lastSeq, time, packChunk(frames));
   return undefined;

@@ -16,8 +16,8 @@ import type { Tables } from './tables.ts';
 export function createSqliteStore(database: SqliteDatabase, kysely: typeof import('kysely')): Store {
   return {
     sql: queryBuilder(kysely),
-    all: async <Row>(query: Compilable<Row>) => database.all<Row>(sqlStatement(query)),
-    first: async <Row>(query: Compilable<Row>) => database.first<Row>(sqlStatement(query)),
+    all: async <Row>(query: Compilable<Row> | Statement) => database.all<Row>(sqlStatement(query)),
+    first: async <Row>(query: Compilable<Row> | Statement) => database.first<Row>(sqlStatement(query)),
     async commit(steps) {
       await database.run({ steps: sqlSteps(steps) });
     },

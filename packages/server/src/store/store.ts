@@ -11,8 +11,8 @@ export type Store = {
   /** Builds queries in this store's dialect. It never executes anything by itself. */
   readonly sql: Kysely<Tables>;
   /** Reads what is committed. A read that starts after a `commit` resolved sees that commit. */
-  all<Row>(query: Compilable<Row>): Promise<Row[]>;
-  first<Row>(query: Compilable<Row>): Promise<Row | undefined>;
+  all<Row>(query: Compilable<Row> | Statement): Promise<Row[]>;
+  first<Row>(query: Compilable<Row> | Statement): Promise<Row | undefined>;
   /**
    * One unit: all steps or none, in order. Resolves when it survives kill -9 and power loss (I1). Units that
    * wait at the same time share one transaction and one fsync, yet fail alone.

@@ -29,6 +29,7 @@ export type Tables = {
   credentials: CredentialRow;
   model_use: ModelUseRow;
   snapshots: SnapshotRow;
+  usage_days: UsageDayRow;
 };
 
 type Json = string;
@@ -155,6 +156,8 @@ export type SandboxRow = {
   created_at: Time;
   ready_at: Time | null;
   ended_at: Time | null;
+  /** 1: its time is in usage_days. */
+  counted: 0 | 1;
 };
 
 export type JobRow = {
@@ -222,6 +225,9 @@ export type LogRow = {
   epoch: number;
   /** 1: only what forks share is left of it. */
   erased: 0 | 1;
+  /** All that was ever appended, and what of that is in usage_days. */
+  bytes: number;
+  counted_bytes: number;
   created_at: Time;
 };
 
@@ -257,6 +263,24 @@ export type CredentialRow = {
 
 /** Of a session with a budget, all its sandboxes together. Primary key session_id. */
 export type ModelUseRow = { session_id: string; tenant: string; requests: number; tokens: number };
+
+/** Primary key (tenant, day, agent, session_id). Days are UTC's. `agent` or `session_id` is '' where there is none any more. */
+export type UsageDayRow = {
+  tenant: string;
+  day: string;
+  agent: string;
+  session_id: string;
+  turns: number;
+  model_requests: number;
+  input_tokens: number;
+  output_tokens: number;
+  cache_read_tokens: number;
+  cache_write_tokens: number;
+  cost_usd: number;
+  sandbox_seconds: number;
+  log_bytes: number;
+  snapshot_bytes: number;
+};
 
 /** Workspace and home of a session as they were after the event `seq`. */
 export type SnapshotRow = {
