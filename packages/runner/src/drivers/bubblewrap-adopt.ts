@@ -5,7 +5,7 @@ import { insidePaths } from './bubblewrap-args.ts';
 import type { StartChain } from './bubblewrap-start.ts';
 import type { SandboxCgroup } from './cgroup.ts';
 import { temporaryBytes } from './disk-usage.ts';
-import { liveSandbox, type SandboxHold } from './live-sandbox.ts';
+import { endOf, liveSandbox, type SandboxHold } from './live-sandbox.ts';
 import { freezeTree, type ProcessTree, thawTree, treePids, treeUsage } from './process-tree.ts';
 import { descendants, readProcess, signalProcess } from './processes.ts';
 import type { Watchdog } from './watchdog.ts';
@@ -27,7 +27,8 @@ export function adopt({ spec, chain, cgroup, innerPid, watchdog }: AdoptOptions)
   const mounts = [insidePaths.temporary, insidePaths.sharedMemory];
   return liveSandbox({
     spec,
-    child: chain.child,
+    pid: chain.child.pid ?? 0,
+    ended: endOf(chain.child),
     channel: chain.channel,
     output: chain.output,
     watchdog,

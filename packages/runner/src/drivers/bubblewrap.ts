@@ -1,8 +1,7 @@
 import { createHash } from 'node:crypto';
-import { chmodSync, chownSync, lstatSync, mkdirSync, realpathSync } from 'node:fs';
+import { realpathSync } from 'node:fs';
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
-import { basename, dirname, join, resolve } from 'node:path';
-import { AtollError } from '@atoll/protocol/errors';
+import { dirname, join, resolve } from 'node:path';
 import type { Driver, DriverProblem, SandboxOwner, SandboxProcess, SandboxSpec } from '../driver.ts';
 import { adopt } from './bubblewrap-adopt.ts';
 import { bubblewrapArgs, writeEtc } from './bubblewrap-args.ts';
@@ -16,10 +15,11 @@ import {
   startChain,
 } from './bubblewrap-start.ts';
 import { type Cgroups, openCgroups, type SandboxCgroup, sweepCgroups } from './cgroup.ts';
-import { createHostUids, type HostUids, uidRange } from './host-uids.ts';
+import { uidRange } from './host-uids.ts';
 import { type MountView, openMountView } from './mount-view.ts';
 import { isErrno } from './processes.ts';
-import { removeTree, runTool } from './remove-tree.ts';
+import { isRoot, openSandboxDirectories, type SandboxDirectories } from './sandbox-directories.ts';
+import { createSandboxSet } from './sandbox-set.ts';
 import { seccompProgram } from './seccomp.ts';
 import { createWatchdog, type Watchdog } from './watchdog.ts';
 
@@ -53,20 +53,14 @@ export function createBubblewrapDriver(options: BubblewrapOptions): Driver {
 }
 
 /** What is made on the host at first use; asking a driver whether it could run leaves no trace. */
-type Ground = {
-  dataDir: string;
-  /** Undefined when we are not root: sandboxes then run as our own uid. */
-  uids: HostUids | undefined;
-  cgroups: Cgroups | undefined;
-};
+type Ground = { directories: SandboxDirectories; cgroups: Cgroups | undefined };
 
 class BubblewrapDriver implements Driver {
   readonly name = 'bubblewrap';
   readonly #options: BubblewrapOptions;
   readonly #watchdog: Watchdog;
   readonly #seccomp = seccompProgram();
-  readonly #live = new Set<SandboxProcess>();
-  readonly #starting = new Set<Promise<SandboxProcess>>();
+  readonly #sandboxes = createSandboxSet();
   #laid: Ground | undefined;
   #etc: string | undefined;
   #stopped = false;
@@ -84,31 +78,22 @@ class BubblewrapDriver implements Driver {
   }
 
   async prepare(directory: string): Promise<SandboxOwner> {
-    const path = this.#ours(directory);
-    const uid = this.#ground.uids?.for(path);
-    const owner = uid === undefined ? undefined : { uid, gid: uid };
-    makeDirectory(dirname(path), 0o711, undefined);
-    makeDirectory(path, 0o710, owner && { uid: 0, gid: owner.gid });
-    for (const part of ['workspace', 'home']) await prepareTree(join(path, part), owner);
-    return owner;
+    return this.#ground.directories.prepare(directory);
   }
 
   async start(spec: SandboxSpec): Promise<SandboxProcess> {
-    if (this.#stopped) throw new AtollError('shutting_down');
-    const starting = this.#startNow({ ...spec, directory: this.#ours(spec.directory) });
-    this.#starting.add(starting);
-    return starting.finally(() => this.#starting.delete(starting));
+    return this.#sandboxes.start(() =>
+      this.#startNow({ ...spec, directory: this.#ground.directories.ours(spec.directory) }),
+    );
   }
 
   async remove(directory: string): Promise<void> {
-    const path = this.#ours(directory);
-    await removeTree(path);
-    this.#ground.uids?.release(path);
+    await this.#ground.directories.remove(directory);
   }
 
   async sweep(): Promise<void> {
-    const { dataDir, cgroups } = this.#ground;
-    const record = join(dataDir, 'system', 'cgroups');
+    const { directories, cgroups } = this.#ground;
+    const record = join(directories.dataDir, 'system', 'cgroups');
     await mkdir(dirname(record), { recursive: true });
     for (const place of await readLines(record)) await sweepCgroups(place);
     await cgroups?.sweep();
@@ -117,10 +102,7 @@ class BubblewrapDriver implements Driver {
 
   async stop(): Promise<void> {
     this.#stopped = true;
-    await Promise.allSettled(this.#starting);
-    const live = [...this.#live];
-    for (const sandbox of live) sandbox.kill('server_stopped');
-    await Promise.all(live.map((sandbox) => sandbox.exited));
+    await this.#sandboxes.stop();
     const launcher = await this.#nextLauncher?.catch(() => undefined);
     this.#nextLauncher = undefined;
     if (launcher) await closeLauncher(launcher);
@@ -134,34 +116,28 @@ class BubblewrapDriver implements Driver {
   async #startNow(spec: SandboxSpec): Promise<SandboxProcess> {
     const cgroup = this.#ground.cgroups?.create(spec.id, spec.limits);
     try {
-      const sandbox = await this.#launch(spec, this.#ground, cgroup);
-      this.#live.add(sandbox);
-      void sandbox.exited.finally(() => this.#live.delete(sandbox));
-      return sandbox;
+      return await this.#launch(spec, this.#ground, cgroup);
     } catch (error) {
       await cgroup?.remove();
-      if (error instanceof AtollError) throw error;
-      const message = error instanceof Error ? error.message : String(error);
-      throw new AtollError('sandbox_failed', `The sandbox could not be started: ${message}`, {
-        cause: error,
-      });
+      throw error;
     }
   }
 
   async #launch(
     spec: SandboxSpec,
-    { dataDir, uids }: Ground,
+    { directories }: Ground,
     cgroup: SandboxCgroup | undefined,
   ): Promise<SandboxProcess> {
-    const view = uids && (await this.#openView());
+    const owner = directories.ownerOf(spec.directory);
+    const view = owner && (await this.#openView());
     const chain = startChain(await this.#takeLauncher(), {
       command: spec.command,
       limits: spec.limits,
       joinScript: cgroup?.joinScript ?? '',
-      become: uids && view && { namespace: view.namespace, uid: uids.for(spec.directory) },
+      become: owner && view && { namespace: view.namespace, uid: owner.uid },
     });
     try {
-      this.#etc ??= writeEtc(dataDir);
+      this.#etc ??= writeEtc(directories.dataDir);
       const etc = this.#etc;
       const show = view ? view.show : async (source: string) => realpathSync(source);
       const args = await bubblewrapArgs({ spec, etc, show });
@@ -203,51 +179,14 @@ class BubblewrapDriver implements Driver {
     if (open?.alive()) return open;
     // Another start may have opened one meanwhile; a second would outlive the driver.
     const others = this.#view === known ? undefined : this.#view;
-    this.#view = others ?? openMountView(this.#ground.dataDir);
+    this.#view = others ?? openMountView(this.#ground.directories.dataDir);
     return this.#view;
-  }
-
-  /** The directory by its real path; AtollError `sandbox_failed` when it is not of the form we make. */
-  #ours(directory: string): string {
-    const { dataDir } = this.#ground;
-    const kind = dirname(resolve(directory));
-    if ([dataDir, resolve(this.#options.dataDir)].includes(dirname(kind))) {
-      return join(dataDir, basename(kind), basename(directory));
-    }
-    throw new AtollError('sandbox_failed', `${directory} is not of the form ${dataDir}/<kind>/<name>.`);
   }
 }
 
 function layGround({ dataDir, cgroups = true }: BubblewrapOptions): Ground {
-  mkdirSync(dataDir, { recursive: true });
-  chmodSync(dataDir, 0o700);
-  const real = realpathSync(dataDir);
-  return {
-    dataDir: real,
-    uids: isRoot() ? createHostUids(real) : undefined,
-    cgroups: cgroups ? openCgroups(hashOf(real)) : undefined,
-  };
-}
-
-function isRoot(): boolean {
-  return process.getuid?.() === 0;
-}
-
-async function prepareTree(path: string, owner: SandboxOwner): Promise<void> {
-  const before = lstatSync(path, { throwIfNoEntry: false });
-  makeDirectory(path, 0o700, owner);
-  // From elsewhere, or from before the data directory moved and its uids with it.
-  if (before && owner && before.uid !== owner.uid) {
-    await runTool('chown', ['-Rh', `${owner.uid}:${owner.gid}`, '--', path]);
-  }
-}
-
-function makeDirectory(path: string, mode: number, owner: SandboxOwner): void {
-  mkdirSync(path, { recursive: true });
-  // A sandbox could put a link here only if it could write in the parent, which is ours.
-  if (!lstatSync(path).isDirectory()) throw new AtollError('sandbox_failed', `${path} is not a directory.`);
-  if (owner) chownSync(path, owner.uid, owner.gid);
-  chmodSync(path, mode);
+  const directories = openSandboxDirectories(dataDir);
+  return { directories, cgroups: cgroups ? openCgroups(hashOf(directories.dataDir)) : undefined };
 }
 
 function hashOf(dataDir: string): string {

@@ -6,18 +6,29 @@ import { after } from './long-timer.ts';
 import type { Watchdog, WatchSubject } from './watchdog.ts';
 
 /**
- * The life of one started sandbox, the same for every driver that starts a process on this host: the first cause
- * given is the cause it ends with; the end is told only after nothing of it runs and its holders are released.
+ * The life of one started sandbox, the same for every driver: the first cause given is the cause it ends with; the end
+ * is told only after nothing of it runs and its holders are released.
  */
 export type LiveSandboxOptions = {
   spec: SandboxSpec;
-  child: ChildProcess;
+  /** Host pid of the outermost process. */
+  pid: number;
+  /** How the outermost process ended. Never rejects. */
+  ended: Promise<ProcessEnd>;
   channel: Duplex;
   output: Readable;
   watchdog: Watchdog;
   watched: Omit<WatchSubject, 'kill' | 'limits' | 'outOfMemory'>;
   hold: SandboxHold;
 };
+
+export type ProcessEnd = { exitCode: number | null; signal: string | null };
+
+/** Not by an event alone: the child may have ended while somebody was still waiting for something else. */
+export async function endOf(child: ChildProcess): Promise<ProcessEnd> {
+  if (child.exitCode === null && child.signalCode === null) await once(child, 'exit');
+  return { exitCode: child.exitCode, signal: child.signalCode };
+}
 
 /** What a driver does to the processes of a sandbox. */
 export type SandboxHold = {
@@ -34,7 +45,7 @@ export type SandboxHold = {
 };
 
 export function liveSandbox(options: LiveSandboxOptions): SandboxProcess {
-  const { spec, child, hold } = options;
+  const { spec, hold } = options;
   let cause: SandboxEndCause | undefined;
   let over = false;
 
@@ -54,21 +65,20 @@ export function liveSandbox(options: LiveSandboxOptions): SandboxProcess {
   const stopClock = wallTimeMs > 0 ? after(wallTimeMs, () => kill('wall_time')) : () => undefined;
 
   async function end(): Promise<SandboxExit> {
-    // Not by an event: the child may have ended while start() was still waiting for something else.
-    if (child.exitCode === null && child.signalCode === null) await once(child, 'exit');
+    const ended = await options.ended;
     over = true;
     stopClock();
     stopWatching();
     if (hold.outOfMemory()) cause ??= 'oom';
     await hold.release();
-    return exitOf(spec, cause, child, hold.setupFailure());
+    return exitOf(spec, cause, ended, hold.setupFailure());
   }
 
   // A sandbox that dies with unread bytes in the channel resets it. `exited` tells of that; an unheard error
   // event would end the runner.
   options.channel.on('error', () => {});
   return {
-    pid: child.pid ?? 0,
+    pid: options.pid,
     channel: options.channel,
     output: options.output,
     exited: end(),
@@ -82,13 +92,13 @@ export function liveSandbox(options: LiveSandboxOptions): SandboxProcess {
 function exitOf(
   { limits }: SandboxSpec,
   given: SandboxEndCause | undefined,
-  { exitCode, signalCode }: ChildProcess,
+  { exitCode, signal }: ProcessEnd,
   setupFailure: string | undefined,
 ): SandboxExit {
-  const own = setupFailure ? 'start_failed' : signalCode ? 'killed' : 'exited';
+  const own = setupFailure ? 'start_failed' : signal ? 'killed' : 'exited';
   const cause = given ?? own;
   const detail = cause === 'start_failed' && setupFailure ? setupFailure : sentence(cause, limits, exitCode);
-  return { cause, detail, exitCode, signal: signalCode };
+  return { cause, detail, exitCode, signal };
 }
 
 function sentence(cause: SandboxEndCause, limits: SandboxSpec['limits'], exitCode: number | null): string {

@@ -5,10 +5,11 @@ import { delimiter, dirname, join, resolve } from 'node:path';
 import { Duplex, PassThrough } from 'node:stream';
 import { AtollError } from '@atoll/protocol/errors';
 import type { Driver, Mount, SandboxProcess, SandboxSpec } from '../driver.ts';
-import { liveSandbox, type SandboxHold } from './live-sandbox.ts';
+import { endOf, liveSandbox, type SandboxHold } from './live-sandbox.ts';
 import { freezeTree, type ProcessTree, signalTree, thawTree, treePids, treeUsage } from './process-tree.ts';
 import { descendants, findProcess, isErrno, type ProcessEntry } from './processes.ts';
 import { removeTree } from './remove-tree.ts';
+import { createSandboxSet } from './sandbox-set.ts';
 import { guardStandstill } from './standstill-guard.ts';
 import { createWatchdog, fileSizeBlocks, type Watchdog } from './watchdog.ts';
 
@@ -44,9 +45,7 @@ class ProcessDriver implements Driver {
   readonly name = 'process';
   readonly #dataDir: string;
   readonly #watchdog: Watchdog;
-  readonly #live = new Set<SandboxProcess>();
-  readonly #starting = new Set<Promise<SandboxProcess>>();
-  #stopped = false;
+  readonly #sandboxes = createSandboxSet();
 
   constructor({ dataDir, warn = () => {}, watchdogIntervalMs }: ProcessOptions) {
     this.#dataDir = resolve(dataDir);
@@ -65,14 +64,8 @@ class ProcessDriver implements Driver {
   }
 
   async start(spec: SandboxSpec): Promise<SandboxProcess> {
-    if (this.#stopped) throw new AtollError('shutting_down');
     this.#assertOurs(spec.directory);
-    const starting = launch(spec, this.#watchdog);
-    this.#starting.add(starting);
-    const sandbox = await starting.finally(() => this.#starting.delete(starting));
-    this.#live.add(sandbox);
-    void sandbox.exited.finally(() => this.#live.delete(sandbox));
-    return sandbox;
+    return this.#sandboxes.start(() => launch(spec, this.#watchdog));
   }
 
   async remove(directory: string): Promise<void> {
@@ -89,11 +82,7 @@ class ProcessDriver implements Driver {
   }
 
   async stop(): Promise<void> {
-    this.#stopped = true;
-    await Promise.allSettled(this.#starting);
-    const live = [...this.#live];
-    for (const sandbox of live) sandbox.kill('server_stopped');
-    await Promise.all(live.map((sandbox) => sandbox.exited));
+    await this.#sandboxes.stop();
   }
 
   #assertOurs(directory: string): void {
@@ -126,7 +115,8 @@ async function launch(spec: SandboxSpec, watchdog: Watchdog): Promise<SandboxPro
   const tree = groupTree(pid);
   return liveSandbox({
     spec,
-    child,
+    pid,
+    ended: endOf(child),
     channel,
     // Node drains an unread stdout when the child ends; what was said last must outlive that.
     output: stdout.pipe(new PassThrough()),
