@@ -1,4 +1,5 @@
 /** `program` agents that tests deploy: small, real, each showing one behaviour. */
+import { evaluateInBridge, runnerSocket } from './taken-bridge.ts';
 
 /** Understands: `emit N [BYTES]`, `fail`, `wait`, `crash`, `remember X`, `recall`, `stderr TEXT`; else echoes. */
 export const versatile = `
@@ -43,53 +44,56 @@ for await (const line of createInterface({ input: process.stdin })) {
 process.exit(0);
 `;
 
+/** What stands in the bridge: `ask` gives the runner's decision. */
 const askingBridge = `
-import { Socket } from 'node:net';
-import { createInterface } from 'node:readline';
-const socket = new Socket({ fd: 3, readable: true, writable: true });
-const say = (message) => new Promise((resolve) => socket.write(JSON.stringify({ jsonrpc: '2.0', ...message }) + '\\n', resolve));
+const socket = ${runnerSocket};
 const waiting = new Map();
-let asked = 0;
-let query;
-const end = (status, cause, id = query) => say({ id, result: { status, cause } });
+let rest = '';
+socket.on('data', (chunk) => {
+  const lines = (rest + chunk).split('\\n');
+  rest = lines.pop();
+  for (const { id, result } of lines.map((line) => JSON.parse(line))) waiting.get(id)?.(result);
+});
 // Deeper than JSON.stringify can.
 const nested = (depth) => '{"a":' + '['.repeat(depth) + ']'.repeat(depth) + '}';
-const ask = ({ deep, ...params }) => new Promise((resolve) => {
-  waiting.set(++asked, resolve);
-  const request = { jsonrpc: '2.0', id: asked, method: 'approval.request', params };
+globalThis.ask = ({ deep, ...params }) => new Promise((resolve) => {
+  const id = 'asked-' + waiting.size;
+  waiting.set(id, resolve);
+  const request = { jsonrpc: '2.0', id, method: 'approval.request', params };
   const text = JSON.stringify(deep ? { ...request, params: { ...params, input: '@' } } : request);
   socket.write(text.replace('"@"', () => nested(deep)) + '\\n');
 });
-async function turn({ turnId, content }) {
+undefined`;
+
+const askingAgent = `
+import { createInterface } from 'node:readline';
+${evaluateInBridge}
+await evaluate(${JSON.stringify(askingBridge)});
+const say = (message) => process.stdout.write(JSON.stringify(message) + '\\n');
+let end;
+process.on('SIGINT', () => setTimeout(end, 100));
+for await (const line of createInterface({ input: process.stdin })) {
+  const { turnId, content } = JSON.parse(line);
   const { ask: calls = [], finally: last } = JSON.parse(content);
-  const request = { turnId, kind: 'tool', options: ['allow', 'deny'] };
-  const decided = Promise.all(calls.map((call) => ask({ ...request, ...call })));
-  if (last === 'exit') setTimeout(() => process.exit(3), 200);
-  if (last === 'end') return end('completed');
-  await say({ method: 'message', params: { type: 'decided', decisions: await decided } });
-  await end('completed');
-}
-for await (const line of createInterface({ input: socket })) {
-  const { id, method, params, result } = JSON.parse(line);
-  if (method === undefined) waiting.get(id)?.(result);
-  else if (method === 'query') { query = id; void turn(params); }
-  else {
-    await say({ id, result: { protocolVersion: 1 } });
-    if (method === 'interrupt') setTimeout(end, 100, 'interrupted', 'interrupted', query);
-  }
+  const requests = calls.map((call) => ({ turnId, kind: 'tool', options: ['allow', 'deny'], ...call }));
+  const decided = evaluate('Promise.all(' + JSON.stringify(requests) + '.map(ask))');
+  if (last === 'exit') void evaluate('setTimeout(() => process.exit(3), 200), undefined');
+  const ended = new Promise((resolve) => { end = resolve; });
+  if (last === 'end') end();
+  const decisions = await Promise.race([decided, ended]);
+  if (decisions) say({ type: 'decided', decisions });
+  say({ type: 'result' });
 }
 process.exit(0);
 `;
 
 /**
- * Asks for approvals: an agent that has taken its bridge's place (they share a user). A message is JSON: `ask`, a list of
+ * Asks for approvals as its bridge, in which it runs code (they share a user). A message is JSON: `ask`, a list of
  * calls to ask for at once, each `{tool, input}` (or `{tool, deep}`), and maybe `finally: "exit"` or `"end"`; it says what was decided. `{}` asks nothing.
  */
 export const asking = {
   'atoll.json': JSON.stringify({
-    executor: { kind: 'program', command: ['cat'] },
-    // Not from a file: the workspace is filled while the bridge starts.
-    env: { NODE_OPTIONS: `--import data:text/javascript,${encodeURIComponent(askingBridge)}` },
-    allowSecretEnv: true,
+    executor: { kind: 'program', command: ['node', 'agent.mjs'] },
   }),
+  'agent.mjs': askingAgent,
 };

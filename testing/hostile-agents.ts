@@ -1,7 +1,7 @@
 /**
  * Agents that attack the wires below them. Each understands a message that names one of its attacks; `behave` is none.
- * The bridge's user is the agent's own, so an agent can be its bridge: Node's options make this one take its place.
  */
+import { evaluateInBridge, runnerSocket } from './taken-bridge.ts';
 
 /** Written into a file of the agent, with what stands before and after each attack. */
 function attacks(table: Readonly<Record<string, string>>): string {
@@ -53,17 +53,12 @@ for await (const line of createInterface({ input: process.stdin })) await table[
 `,
 };
 
-/** A bridge that is the agent's, and writes straight to the runner. */
-export const hostileBridge = {
-  'atoll.json': JSON.stringify({
-    executor: { kind: 'program', command: ['cat'] },
-    env: { NODE_OPTIONS: '--import /workspace/bridge.mjs' },
-  }),
-  'bridge.mjs': `
-import { Socket } from 'node:net';
-import { createInterface } from 'node:readline';
+/** What stands in the place of the bridge, and writes straight to the runner. */
+const takenBridge = `
+const socket = ${runnerSocket};
+socket.removeAllListeners();
+socket.on('error', () => {});
 ${common}
-const socket = new Socket({ fd: 3, readable: true, writable: true });
 const say = to(socket);
 const message = (json) => '{"jsonrpc":"2.0","method":"message","params":' + json + '}\\n';
 const reply = (id, result) => say(JSON.stringify({ jsonrpc: '2.0', id, result }) + '\\n');
@@ -80,13 +75,23 @@ const table = {
     'a closed connection': `socket.end(); await forever();`,
   })},
 };
-for await (const line of createInterface({ input: socket })) {
+const { createInterface } = process.getBuiltinModule('node:readline');
+createInterface({ input: socket }).on('line', (line) => {
   const { id, method, params } = JSON.parse(line);
-  if (method === 'initialize') await reply(id, { protocolVersion: 1 });
-  if (method !== 'query') continue;
+  if (method !== 'query') return;
   query = id;
   void table[params.content]();
-}
-await forever();
+});
+void forever();
+`;
+
+/** A bridge that is the agent's from its first turn on, which has to be `behave`. */
+export const hostileBridge = {
+  'atoll.json': JSON.stringify({ executor: { kind: 'program', command: ['node', 'agent.mjs'] } }),
+  'agent.mjs': `
+import { createInterface } from 'node:readline';
+${evaluateInBridge}
+await evaluate(${JSON.stringify(takenBridge)});
+createInterface({ input: process.stdin }).on('line', () => process.stdout.write('{"behaved":true}\\n{"type":"result"}\\n'));
 `,
 };

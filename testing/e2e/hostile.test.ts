@@ -86,6 +86,7 @@ for (const [agent, ends] of [
     let sessionId: string;
     before(async () => {
       sessionId = await open(agent);
+      assertEnd((await turnOf(atoll, sessionId, 'behave')).done, undefined);
     });
 
     for (const [attack, cause] of Object.entries(ends))

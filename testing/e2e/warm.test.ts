@@ -26,16 +26,24 @@ async function doneOf(atoll: Atoll, id: string, content: string) {
   return { events, done: JSON.parse(events.at(-1)?.text ?? '{}') };
 }
 
-/** The bridges of warm sandboxes, by what their environment says of their session. */
+/** The bridge of a warm sandbox, by the workspace that it sees. */
 async function bridgeOf(sessionId: string): Promise<number> {
   for (const pid of await readdir('/proc')) {
     if (!/^\d+$/.test(pid)) continue;
-    const environment = await readFile(`/proc/${pid}/environ`, 'latin1').catch(() => '');
+    const mounts = await readFile(`/proc/${pid}/mountinfo`, 'latin1').catch(() => '');
     const command = await readFile(`/proc/${pid}/cmdline`, 'latin1').catch(() => '');
-    if (environment.includes(`ATOLL_SESSION_ID=${sessionId}\0`) && command.includes('bridge'))
-      return Number(pid);
+    if (mounts.includes(sessionId) && /^node\0.*bridge/.test(command)) return Number(pid);
   }
   throw new Error(`no bridge of ${sessionId} runs`);
+}
+
+/** Of a process that has this variable. */
+async function environmentWith(variable: string): Promise<string> {
+  for (const pid of await readdir('/proc')) {
+    const environment = await readFile(`/proc/${pid}/environ`, 'latin1').catch(() => '');
+    if (environment.includes(`${variable}\0`)) return environment;
+  }
+  throw new Error(`no process has ${variable}`);
 }
 
 /** Of the sandboxes on a runner: their sessions, whether there are any or only will be. */
@@ -53,23 +61,23 @@ test('a warm sandbox is claimed with what its session has of its own, and anothe
   assert.deepEqual(await pool(atoll), { capacity: 4, reserved: 2, running: 0, idle: 0, warm: 2 });
   const waiting = await workspaces(atoll);
   const id = await open(atoll, 'a', {
-    env: { OWN: 'own', BOTH: 'session', ATOLL_API_URL: 'http://elsewhere' },
+    env: { OWN: 'own', BOTH: 'session', ATOLL_API_URL: 'http://elsewhere', NODE_ENV: 'test' },
   });
   assert.ok(waiting.includes(id), 'its sandbox had been made before');
   const said = await run(
     atoll,
     id,
-    'echo $OF_AGENT $OWN $BOTH $ATOLL_SESSION_ID; curl -s $ATOLL_API_URL/sessions/$ATOLL_SESSION_ID',
+    'echo $OF_AGENT $OWN $BOTH $ATOLL_SESSION_ID $NODE_ENV; curl -s $ATOLL_API_URL/sessions/$ATOLL_SESSION_ID',
   );
   const [first, ...rest] = said.split('\n');
-  assert.equal(first, `agent own session ${id}`);
+  assert.equal(first, `agent own session ${id} test`);
   assert.equal(JSON.parse(rest.join('\n')).session.id, id, 'its gateway speaks for it');
   assert.equal((await doneOf(atoll, id, 'hello')).done.status, 'completed');
   await warmed(atoll, 2);
   assert.equal((await pool(atoll)).reserved, 3);
   const { session } = await atoll.client.call('session.show', { sessionId: id });
-  const cold = await open(atoll, 'a', { env: { NODE_ENV: 'test' } });
-  assert.ok(!(await workspaces(atoll)).filter((each) => waiting.includes(each)).includes(cold));
+  await deployProgram(atoll.client, 'cold', versatile);
+  const cold = await open(atoll, 'cold');
   const other = (await atoll.client.call('session.show', { sessionId: cold })).session;
   assert.deepEqual(Object.keys(session).sort(), Object.keys(other).sort());
 });
@@ -101,10 +109,10 @@ test('sessions are listed by their beginning, whenever their sandboxes were made
 
 test('nothing leads out of a warm sandbox, and what is in it waits', { timeout: 60_000 }, async () => {
   await using atoll = await startAtoll({ args: ['--capacity', '2', '--driver', 'process'] });
-  await deployProgram(atoll.client, 'a', versatile, { prewarm: 1 });
+  await deploy(atoll.client, 'a', { 'CLAUDE.md': '', 'atoll.json': JSON.stringify({ prewarm: 1 }) });
   await warmed(atoll, 1);
   const [waiting = ''] = await workspaces(atoll);
-  const environment = await readFile(`/proc/${await bridgeOf(waiting)}/environ`, 'latin1');
+  const environment = await environmentWith(`ATOLL_SESSION_ID=${waiting}`);
   const variable = (name: string) => new RegExp(`\0${name}=([^\0]*)`).exec(`\0${environment}`)?.[1] ?? '';
   for (const url of [
     `${variable('ATOLL_API_URL')}/sessions/${waiting}`,

@@ -76,7 +76,7 @@ export async function startBridgeUnderTest(options: BridgeUnderTestOptions = {})
     logs: arrived.logs,
     output: arrived.output,
     until: arrived.until,
-    initialize: (executor) => peer.call('initialize', { protocolVersion: 1, executor, workspace }),
+    initialize: (executor) => peer.call('initialize', { protocolVersion: 1, executor, workspace, env: {} }),
     query: (content, queryOptions = {}, turnId = `turn-${++turns}`) =>
       peer.call('query', { turnId, content, options: queryOptions }) as Promise<TurnEnd>,
     end,

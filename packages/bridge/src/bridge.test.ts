@@ -27,21 +27,22 @@ describe('bridge protocol', () => {
   it('refuses what it does not know, and stays', async () => {
     await using bridge = await startBridgeUnderTest();
     const executor = { kind: 'program', command: ['cat'] };
-    const workspace = bridge.workspace;
+    const { workspace } = bridge;
+    const env = {};
     await assert.rejects(bridge.query('too early'), { code: 'illegal_transition' });
     await assert.rejects(
-      bridge.peer.call('initialize', { protocolVersion: 2, executor, workspace }),
+      bridge.peer.call('initialize', { protocolVersion: 2, executor, workspace, env }),
       /protocolVersion 2/,
     );
-    for (const wrong of [{ executor: 'program' }, { executor: null }, { parked: true }])
-      await assert.rejects(bridge.peer.call('initialize', { protocolVersion: 1, workspace, ...wrong }), {
+    for (const wrong of [{ executor: 'program' }, { executor: null }, { parked: true }, { env: { A: 1 } }])
+      await assert.rejects(bridge.peer.call('initialize', { protocolVersion: 1, workspace, env, ...wrong }), {
         code: 'invalid_request',
       });
     await assert.rejects(bridge.peer.call('nonsense', {}), /no method nonsense/);
-    assert.deepEqual(await bridge.peer.call('initialize', { protocolVersion: 1, executor, workspace }), {
+    assert.deepEqual(await bridge.peer.call('initialize', { protocolVersion: 1, executor, workspace, env }), {
       protocolVersion: 1,
     });
-    await assert.rejects(bridge.peer.call('initialize', { protocolVersion: 1, executor, workspace }), {
+    await assert.rejects(bridge.peer.call('initialize', { protocolVersion: 1, executor, workspace, env }), {
       code: 'illegal_transition',
     });
     await assert.rejects(bridge.peer.call('query', { turnId: 't', content: 3 }), { code: 'invalid_request' });
@@ -52,11 +53,30 @@ describe('bridge protocol', () => {
 
   it('without an executor runs commands, and fails a turn with that reason', async () => {
     await using bridge = await startBridgeUnderTest();
-    await bridge.peer.call('initialize', { protocolVersion: 1, workspace: bridge.workspace });
+    await bridge.peer.call('initialize', { protocolVersion: 1, workspace: bridge.workspace, env: {} });
     const ran = await bridge.peer.call('exec', { execId: 'e', command: 'exit 3' });
     assert.deepEqual(ran, { exitCode: 3, signal: null, timedOut: false });
     const { status, cause } = (await bridge.query('hello')) as { status: string; cause: string };
     assert.deepEqual({ status, cause }, { status: 'failed', cause: 'executor_unavailable' });
+  });
+
+  it('gives the variables it is told to what it starts, and heeds none of them', async () => {
+    await using bridge = await startBridgeUnderTest();
+    const { workspace } = bridge;
+    writeFileSync(
+      join(workspace, 'load.cjs'),
+      'require("fs").writeSync(2, "loaded by " + process.pid + "\\n");',
+    );
+    const env = { NODE_OPTIONS: `--require ${join(workspace, 'load.cjs')}`, LANG: 'own' };
+    const executor = { kind: 'program', command: [process.execPath, '-e', 'setInterval(() => {}, 1000)'] };
+    await bridge.peer.call('initialize', { protocolVersion: 1, executor, workspace, env });
+    const execId = 'a';
+    await bridge.peer.call('exec', { execId, command: 'node -e 0; echo $LANG' });
+    const said = bridge.output.map(({ text }) => text).join('');
+    assert.match(said, /loaded by/);
+    assert.match(said, /^own$/m);
+    assert.ok(!said.includes(`loaded by ${bridge.child.pid}`));
+    assert.ok(!readFileSync(`/proc/${bridge.child.pid}/environ`, 'latin1').includes('NODE_OPTIONS'));
   });
 
   it('shuts down with exit code 0', async () => {

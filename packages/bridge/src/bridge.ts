@@ -42,7 +42,7 @@ export type BridgeOptions = {
 };
 
 /** Before a `claim`: what it will go on with. */
-type Parked = { workspace: string; prepared: Promise<MakeExecutor> };
+type Parked = { workspace: string; env: ExecutorContext['env']; prepared: Promise<MakeExecutor> };
 type ParkParams = Extract<InitializeParams, { executor: object }>;
 type Context = Omit<ExecutorContext, 'settings'>;
 type Initialized = { executor: Executor; turns: Turns; execs: () => Promise<Execs> };
@@ -69,9 +69,9 @@ export function startBridge({ socket, config, children, timers, exit }: BridgeOp
     async claim(params) {
       if (!parked) throw new AtollError('illegal_transition', 'this bridge is not parked');
       const { executor: settings, env } = claimParams(params);
-      const { workspace, prepared } = parked;
+      const { workspace, env: before, prepared } = parked;
       parked = undefined;
-      const context = contextOf(workspace, { ...config.env, ...env });
+      const context = contextOf(workspace, { ...before, ...env });
       begin(async () => {
         const claimed = serve(context, (await prepared)({ ...context, settings }));
         timers.after(WARM_AFTER_CLAIM_MS, () => claimed.executor.warm());
@@ -118,17 +118,18 @@ export function startBridge({ socket, config, children, timers, exit }: BridgeOp
   }
 
   /** Here the answer waits: whoever parks a bridge is in no hurry, and gives it to somebody who is. */
-  async function park({ executor: settings, workspace }: ParkParams): Promise<void> {
+  async function park({ executor: settings, workspace, env: own }: ParkParams): Promise<void> {
     const prepared = Promise.withResolvers<MakeExecutor>();
-    parked = { workspace, prepared: prepared.promise };
+    const env = { ...config.env, ...own };
+    parked = { workspace, env, prepared: prepared.promise };
     if (config.gateway) await openGateway(config.gateway);
-    prepared.resolve(prepareExecutor({ ...contextOf(workspace, config.env), settings }));
+    prepared.resolve(prepareExecutor({ ...contextOf(workspace, env), settings }));
     await prepared.promise;
   }
 
-  async function load({ executor: settings, workspace }: InitializeParams): Promise<Initialized> {
+  async function load({ executor: settings, workspace, env }: InitializeParams): Promise<Initialized> {
     if (config.gateway) await openGateway(config.gateway);
-    const context = contextOf(workspace, config.env);
+    const context = contextOf(workspace, { ...config.env, ...env });
     const executor = settings ? await createExecutor({ ...context, settings }) : noExecutor;
     const loaded = serve(context, executor);
     loaded.executor.warm();

@@ -2,7 +2,7 @@
 export type BridgeConfig = {
   /** Where the sandbox's gateway is reached: 127.0.0.1:`port` is forwarded to this Unix socket. */
   gateway?: { socketPath: string; port: number };
-  /** What executors and commands inherit. */
+  /** The sandbox's own; what executors and commands get lies over it. */
   env: Readonly<Record<string, string | undefined>>;
 };
 
@@ -10,13 +10,10 @@ export function readConfig(env: Readonly<Record<string, string | undefined>>): B
   const {
     ATOLL_GATEWAY_SOCKET: socketPath,
     ATOLL_GATEWAY_PORT: port,
-    ATOLL_NODE_USE_ENV_PROXY: nodeProxy,
     NODE_COMPILE_CACHE: _,
     NODE_COMPILE_CACHE_PORTABLE: __,
-    ...inherited
+    ...rest
   } = env;
-  // It doubles the start of a Node process, so it is for those inside alone: the bridge asks nobody by name.
-  const rest = nodeProxy === undefined ? inherited : { ...inherited, NODE_USE_ENV_PROXY: nodeProxy };
   // The compile cache is the bridge's own; an agent's node processes must not write to it or complain about it.
   if (!socketPath) return { env: rest };
   return { gateway: { socketPath, port: Number(port) }, env: rest };

@@ -11,10 +11,14 @@ import type { Turn } from './executor.ts';
 
 type Params = Record<string, unknown>;
 
-/** Without an executor it only runs commands. "parked": whose executor it will be comes with `claim`. */
-export type InitializeParams =
-  | { executor: ExecutorSettings; workspace: string; parked: boolean }
-  | { executor: undefined; workspace: string; parked: false };
+/**
+ * `env` is for what the bridge starts, never for itself. Without an executor it only runs commands. "parked": whose
+ * executor it will be comes with `claim`.
+ */
+export type InitializeParams = { workspace: string; env: Record<string, string> } & (
+  | { executor: ExecutorSettings; parked: boolean }
+  | { executor: undefined; parked: false }
+);
 export type ClaimParams = { executor: ExecutorSettings; env: Record<string, string> };
 export type ExecParams = { execId: string; command: string; cwd?: string; timeoutMs?: number };
 
@@ -25,17 +29,20 @@ export function initializeParams(params: Params): InitializeParams {
     );
   const { parked = false } = params;
   if (typeof parked !== 'boolean') throw invalid('parked must be true or false');
-  const workspace = string(params, 'workspace');
-  if (params.executor === undefined && !parked) return { executor: undefined, workspace, parked };
-  return { executor: executorSettings(params.executor), workspace, parked };
+  const given = { workspace: string(params, 'workspace'), env: envOf(params) };
+  if (params.executor === undefined && !parked) return { ...given, executor: undefined, parked };
+  return { ...given, executor: executorSettings(params.executor), parked };
 }
 
 export function claimParams(params: Params): ClaimParams {
-  const { env } = params;
+  return { executor: executorSettings(params.executor), env: envOf(params) };
+}
+
+function envOf({ env }: Params): Record<string, string> {
   if (!isRecord(env)) throw invalid('env must be an object');
   for (const [name, value] of Object.entries(env))
     if (typeof value !== 'string') throw invalid(`env.${name} must be a string`);
-  return { executor: executorSettings(params.executor), env: env as Record<string, string> };
+  return env as Record<string, string>;
 }
 
 export function queryParams(params: Params): Turn {

@@ -82,6 +82,8 @@ export type SandboxProcess = {
   freeze(): Promise<void>;
   thaw(): Promise<void>;
   usage(): Promise<SandboxUsage>;
+  /** Of a sandbox with the host's paths: the one that stands for a path of the inside. Another text comes back as it is. */
+  realPath?(path: string): string;
 };
 
 export type SandboxUsage = { memoryBytes: number; processes: number };

@@ -126,6 +126,23 @@ test('a command without a folder of its own begins in the workspace', { timeout:
   assert.equal(rest.at(-1)?.kind, 'end');
 });
 
+test('what runs in a sandbox gets the variables of its request, with paths of its own; the bridge does not', {
+  timeout: 20_000,
+}, async () => {
+  await using bench = await openBench();
+  await bench.create('a', { env: { NODE_OPTIONS: '--import /workspace/none.mjs', MINE: 'mine' } });
+  const command = 'echo "$MINE $NODE_OPTIONS"; tr "\\0" "\\n" < /proc/$PPID/environ';
+  const events = await Array.fromAsync(bench.exec('a', command, 'cmd_1'));
+  const said = events.map((event) => (event.kind === 'output' ? event.text : '')).join('');
+  assert.equal(said.split('\n')[0], 'mine --import /workspace/none.mjs');
+  assert.match(said, /^HOME=/m);
+  assert.doesNotMatch(said, /^(MINE|NODE_OPTIONS|ATOLL_API_URL|ANTHROPIC_API_KEY)=/m);
+  await bench.create('b', { env: { AT: '/workspace/x' } });
+  const [first] = await Array.fromAsync(bench.exec('b', 'echo $AT', 'cmd_2'));
+  const at = join(bench.dataDir, 'workspaces', 'ws_b', 'workspace', 'x');
+  assert.deepEqual(first, { kind: 'output', stream: 'stdout', text: `${at}\n` });
+});
+
 test('a cancelled exec ends in the sandbox', { timeout: 20_000 }, async () => {
   await using bench = await openBench();
   await bench.create('a');

@@ -141,11 +141,9 @@ export async function createRunner(options: RunnerOptions): Promise<Runner> {
         ? workspaces.create(workspaceId)
         : snapshots.ready({ workspaceId, tenant, snapshot }));
       const directory = workspaces.directory(workspaceId);
-      // While the sandbox boots: before `initialize` nothing of the agent runs in it that could look, except what
-      // NODE_OPTIONS loads into every Node there.
+      // While the sandbox boots: before `initialize` nothing of the agent runs in it that could look.
       filled = fill(request, epoch, join(directory, 'workspace'), owner);
       filled.catch(() => undefined); // awaited below
-      if ('NODE_OPTIONS' in request.env) await filled;
       gateway = await openGateway({
         ...options,
         network,
@@ -183,6 +181,7 @@ export async function createRunner(options: RunnerOptions): Promise<Runner> {
         ...resume,
         ...trace,
         workspace,
+        env: { ...request.env, ...gateway.env },
         ...(asked.parked && { parked: true }),
         timeoutMs: INITIALIZE_MS,
       });
@@ -229,7 +228,7 @@ export async function createRunner(options: RunnerOptions): Promise<Runner> {
       id: request.id,
       directory,
       command: enclosed ? bridge.command : bridge.hostCommand,
-      env: { ...request.env, ...gateway.env, ...(enclosed ? bridge.env : {}) },
+      env: { ...gateway.bridgeEnv, ...(enclosed ? bridge.env : {}) },
       readOnly: [
         ...(enclosed ? [...bridge.mounts, ...(applied?.profile.mounts ?? []).map(mountOf)] : []),
         ...gateway.readOnly,

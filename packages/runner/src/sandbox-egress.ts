@@ -40,17 +40,13 @@ export async function openEgress(options: {
       const url = new URL(proxy.origin);
       if (password !== undefined) Object.assign(url, { username: PROXY_USER, password });
       // Node's own proxying costs each of its starts; it is for those that have somewhere to go.
-      const node = allowed.length > 0 ? { [enclosed ? NODE_PROXY_INSIDE : NODE_PROXY]: '1' } : {};
+      const node = allowed.length > 0 ? { NODE_USE_ENV_PROXY: '1' } : {};
       return { ...proxyEnv(url.href.replace(/\/$/, '')), ...node, ...trusted?.trust.env };
     },
     readOnly: trusted?.trust.mounts ?? [],
     close: async () => trusted?.trust.remove(),
   };
 }
-
-const NODE_PROXY = 'NODE_USE_ENV_PROXY';
-/** By this name the bridge does not use it itself, and gives it to what it starts. */
-const NODE_PROXY_INSIDE = `ATOLL_${NODE_PROXY}`;
 
 async function createTrusted(options: { directory: string; id: string; enclosed: boolean }) {
   const { createSessionAuthority } = await import('./gateway/egress/certificates.ts');

@@ -18,7 +18,10 @@ import { openEgress } from './sandbox-egress.ts';
 export type SandboxGateway = {
   /** As the sandbox sees it. */
   readonly url: string;
+  /** For what runs in the sandbox. */
   readonly env: Readonly<Record<string, string>>;
+  /** For its bridge alone. */
+  readonly bridgeEnv: Readonly<Record<string, string>>;
   readonly sockets: SandboxSpec['sockets'];
   readonly readOnly: SandboxSpec['readOnly'];
   /** Answers from now on; of a parked sandbox it did not. */
@@ -107,11 +110,8 @@ export async function openGateway(options: {
   const url = loopback ? gateway.address : `http://127.0.0.1:${PORT}`;
   return {
     url,
-    env: {
-      ...(loopback ? {} : { ATOLL_GATEWAY_SOCKET: SOCKET, ATOLL_GATEWAY_PORT: String(PORT) }),
-      ...executorEnv(url, sessionId),
-      ...outside.env(new URL(url)),
-    },
+    env: { ...executorEnv(url, sessionId), ...outside.env(new URL(url)) },
+    bridgeEnv: loopback ? {} : { ATOLL_GATEWAY_SOCKET: SOCKET, ATOLL_GATEWAY_PORT: String(PORT) },
     sockets: loopback ? [] : [{ source: gateway.address, target: SOCKET }],
     readOnly: outside.readOnly,
     open() {

@@ -124,7 +124,7 @@ test('a bridge that never answers is not waited for, and is what the error names
   const { sandbox } = openSandbox();
   const coming = sandbox.initialize(
     { kind: 'program', command: ['x'] },
-    { workspace: '/workspace', timeoutMs: 60_000 },
+    { workspace: '/workspace', env: {}, timeoutMs: 60_000 },
   );
   mock.timers.tick(60_000);
   await assert.rejects(coming, { code: 'executor_failed', message: /did not answer within 60 s/ });

@@ -53,7 +53,7 @@ export type Sandbox = {
   /** Of a parked one: whose it is, and what its session has of its own. Rejects as `initialize` does. */
   claim(
     settings: ExecutorSettings,
-    options: Pick<InitializeOptions, 'traceparent' | 'timeoutMs'> & { env: Record<string, string> },
+    options: Pick<InitializeOptions, 'env' | 'traceparent' | 'timeoutMs'>,
   ): Promise<void>;
   command(request: SandboxCommand): AsyncIterable<CommandEvent>;
   cancel(commandId: string): void;
@@ -69,6 +69,8 @@ export type Sandbox = {
 export type InitializeOptions = {
   /** Its path as the bridge sees it. */
   workspace: string;
+  /** For what runs in it; the bridge itself does not get it. */
+  env: Readonly<Record<string, string>>;
   /** The conversation to go on with, or to branch off. */
   resume?: { executorSessionId: string; branches: boolean };
   traceparent?: string;
@@ -244,16 +246,21 @@ export function createSandbox({ id, workspaceId, epoch, process, logger }: Sandb
 
   async function initialize(
     settings: ExecutorSettings | undefined,
-    { workspace, resume, traceparent, parked, timeoutMs }: InitializeOptions,
+    { workspace, env, resume, traceparent, parked, timeoutMs }: InitializeOptions,
   ): Promise<void> {
     await within(timeoutMs, async () => {
       const executor = settings === undefined ? {} : { executor: settings };
-      const params = { protocolVersion: PROTOCOL_VERSION, ...executor, workspace };
+      const params = { protocolVersion: PROTOCOL_VERSION, ...executor, workspace, env: placed(env) };
       const trace = traceparent === undefined ? {} : { traceparent };
       const waits = parked ? { parked } : {};
       parse(initializeReply, await bridge.call('initialize', { ...params, ...waits, ...trace }));
       if (isExecutorSessionId(resume?.executorSessionId)) await bridge.call('resume', resume);
     });
+  }
+
+  function placed(env: Readonly<Record<string, string>>): Record<string, string> {
+    const { realPath = (value: string) => value } = process;
+    return Object.fromEntries(Object.entries(env).map(([name, value]) => [name, realPath(value)]));
   }
 
   /** Ends the sandbox when its bridge does not come up, or not in time. */
@@ -282,7 +289,7 @@ export function createSandbox({ id, workspaceId, epoch, process, logger }: Sandb
     claim: (settings, { env, traceparent, timeoutMs }) =>
       within(timeoutMs, async () => {
         const trace = traceparent === undefined ? {} : { traceparent };
-        await bridge.call('claim', { executor: settings, env, ...trace });
+        await bridge.call('claim', { executor: settings, env: placed(env), ...trace });
       }),
     command,
     cancel,

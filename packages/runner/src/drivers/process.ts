@@ -113,7 +113,7 @@ async function launch(spec: SandboxSpec, watchdog: Watchdog): Promise<SandboxPro
   const record = join(spec.directory, recordName);
   writeFileSync(record, JSON.stringify({ pid, startTime: (await findProcess(pid))?.startTime }));
   const tree = groupTree(pid);
-  return liveSandbox({
+  const sandbox = liveSandbox({
     spec,
     pid,
     ended: endOf(child),
@@ -133,6 +133,7 @@ async function launch(spec: SandboxSpec, watchdog: Watchdog): Promise<SandboxPro
       holdsProcesses: true,
     },
   });
+  return { ...sandbox, realPath: (path) => realPath(path, inside) };
 }
 
 /** The group, the session, and whoever left both but still has its parent. */

@@ -240,9 +240,9 @@ function wantedOf({ settings }: AgentVersion): number {
   return (settings.limits.wallTimeMs ?? 0) > 0 ? 0 : (settings.prewarm ?? 0);
 }
 
-/** What a session asks for that a sandbox has to have from its start: where it runs, and what its bridge itself reads. */
-function fits({ demands, env = {} }: SessionSettings): boolean {
-  return demands === undefined && !Object.keys(env).some((name) => name.startsWith('NODE_'));
+/** What a session asks for that a sandbox has to have from its start: where it runs. */
+function fits({ demands }: SessionSettings): boolean {
+  return demands === undefined;
 }
 
 function fullness({ version, ready }: Line): number {
