@@ -292,6 +292,7 @@ export async function createRunner(options: RunnerOptions): Promise<Runner> {
     async sweep({ keep }) {
       const kept = new Set(keep);
       for (const id of await workspaces.ids()) if (!kept.has(id)) await removeWorkspace(id);
+      await snapshots.sweep();
     },
     command: (request) => sandboxAt(request.sandboxId, request.epoch).command(request),
     acknowledge: () => undefined, // nothing is held: what was not taken waits in the sandbox

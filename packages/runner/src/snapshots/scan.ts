@@ -83,7 +83,10 @@ function createScan({ directory, known, put, maxBytes, onlyIfSame = false, breat
     const looks = looksOf(found.stats, Date.now());
     const before = last.at(found.path);
     const entry = await entryOf(found, before, looks);
-    if (entry === undefined) return;
+    if (entry === undefined) {
+      if (before !== undefined) noteDifference();
+      return;
+    }
     const same = before !== undefined && isSame(entry, before.entry);
     if (!same) noteDifference();
     const kept = same ? before.entry : entry;
@@ -156,6 +159,7 @@ function createScan({ directory, known, put, maxBytes, onlyIfSame = false, breat
   function noteDifference(): void {
     if (onlyIfSame) differ();
     differs = true;
+    segments.differs();
   }
 
   function taken(root: string): TakenSnapshot {

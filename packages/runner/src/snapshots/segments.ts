@@ -12,6 +12,8 @@ import type { Packs, Putting } from './putting.ts';
 export type Segments = {
   /** In order. */
   add(entry: SnapshotEntry): Promise<void>;
+  /** What is added next differs from the last snapshot, or something that was before it there is gone. */
+  differs(): void;
   /** The root, stored with everything that it leads to. */
   finish(sizes: { files: number; sizeBytes: number }): Promise<{ root: string; segments: SegmentRef[] }>;
 };
@@ -23,24 +25,39 @@ export function createSegments(options: {
 }): Segments {
   const { before, packs, putting } = options;
   const known = new Set(before.map((segment) => segment.hash));
+  const knownByFirst = new Map(before.map((segment) => [segment.first, segment]));
   const segments: SegmentRef[] = [];
   let run: SnapshotEntry[] = [];
+  /** Something did in the run, or between it and what comes next. */
+  let runDiffers = false;
+  let nextDiffers = false;
 
   async function close(): Promise<void> {
     const first = run[0]?.path;
     if (first === undefined) return;
+    const same = runDiffers || nextDiffers ? undefined : knownByFirst.get(first);
+    segments.push(same ?? { first, hash: await store() });
+    run = [];
+    runDiffers = false;
+  }
+
+  async function store(): Promise<string> {
     await packs.flush();
     const content = encodeSegment(run);
     const name = hash('sha256', content, 'hex');
     if (!known.has(name)) await putting.put(content, name);
-    segments.push({ first, hash: name });
-    run = [];
+    return name;
   }
 
   return {
     async add(entry) {
       if (run.length > 0 && beginsSegment(entry.path, run.length)) await close();
       run.push(entry);
+      runDiffers ||= nextDiffers;
+      nextDiffers = false;
+    },
+    differs() {
+      nextDiffers = true;
     },
     async finish(sizes) {
       await close();

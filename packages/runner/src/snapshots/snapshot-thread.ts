@@ -1,7 +1,9 @@
 /** The event loop's end of the thread that looks through trees: starts it when first needed, gives it its blobs. */
+import { once } from 'node:events';
 import { rm } from 'node:fs/promises';
 import { getCompileCacheDir } from 'node:module';
 import { dirname } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';
 import { AtollError } from '@atoll/protocol/errors';
 import type { SnapshotBlobs } from '@atoll/protocol/runner-link';
@@ -32,6 +34,9 @@ type Job = {
   resolve(scanned: ScanAnswer | undefined): void;
   reject(error: AtollError): void;
 };
+
+/** Then what it knows is not kept: the next snapshots read everything. */
+const MAX_CLOSING_MS = 5_000;
 
 export function createSnapshotThread(options: {
   /** Where it keeps what it knows of workspaces. */
@@ -79,7 +84,11 @@ export function createSnapshotThread(options: {
   }
 
   async function answer(to: Worker, asked: Exclude<ThreadReply, { kind: 'done' }>): Promise<void> {
-    to.postMessage({ kind: 'blob', call: asked.call, ...(await blobFor(asked)) } satisfies ThreadRequest);
+    const blob = await blobFor(asked);
+    to.postMessage(
+      { kind: 'blob', call: asked.call, ...blob } satisfies ThreadRequest,
+      'content' in blob ? handedOver(blob.content) : [],
+    );
   }
 
   async function blobFor(asked: Exclude<ThreadReply, { kind: 'done' }>): Promise<BlobAnswer> {
@@ -117,9 +126,19 @@ export function createSnapshotThread(options: {
       await rm(knownTreeFile(directory, workspaceId), { force: true });
     },
     async close() {
+      if (!worker) return;
+      worker.ref();
+      const exited = once(worker, 'exit');
+      worker.postMessage({ kind: 'close' } satisfies ThreadRequest);
+      await Promise.race([exited, delay(MAX_CLOSING_MS, undefined, { ref: false })]);
       await worker?.terminate();
     },
   };
+}
+
+/** Memory that holds nothing else goes to the thread as it is; the rest is copied. */
+function handedOver({ buffer, byteLength }: Uint8Array): ArrayBuffer[] {
+  return buffer instanceof ArrayBuffer && buffer.byteLength === byteLength ? [buffer] : [];
 }
 
 function toThreadError(error: unknown): ThreadError {

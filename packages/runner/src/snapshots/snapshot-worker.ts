@@ -3,6 +3,7 @@
  * between two breaths of a few milliseconds; jobs take turns at them. It reads and writes files of workspaces and
  * nothing else: blobs go through the event loop.
  */
+import { rm } from 'node:fs/promises';
 import { setImmediate as nextTick } from 'node:timers/promises';
 import { parentPort, workerData } from 'node:worker_threads';
 import { AtollError } from '@atoll/protocol/errors';
@@ -27,8 +28,15 @@ const MAX_LOOKED_AT_THERE = 100;
 /** Of all workspaces together, in memory; the others are read from disk. */
 const MAX_KNOWN_ENTRIES = 100_000;
 
+/** What is known is on disk that much later: it is as long as the list of files, and a turn may have changed one. */
+const WRITTEN_AFTER_MS = 5_000;
+
 const directory = String(workerData);
 const trees = new Map<string, KnownTree>();
+/** Those that are on disk as they were, or not at all. */
+const unwritten = new Set<string>();
+let writing: Promise<void> = Promise.resolve();
+let timer: NodeJS.Timeout | undefined;
 const stopped = new Map<number, ThreadError>();
 const calls = new Map<number, { resolve(answer: BlobAnswer): void }>();
 let lastCall = 0;
@@ -38,7 +46,8 @@ parentPort?.on('message', (request: ThreadRequest) => {
   else if (request.kind === 'rebuild') run(request.job, () => rebuildWorkspace(request.job, request));
   else if (request.kind === 'stop') stopped.set(request.job, request.reason);
   else if (request.kind === 'blob') calls.get(request.call)?.resolve(request);
-  else trees.delete(request.workspaceId);
+  else if (request.kind === 'close') void writeTrees().finally(() => parentPort?.close());
+  else forget(request.workspaceId);
 });
 
 function run(job: number, work: () => Promise<ScanAnswer | undefined>): void {
@@ -59,7 +68,7 @@ async function scanWorkspace(job: number, request: ScanRequest): Promise<ScanAns
   if (scanned === undefined) return undefined;
   if (request.passing) return { taken: scanned.taken };
   remember(workspaceId, scanned.tree);
-  if (scanned.tree.root !== known?.root) await writeKnownTree(fileOf(workspaceId), scanned.tree);
+  if (scanned.tree.root !== known?.root) writeLater(workspaceId);
   const { taken, tree } = scanned;
   return tree.entries.length > MAX_LOOKED_AT_THERE ? { taken } : { taken, tree };
 }
@@ -68,11 +77,11 @@ async function rebuildWorkspace(job: number, request: RebuildRequest): Promise<u
   const get = (hash: string) => getBlob(job, hash);
   const tree = await rebuild({ ...request, get, breathe: breathing(job) });
   remember(request.workspaceId, tree);
-  await writeKnownTree(fileOf(request.workspaceId), tree);
+  writeLater(request.workspaceId);
 }
 
 async function knownTree(workspaceId: string, root: string): Promise<KnownTree | undefined> {
-  const tree = trees.get(workspaceId) ?? (await readKnownTree(fileOf(workspaceId)));
+  const tree = trees.get(workspaceId) ?? (await writing.then(() => readKnownTree(fileOf(workspaceId))));
   return tree?.root === root ? tree : undefined;
 }
 
@@ -83,8 +92,35 @@ function remember(workspaceId: string, tree: KnownTree): void {
   let entries = 0;
   for (const [id, { entries: of }] of [...trees].reverse()) {
     entries += of.length;
-    if (entries > MAX_KNOWN_ENTRIES) trees.delete(id);
+    if (entries <= MAX_KNOWN_ENTRIES) continue;
+    write(id);
+    trees.delete(id);
   }
+}
+
+function writeLater(workspaceId: string): void {
+  unwritten.add(workspaceId);
+  timer ??= setTimeout(() => void writeTrees(), WRITTEN_AFTER_MS);
+}
+
+function writeTrees(): Promise<void> {
+  clearTimeout(timer);
+  timer = undefined;
+  for (const id of [...unwritten]) write(id);
+  return writing;
+}
+
+/** One after the other. Where the disk refuses, everything is read next time. */
+function write(workspaceId: string): void {
+  const tree = trees.get(workspaceId);
+  if (!tree || !unwritten.delete(workspaceId)) return;
+  writing = writing.then(() => writeKnownTree(fileOf(workspaceId), tree)).catch(() => undefined);
+}
+
+function forget(workspaceId: string): void {
+  trees.delete(workspaceId);
+  unwritten.delete(workspaceId);
+  writing = writing.then(() => rm(fileOf(workspaceId), { force: true })).catch(() => undefined);
 }
 
 function fileOf(workspaceId: string): string {

@@ -11,7 +11,9 @@ export type ThreadRequest =
   | { kind: 'stop'; job: number; reason: ThreadError }
   /** What is known of a workspace is worth nothing any more. */
   | { kind: 'forget'; workspaceId: string }
-  | ({ kind: 'blob'; call: number } & BlobAnswer);
+  | ({ kind: 'blob'; call: number } & BlobAnswer)
+  /** It ends when what it knows is on disk. */
+  | { kind: 'close' };
 
 export type ScanRequest = {
   workspaceId: string;

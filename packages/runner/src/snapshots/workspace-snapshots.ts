@@ -4,7 +4,7 @@
  * What is on this runner counts as long as it is not older than the snapshot: each assignment writes its epoch beside
  * the workspace, and one whose files were not put in place to the end has none.
  */
-import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { AtollError } from '@atoll/protocol/errors';
 import type { SnapshotBlobs, SnapshotSource, TakenSnapshot, TakeSnapshot } from '@atoll/protocol/runner-link';
@@ -29,6 +29,8 @@ export type WorkspaceSnapshots = {
   /** Resolves when nothing of ours reads or writes there. With `stop`, that is soon. */
   settled(workspaceId: string, options?: { stop: boolean }): Promise<void>;
   forget(workspaceId: string): Promise<void>;
+  /** Removes what is kept beside workspaces that are not here. */
+  sweep(): Promise<void>;
   close(): Promise<void>;
 };
 
@@ -136,7 +138,9 @@ export function createWorkspaceSnapshots(options: {
 
   async function assigned(workspaceId: string, epoch: number): Promise<void> {
     await mkdir(directory, { recursive: true, mode: 0o700 });
-    await writeFile(epochFile(workspaceId), String(epoch), { mode: 0o600 });
+    const temporary = `${epochFile(workspaceId)}.tmp`;
+    await writeFile(temporary, String(epoch), { mode: 0o600 });
+    await rename(temporary, epochFile(workspaceId));
   }
 
   async function forget(workspaceId: string): Promise<void> {
@@ -144,7 +148,14 @@ export function createWorkspaceSnapshots(options: {
     await Promise.all([rm(epochFile(workspaceId), { force: true }), thread.forget(workspaceId)]);
   }
 
-  return { take, ready, assigned, settled, forget, close: () => thread.close() };
+  async function sweep(): Promise<void> {
+    const names = await readdir(directory).catch(() => []); // Nothing was ever kept here.
+    const here = new Set(await workspaces.ids());
+    const left = names.filter((name) => !here.has(name.split('.')[0] ?? ''));
+    await Promise.all(left.map((name) => rm(join(directory, name), { force: true })));
+  }
+
+  return { take, ready, assigned, settled, forget, sweep, close: () => thread.close() };
 }
 
 /** As the thread does, without the way there. Undefined also when this is not the place to find out. */
