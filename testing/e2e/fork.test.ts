@@ -3,6 +3,8 @@
  * later, what the fork says of itself is true (I5).
  */
 import assert from 'node:assert/strict';
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import type { OperationResult } from '@atoll/protocol';
 import { asking, versatile } from '../agents.ts';
@@ -290,6 +292,64 @@ test('a fork has the files and the memory of its snapshot, and its parent keeps 
   const again = await fork(forked.id);
   assert.ok((await say(again.id, 'recall')).some(({ text }) => text.includes('the ferry')));
   for (const sessionId of [forked.id, again.id]) await atoll.client.call('session.end', { sessionId });
+});
+
+test('a fork that had no message yet shows its files, keeps what is written there, and takes no place', async () => {
+  const id = await create();
+  await atoll.client.writeFile(id, 'notes.txt', new TextEncoder().encode('early'));
+  await say(id, 'echo one');
+  const forked = await fork(id);
+  const read = async (path: string) => new Response(await atoll.client.readFile(forked.id, path)).text();
+  const list = async () =>
+    (await atoll.client.call('session.files.list', { sessionId: forked.id })).files.map(({ path }) => path);
+  const looks = await Promise.all([list(), list(), read('notes.txt')]);
+  assert.deepEqual(looks, [looks[1], looks[0], 'early']);
+  assert.ok(looks[0].includes('agent.mjs') && looks[0].includes('notes.txt'), String(looks[0]));
+  await atoll.client.writeFile(forked.id, 'mine.txt', new TextEncoder().encode('own'));
+  const { status, sandboxId, lastSeq } = await show(forked.id);
+  assert.deepEqual([status, sandboxId, lastSeq], ['paused', null, forked.lastSeq]);
+  await atoll.restart();
+  assert.deepEqual([await read('notes.txt'), await read('mine.txt')], ['early', 'own']);
+  await say(forked.id, 'echo two');
+  assert.deepEqual([await read('notes.txt'), await read('mine.txt')], ['early', 'own']);
+  // Of one that ended while they were being put back, nothing stays.
+  const short = await fork(id);
+  const looking = atoll.client
+    .call('session.files.list', { sessionId: short.id })
+    .catch((error) => error.code);
+  await atoll.client.call('session.end', { sessionId: short.id });
+  await looking;
+  await until(async () => !existsSync(join(atoll.dataDir, 'runner', 'workspaces', short.id)));
+  for (const sessionId of [id, forked.id]) await atoll.client.call('session.end', { sessionId });
+});
+
+test('before its first snapshot a fork has its agent’s folder', async () => {
+  const id = await create();
+  const { lastSeq } = await show(id);
+  const forked = await fork(id, lastSeq);
+  const { files } = await atoll.client.call('session.files.list', { sessionId: forked.id });
+  assert.ok(files.some(({ path }) => path === 'agent.mjs'));
+  for (const sessionId of [id, forked.id]) await atoll.client.call('session.end', { sessionId });
+});
+
+test('what is written as soon as a turn is done came after it, by the API or a command', async () => {
+  const id = await create();
+  for (let round = 0; round < 8; round++) {
+    const events = await say(id, `echo ${round}`);
+    const done = events.at(-1)?.seq ?? 0;
+    if (round % 2 === 0) await atoll.client.writeFile(id, `late-${round}`, new TextEncoder().encode('x'));
+    else await atoll.client.call('session.exec', { sessionId: id, command: `echo x > late-${round}` });
+    const forked = await fork(id, done);
+    assert.equal(forked.snapshotSeq, done);
+    const { files } = await atoll.client.call('session.files.list', { sessionId: forked.id });
+    const late = files.map(({ path }) => path).filter((path) => path.startsWith('late-'));
+    assert.deepEqual(
+      late,
+      Array.from({ length: round }, (_, i) => `late-${i}`),
+    );
+    await atoll.client.call('session.end', { sessionId: forked.id });
+  }
+  await atoll.client.call('session.end', { sessionId: id });
 });
 
 test('kill -9 around forking: each fork is there as a whole, or not at all', async () => {

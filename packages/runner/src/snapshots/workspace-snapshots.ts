@@ -59,7 +59,7 @@ export function createWorkspaceSnapshots(options: {
 
   /** One at a time for a workspace. */
   async function alone<T>(workspaceId: string, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
-    await settled(workspaceId);
+    while (underWay.has(workspaceId)) await settled(workspaceId);
     const stop = new AbortController();
     const over = work(stop.signal);
     const entry = { over: over.catch(() => undefined), stop };
@@ -112,10 +112,10 @@ export function createWorkspaceSnapshots(options: {
     tenant: string;
     snapshot: SnapshotSource | undefined;
   }): Promise<SandboxOwner> {
-    await settled(workspaceId);
-    if (snapshot === undefined || (await isAsNew(workspaceId, snapshot.epoch)))
-      return workspaces.existing(workspaceId);
     return alone(workspaceId, async (signal) => {
+      // Whoever was before may have put them there.
+      if (snapshot === undefined || (await isAsNew(workspaceId, snapshot.epoch)))
+        return workspaces.existing(workspaceId);
       await forget(workspaceId);
       const owner = await workspaces.create(workspaceId);
       const { root, epoch } = snapshot;

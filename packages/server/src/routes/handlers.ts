@@ -131,13 +131,13 @@ export function createHandlers(options: {
     'session.token.create': (params, { access }) => sessions.token(access, params),
 
     'session.files.list': async ({ sessionId, ...page }, { access }) =>
-      listFiles(await sessions.filesOf(access, sessionId), sessionId, page),
+      listFiles(await sessions.filesToRead(access, sessionId), sessionId, page),
     'session.files.read': async ({ sessionId, ...piece }, { access }) =>
-      readFile(await sessions.filesOf(access, sessionId), sessionId, piece),
+      readFile(await sessions.filesToRead(access, sessionId), sessionId, piece),
     'session.files.write': async ({ sessionId, path }, { access }, content) =>
-      writeFile(await sessions.filesOf(access, sessionId), { workspaceId: sessionId, path, content }),
+      writeFile(await sessions.filesToWrite(access, sessionId), { workspaceId: sessionId, path, content }),
     'session.files.delete': async ({ sessionId, path }, { access }) =>
-      removeFile(await sessions.filesOf(access, sessionId), { workspaceId: sessionId, path }),
+      removeFile(await sessions.filesToWrite(access, sessionId), { workspaceId: sessionId, path }),
 
     'sandbox.create': (params, { access }) => sandboxes.create(access, params),
     'sandbox.list': (params, { access }) => sandboxes.list(access, params),

@@ -2,7 +2,7 @@
 import { AtollError } from '@atoll/protocol/errors';
 import { newId } from '@atoll/protocol/ids';
 import type { OperationParams, OperationResult } from '@atoll/protocol/operations';
-import type { CommandEvent, RunnerLink, SandboxEnded, SandboxFiles } from '@atoll/protocol/runner-link';
+import type { CommandEvent, RunnerLink, SandboxEnded } from '@atoll/protocol/runner-link';
 import type { Session, Turn } from '@atoll/protocol/schemas/session';
 import { refuseSecrets } from '@atoll/protocol/secrets';
 import type { Agents } from '../agents/agents.ts';
@@ -29,6 +29,7 @@ import { createReports } from './reports.ts';
 import { show, showLive, showTurn } from './rows.ts';
 import { createSessionSandboxes, type SandboxSettings } from './sandboxes.ts';
 import { createSending } from './sending.ts';
+import { createSessionFiles } from './session-files.ts';
 import { type SessionSettings, sandboxSettings } from './settings.ts';
 import { createSnapshotting } from './snapshotting.ts';
 import type { States } from './state-at.ts';
@@ -104,6 +105,7 @@ export function createSessions(options: SessionsOptions) {
   const sending = createSending({ store, turns });
   const reports = createReports(live);
   const modelUse = createModelUse({ store, find: live.find });
+  const files = createSessionFiles({ ...options, sandboxes, settingsOf, linkOf, wake: wakeSandboxOf });
 
   function linkOf(session: LiveSession): RunnerLink {
     if (session.runnerId === null)
@@ -301,14 +303,6 @@ export function createSessions(options: SessionsOptions) {
     return { tenant, agent };
   }
 
-  /** The session's files, whether its sandbox is up or not. */
-  async function filesOf(access: Access, id: string): Promise<SandboxFiles> {
-    const session = await live.get(access, id);
-    if (isOver(session.status))
-      throw new AtollError('session_ended', 'the session ended, and its workspace with it');
-    return linkOf(session).files;
-  }
-
   /** The sandbox that runs; a paused session is resumed for it. Rejects with why it could not be. */
   async function wakeSandboxOf(session: LiveSession): Promise<string> {
     const leaving = () => session.status === 'pausing';
@@ -331,6 +325,8 @@ export function createSessions(options: SessionsOptions) {
   ): Promise<AsyncIterable<CommandEvent>> {
     const session = await live.get(access, sessionId);
     const sandboxId = await wakeSandboxOf(session);
+    session.scanNow();
+    await session.scanned;
     return counted(session, execIn(linkOf(session), { sandboxId, epoch: session.epoch }, command, how));
   }
 
@@ -451,7 +447,8 @@ export function createSessions(options: SessionsOptions) {
     token,
     assigned,
     modelUse,
-    filesOf,
+    filesToRead: async (access: Access, id: string) => files.toRead(await live.get(access, id)),
+    filesToWrite: async (access: Access, id: string) => files.toWrite(await live.get(access, id)),
     pauseIdle,
     forgetQuiet: live.forgetQuiet,
     recoverAll,

@@ -60,7 +60,9 @@ export function createSnapshotting(options: {
       void over.then((outcome) => tell(session, seq, outcome)).catch(() => undefined);
     },
     async atPause(session, seq) {
-      await tell(session, seq, await take(session, seq, undefined).over);
+      const { scanned, over } = take(session, seq, undefined);
+      session.scanned = scanned;
+      await tell(session, seq, await over);
     },
   };
 }

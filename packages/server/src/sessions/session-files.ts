@@ -1,0 +1,105 @@
+/**
+ * A session's files for those who ask from outside, whether it has a sandbox or not. Of one that is paused they are put
+ * back first where its runner does not have them, as of a fork that has had no message yet. That takes no place on a
+ * runner, and is no use of the session.
+ */
+import { AtollError } from '@atoll/protocol/errors';
+import type { RunnerLink, SandboxFiles } from '@atoll/protocol/runner-link';
+import type { Scheduler } from '../scheduler/scheduler.ts';
+import type { Snapshot, Snapshots } from '../snapshots/snapshots.ts';
+import type { Store } from '../store/store.ts';
+import type { LiveSession } from './live-session.ts';
+import type { SandboxSettings, SessionSandboxes } from './sandboxes.ts';
+import { isOver } from './status.ts';
+
+export type SessionFiles = {
+  /** Rejects with `session_ended`, and with why its files could not be put back. */
+  toRead(session: LiveSession): Promise<SandboxFiles>;
+  /** As `toRead`, once the snapshot of the last turn was taken: what is written now came after it. */
+  toWrite(session: LiveSession): Promise<SandboxFiles>;
+};
+
+export function createSessionFiles(options: {
+  store: Store;
+  scheduler: Scheduler;
+  snapshots: Pick<Snapshots, 'nearest'>;
+  sandboxes: Pick<SessionSandboxes, 'remove'>;
+  settingsOf: (session: LiveSession) => Promise<SandboxSettings>;
+  linkOf: (session: LiveSession) => RunnerLink;
+  /** Brings up its sandbox: with it come the files of an agent's folder. */
+  wake: (session: LiveSession) => Promise<unknown>;
+  now: () => number;
+}): SessionFiles {
+  const { store, scheduler, snapshots, sandboxes, settingsOf, linkOf, wake, now } = options;
+  const never = new AbortController().signal;
+  /** Whoever asks meanwhile waits for the same. */
+  const placing = new WeakMap<LiveSession, Promise<void>>();
+
+  async function toRead(session: LiveSession): Promise<SandboxFiles> {
+    for (;;) {
+      await session.log.until(() => session.status !== 'starting' && session.status !== 'resuming', never);
+      refuseOver(session);
+      if (session.status !== 'paused' || (await putBack(session))) return linkOf(session).files;
+    }
+  }
+
+  /** False when a sandbox came meanwhile, and with it the files. */
+  async function putBack(session: LiveSession): Promise<boolean> {
+    const snapshot = await snapshots.nearest(session.id, session.log.lastSeq);
+    if (session.status !== 'paused') return false;
+    if (snapshot === undefined) {
+      if (session.runnerId === null) await wake(session);
+      return true;
+    }
+    if (session.runnerId === null) await placed(session);
+    if (session.status !== 'paused') return false;
+    return restore(session, snapshot);
+  }
+
+  async function restore(session: LiveSession, { root, epoch }: Snapshot): Promise<boolean> {
+    const { tenant } = session.row;
+    try {
+      await linkOf(session).restore({ workspaceId: session.id, tenant, root, epoch });
+    } catch (error) {
+      if (error instanceof AtollError && error.code === 'illegal_transition') return false;
+      if (!isOver(session.status)) throw error;
+    }
+    if (!isOver(session.status)) return true;
+    // Whoever ended it could not know of these.
+    await sandboxes.remove(session, { cause: 'ended', keep: false });
+    return false;
+  }
+
+  function placed(session: LiveSession): Promise<void> {
+    const placement = placing.get(session) ?? place(session).finally(() => placing.delete(session));
+    placing.set(session, placement);
+    return placement;
+  }
+
+  /** What is written there is looked for there after a restart, too. */
+  async function place(session: LiveSession): Promise<void> {
+    const { demands } = await settingsOf(session);
+    const { runner, settled } = await scheduler.place({ demands, preferred: null });
+    settled();
+    if (session.status !== 'paused' || session.runnerId !== null) return;
+    session.runnerId = runner.id;
+    const row = store.sql.updateTable('sessions').set({ runner_id: runner.id });
+    await store.commit([{ query: row.where('id', '=', session.id).where('runner_id', 'is', null) }]);
+  }
+
+  return {
+    toRead,
+    async toWrite(session) {
+      const files = await toRead(session);
+      session.scanNow();
+      await session.scanned;
+      refuseOver(session);
+      session.lastUsedMs = now();
+      return files;
+    },
+  };
+}
+
+function refuseOver({ status }: LiveSession): void {
+  if (isOver(status)) throw new AtollError('session_ended', 'the session ended, and its workspace with it');
+}
