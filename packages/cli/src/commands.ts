@@ -113,6 +113,15 @@ export const commands: Readonly<Record<string, Command>> = {
     untilStopped: true,
     load: () => import('./commands/acp.ts'),
   },
+  mcp: {
+    summary: 'Serve another agent over stdio with tools that run agents (Model Context Protocol)',
+    args: [],
+    flags: platform,
+    settings: ['key', ...embedded],
+    examples: ['atoll mcp', 'atoll mcp --server https://atoll.example.com'],
+    untilStopped: true,
+    load: () => import('./commands/mcp.ts'),
+  },
   deploy: {
     summary: 'Store an agent folder on the server, as a new version when it changed',
     args: ['DIR'],
