@@ -140,7 +140,7 @@ test('what runs in a sandbox gets the variables of its request, with paths of it
   await bench.create('b', { env: { AT: '/workspace/x' } });
   const [first] = await Array.fromAsync(bench.exec('b', 'echo $AT', 'cmd_2'));
   const at = join(bench.dataDir, 'workspaces', 'ws_b', 'workspace', 'x');
-  assert.deepEqual(first, { kind: 'output', stream: 'stdout', text: `${at}\n` });
+  assert.deepEqual(first, { kind: 'output', stream: 'stdout', text: `${at}\n`, line: 1 });
 });
 
 test('a cancelled exec ends in the sandbox', { timeout: 20_000 }, async () => {
