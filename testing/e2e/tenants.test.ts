@@ -27,6 +27,9 @@ const nothing: Ids = {
   keyId: newId('key'),
   sandboxId: newId('sandbox'),
   jobId: newId('job'),
+  runnerId: newId('runner'),
+  tenant: 'nobody',
+  hash: '0'.repeat(64),
   name: 'nobody',
   path: 'file',
 };
@@ -47,12 +50,16 @@ before(async () => {
     value: 'kept',
   });
   // One that is really open is asked for by a stranger in approvals.test.ts.
+  const { runners } = await client.call('runner.list', {});
   owned = {
     sessionId: session.id,
     approvalId: newId('approval'),
     keyId: key.id,
     sandboxId: sandbox.id,
     jobId: job.id,
+    runnerId: runners[0]?.id ?? assert.fail('there is no runner'),
+    tenant: 'default',
+    hash: 'f'.repeat(64),
     name: 'owned',
     path: 'file',
   };
@@ -73,6 +80,9 @@ const bodies: Partial<Record<OperationName, object>> = {
   'session.report': { event_type: 'strange' },
   'session.metadata.update': { owner: 'a stranger' },
   'session.token.create': { epoch: 1 },
+  'session.credentials.get': { epoch: 1 },
+  'session.access.record': { epoch: 1, records: [], dropped: 0 },
+  'session.model-use.add': { epoch: 1, requests: 1, tokens: 1 },
   'key.create': { role: 'client' },
 };
 

@@ -18,6 +18,14 @@ export type Command = {
 };
 
 const client = ['server', 'key', 'dataDir'] as const;
+const oidcClient = [
+  'oidcIssuer',
+  'oidcAudience',
+  'oidcScope',
+  'oidcClientId',
+  'oidcClientSecret',
+  'oidcClientSecretFile',
+] as const;
 
 const model = { model: { value: 'MODEL', summary: 'Model to use instead of the agent’s' } };
 const permissionMode = {
@@ -60,7 +68,7 @@ export const commands: Readonly<Record<string, Command>> = {
   start: {
     summary: 'Start a server that runs sandboxes on this machine',
     args: [],
-    flags: {},
+    flags: { 'no-runner': { summary: 'Run no sandboxes here: runners elsewhere do (atoll runner)' } },
     settings: [
       'host',
       'port',
@@ -121,6 +129,64 @@ export const commands: Readonly<Record<string, Command>> = {
     examples: ['atoll mcp', 'atoll mcp --server https://atoll.example.com'],
     untilStopped: true,
     load: () => import('./commands/mcp.ts'),
+  },
+  runner: {
+    summary: 'Run sandboxes on this machine for a server elsewhere; needs a key with the role runner',
+    args: [],
+    flags: {
+      link: { value: 'LINK', summary: 'How the server reaches it: http (default)' },
+      name: { value: 'NAME', summary: 'Several on one machine have one each (default: the host name)' },
+      id: { value: 'ID', summary: 'Id that the server knows it by (default: made at the first start)' },
+      port: { value: 'PORT', summary: 'Port to listen on (default: 4200, or a free one)' },
+      url: { value: 'URL', summary: 'How the server reaches it (default: where it listens)' },
+      label: { value: 'NAME=VALUE', many: true, summary: 'What agents may demand of their runner' },
+      insecure: { summary: 'Allow an address other than loopback without TLS' },
+      'tls-cert': { value: 'FILE', summary: 'Certificate to serve TLS with (PEM)' },
+      'tls-key': { value: 'FILE', summary: 'Its key (PEM)' },
+    },
+    settings: [
+      ...client,
+      'runnerKeyFile',
+      'host',
+      'driver',
+      'capacity',
+      'memoryMb',
+      'processes',
+      'diskMb',
+      'hostname',
+      ...oidcClient,
+      'logLevel',
+    ],
+    examples: [
+      'atoll runner --server https://atoll.example.com --url https://runner-1.example.com:4200',
+      'atoll runner --name second --label gpu=yes',
+    ],
+    untilStopped: true,
+    load: () => import('./commands/runner.ts'),
+  },
+  'runners list': {
+    summary: 'List runners, those that are lost too',
+    args: [],
+    flags: page,
+    settings: client,
+    examples: ['atoll runners list'],
+    load: () => import('./commands/runners-list.ts'),
+  },
+  'runners show': {
+    summary: 'Show one runner',
+    args: ['RUNNER'],
+    flags: {},
+    settings: client,
+    examples: ['atoll runners show run_…'],
+    load: () => import('./commands/runners-show.ts'),
+  },
+  'runners drain': {
+    summary: 'Place no more sandboxes on a runner; those that are there stay',
+    args: ['RUNNER'],
+    flags: {},
+    settings: client,
+    examples: ['atoll runners drain run_…'],
+    load: () => import('./commands/runners-drain.ts'),
   },
   deploy: {
     summary: 'Store an agent folder on the server, as a new version when it changed',
@@ -538,17 +604,7 @@ export const commands: Readonly<Record<string, Command>> = {
       profile: { value: 'NAME', summary: 'Executor profile to report (default program)' },
       port: { value: 'PORT', summary: 'Port on 127.0.0.1 (default: a free one)' },
     },
-    settings: [
-      ...client,
-      'hostname',
-      'oidcIssuer',
-      'oidcAudience',
-      'oidcScope',
-      'oidcClientId',
-      'oidcClientSecret',
-      'oidcClientSecretFile',
-      'logLevel',
-    ],
+    settings: [...client, 'runnerKeyFile', 'hostname', ...oidcClient, 'logLevel'],
     examples: [
       'atoll gateway --stub',
       'atoll gateway --session ses_… --server https://atoll.example.com --oidc-client-id runner-1',

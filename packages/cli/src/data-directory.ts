@@ -56,7 +56,7 @@ function lock(file: string): () => void {
     const holder = Number(readFileSync(file, 'utf8'));
     if (holder !== process.pid && isServer(holder))
       throw new SetupError(
-        `A server (pid ${holder}) already uses this data directory; choose another with --data-dir.`,
+        `Another Atoll (pid ${holder}) already uses this data directory; choose another with --data-dir, or --name for a runner.`,
       );
     rmSync(file, { force: true });
   }
@@ -71,7 +71,10 @@ function isServer(pid: number): boolean {
     if (codeOf(error) !== 'EPERM') return false;
   }
   const commandLine = `/proc/${pid}/cmdline`;
-  return !existsSync(commandLine) || /\0(start|worker|acp|mcp)(\0|$)/.test(readFileSync(commandLine, 'utf8'));
+  return (
+    !existsSync(commandLine) ||
+    /\0(start|worker|runner|acp|mcp)(\0|$)/.test(readFileSync(commandLine, 'utf8'))
+  );
 }
 
 /** An empty file is what a crash or a full disk left of the first start. */

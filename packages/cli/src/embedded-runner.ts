@@ -1,10 +1,17 @@
-/** The runner of `atoll start`, in the server's own process: its link is handed over as it is. */
+/** The runner of this machine, as `atoll start` has it in its own process, and `atoll runner` apart. */
 import { totalmem } from 'node:os';
 import { join } from 'node:path';
 import { describeBridge } from '@atoll/bridge/install';
 import { stageBridge } from '@atoll/bridge/stage';
 import type { Coordinator } from '@atoll/protocol/runner-link';
-import { type BridgeInstall, createRunner, type Driver, type Logger, type Upstreams } from '@atoll/runner';
+import {
+  type BridgeInstall,
+  createRunner,
+  type Driver,
+  type Logger,
+  type Runner,
+  type Upstreams,
+} from '@atoll/runner';
 import type { ExecutorProfile } from '@atoll/runner/executor-profiles';
 import type { EmbeddedRunner } from '@atoll/server';
 import type { DataDirectory } from './data-directory.ts';
@@ -17,9 +24,11 @@ export async function startRunner(options: {
   config: Config;
   directory: DataDirectory;
   coordinator: Coordinator;
+  /** Whether its lease still runs; without one, always. */
+  mayAct?: () => boolean;
   log: Logger;
-}): Promise<EmbeddedRunner> {
-  const { config, directory, coordinator, log } = options;
+}): Promise<EmbeddedRunner & { runner: Runner }> {
+  const { config, directory, coordinator, mayAct, log } = options;
   const { hostname, capacity, memoryMb, processes, diskMb } = config;
   const driver = chooseDriver(config);
   const profiles = usableProfiles(config, log);
@@ -35,6 +44,7 @@ export async function startRunner(options: {
     hostname,
     upstreams: modelUpstreams(config),
     profiles,
+    ...(mayAct === undefined ? {} : { mayAct }),
     limits: { memoryMb, processes, diskMb },
     log,
   });
@@ -48,7 +58,7 @@ export async function startRunner(options: {
     drivers: [driver.name],
     version,
   };
-  return { link: runner.link, info, stop: () => runner.stop() };
+  return { runner, link: runner.link, info, stop: () => runner.stop() };
 }
 
 function usableProfiles(config: Config, log: Logger): ExecutorProfile[] {

@@ -14,8 +14,11 @@ export async function ownTokens(
 ): Promise<TokenSource> {
   const { oidcClientId: clientId, oidcIssuer: issuer, oidcAudience: audience, oidcScope: scope } = config;
   if (clientId === undefined) {
-    const key = keyFor(config);
-    if (key === undefined) throw new UsageError('give a key with the role runner by --key or ATOLL_API_KEY');
+    const { runnerKey, runnerKeyFile } = config;
+    const kept = runnerKeyFile === undefined ? undefined : await readSecret(runnerKeyFile, terminal);
+    const key = runnerKey ?? kept ?? keyFor(config);
+    if (key === undefined)
+      throw new UsageError('give a key with the role runner by ATOLL_RUNNER_KEY, --key-file or --key');
     return keyTokens(key);
   }
   if (issuer === undefined) throw new UsageError('--oidc-client-id needs --oidc-issuer');

@@ -9,13 +9,18 @@ import type { Config } from './settings.ts';
 import { version } from './version.ts';
 
 /** With the runner of this machine, which is loaded when the server needs it. The model's key goes to the runner alone (I7). */
-export function makeServer(config: Config, directory: DataDirectory): Promise<Server> {
+export function makeServer(
+  config: Config,
+  directory: DataDirectory,
+  { withRunner = true } = {},
+): Promise<Server> {
   const log = createLog(config.logLevel);
   const { dataDir } = directory;
   const { secretKey } = config;
   const runner = async (coordinator: Coordinator) =>
     (await import('./embedded-runner.ts')).startRunner({ config, directory, coordinator, log });
-  return createServer({ dataDir, version, log, secretKey, oidc: issuerOf(config), runner });
+  const own = withRunner ? { runner } : {};
+  return createServer({ dataDir, version, log, secretKey, oidc: issuerOf(config), ...own });
 }
 
 /** Whose JWTs are taken. */

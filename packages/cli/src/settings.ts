@@ -179,6 +179,23 @@ export const settings = {
     fallback: () => undefined,
     read: (value) => value,
   } satisfies Setting<string | undefined>,
+  runnerKey: {
+    flag: undefined,
+    variable: 'ATOLL_RUNNER_KEY',
+    inFile: false,
+    of: 'client',
+    value: 'KEY',
+    summary: 'API key with the role `runner`, for a runner or gateway',
+    shownDefault: 'the API key',
+    fallback: () => undefined,
+    read: (value) => value || undefined,
+  } satisfies Setting<string | undefined>,
+  runnerKeyFile: optional({
+    flag: 'key-file',
+    of: 'client',
+    value: 'FILE',
+    summary: 'File that holds the key of a runner or gateway; one line end after it is dropped',
+  }),
   oidcClientId: optional({
     flag: 'oidc-client-id',
     of: 'client',

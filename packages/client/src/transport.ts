@@ -1,6 +1,6 @@
 import type { Operation } from '@atoll/protocol/operation';
+import { restRequest } from '@atoll/protocol/rest-request';
 import { errorOf, unreachable } from './errors.ts';
-import { restRequest } from './request.ts';
 
 export type TransportOptions = {
   /** Where the server is, e.g. `http://127.0.0.1:4100`. */

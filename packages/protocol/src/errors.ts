@@ -69,6 +69,9 @@ export const errorRegistry = {
   issuer_refused: { status: 503, title: 'The OIDC issuer gave no token.' },
   no_capacity: { status: 503, title: 'Every sandbox place is taken.' },
   no_runner: { status: 503, title: 'No runner can take this.' },
+  runner_lost: { status: 503, title: 'The runner that worked on this was lost.' },
+  runner_unreachable: { status: 502, title: 'The runner cannot be reached.' },
+  wrong_version: { status: 409, title: 'The other side speaks another version of the protocol.' },
   shutting_down: { status: 503, title: 'The server is shutting down.' },
   timed_out: { status: 504, title: 'It did not finish in time.' },
 } as const satisfies Record<string, { status: number; title: string }>;

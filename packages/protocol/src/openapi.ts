@@ -4,16 +4,12 @@
  */
 import { toJsonSchema } from '@valibot/to-json-schema';
 import type * as v from 'valibot';
-import type { Operation } from './operation.ts';
+import type { Operation, Operations } from './operation.ts';
 import { type Placement, placeParams } from './rest.ts';
 
 type Json = Record<string, unknown>;
 
-export function openApi(options: {
-  title: string;
-  version: string;
-  operations: Readonly<Record<string, Operation>>;
-}): Json {
+export function openApi(options: { title: string; version: string; operations: Operations }): Json {
   const paths: Record<string, Json> = {};
   for (const [name, op] of Object.entries(options.operations)) {
     const path = openApiPath(op.rest.path);

@@ -23,6 +23,9 @@ export type Operation = {
   result: v.GenericSchema;
 };
 
+/** A table of them, by name. */
+export type Operations = Readonly<Record<string, Operation>>;
+
 export type RestBinding = {
   method: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
   /** With `:name` for a segment and a last `*name` for the rest of the path. */

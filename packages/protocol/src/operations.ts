@@ -3,6 +3,7 @@
  * JSON-RPC methods for the desktop.
  */
 import * as v from 'valibot';
+import { internalOperations } from './internal-operations.ts';
 import { operation } from './operation.ts';
 import * as agents from './schemas/agent.ts';
 import * as approvals from './schemas/approval.ts';
@@ -21,6 +22,7 @@ import {
 import * as credentials from './schemas/credential.ts';
 import { workspaceDiff } from './schemas/diff.ts';
 import * as platform from './schemas/platform.ts';
+import { runner, runnerId } from './schemas/runner.ts';
 import * as sandboxes from './schemas/sandbox.ts';
 import * as sessions from './schemas/session.ts';
 import { snapshot } from './schemas/snapshot.ts';
@@ -319,15 +321,6 @@ export const operations = {
     params: v.looseObject({ sessionId }),
     result: v.object({ metadata: jsonObject }),
   }),
-  'session.token.create': operation({
-    kind: 'unary',
-    summary: 'For runners: a token that may do for one session what its gateway must',
-    role: 'runner',
-    rest: { method: 'POST', path: '/api/internal/sessions/:sessionId/token' },
-    params: v.strictObject({ sessionId, epoch: count }),
-    result: v.object({ token: v.string(), expiresAt: time }),
-  }),
-
   'session.files.list': operation({
     kind: 'unary',
     summary: 'List what is in the workspace, at any depth',
@@ -505,6 +498,31 @@ export const operations = {
     }),
   }),
 
+  'runner.list': operation({
+    kind: 'unary',
+    summary: 'List runners, those that are lost too',
+    role: 'client',
+    rest: { method: 'GET', path: '/api/runners' },
+    params: v.strictObject(page),
+    result: v.object({ runners: v.array(runner), nextCursor }),
+  }),
+  'runner.show': operation({
+    kind: 'unary',
+    summary: 'One runner',
+    role: 'client',
+    rest: { method: 'GET', path: '/api/runners/:runnerId' },
+    params: v.strictObject({ runnerId }),
+    result: v.object({ runner }),
+  }),
+  'runner.drain': operation({
+    kind: 'unary',
+    summary: 'Place no more sandboxes on a runner; those that are there stay',
+    role: 'admin',
+    rest: { method: 'POST', path: '/api/runners/:runnerId/drain' },
+    params: v.strictObject({ runnerId }),
+    result: v.object({ runner }),
+  }),
+
   'credential.set': operation({
     kind: 'unary',
     summary:
@@ -560,6 +578,8 @@ export const operations = {
     params: v.strictObject({ keyId: id('key') }),
     result: v.object({ key: platform.key }),
   }),
+
+  ...internalOperations,
 } as const;
 
 export type OperationName = keyof typeof operations;

@@ -44,6 +44,8 @@ export type RunnerOptions = {
   profiles: readonly ExecutorProfile[];
   /** How sandboxes reach hosts outside; of this machine by default. */
   network?: Network;
+  /** Whether this runner's lease still runs; without one, always. Nothing passes its gateways otherwise (I6). */
+  mayAct?: () => boolean;
   /** What a sandbox may use where its agent does not say. */
   limits?: Partial<ResourceLimits>;
   log: Logger;
@@ -58,7 +60,13 @@ export type BridgeInstall = {
   env: Readonly<Record<string, string>>;
 };
 
-export type Runner = { readonly link: RunnerLink; stop(): Promise<void> };
+export type Runner = {
+  readonly link: RunnerLink;
+  /** All sandboxes stand still, or go on. */
+  freeze(): Promise<void>;
+  thaw(): Promise<void>;
+  stop(): Promise<void>;
+};
 
 type Starting = {
   epoch: number;
@@ -318,6 +326,12 @@ export async function createRunner(options: RunnerOptions): Promise<Runner> {
 
   return {
     link,
+    async freeze() {
+      await Promise.all(pool.all().map((sandbox) => sandbox.freeze()));
+    },
+    async thaw() {
+      await Promise.all(pool.all().map((sandbox) => sandbox.thaw()));
+    },
     async stop() {
       stopping = true;
       for (const { id } of pool.all()) ending.add(id);

@@ -49,6 +49,8 @@ export async function openGateway(options: {
   coordinator: Coordinator;
   hostname: string;
   upstreams: Upstreams;
+  /** Whether the runner's lease still runs; without one, always. */
+  mayAct?: (() => boolean) | undefined;
   log: Logger;
 }): Promise<SandboxGateway> {
   const {
@@ -60,6 +62,7 @@ export async function openGateway(options: {
     coordinator,
     hostname,
     upstreams,
+    mayAct = () => true,
     log: logger,
   } = options;
   const { id, sessionId, executor, budget: limits, egress: allowed = [] } = sandbox;
@@ -105,7 +108,7 @@ export async function openGateway(options: {
     where: loopback ? { secretPath: `/s/${secret}` } : where,
     rows,
     egress: outside.egress,
-    isOpen: () => open,
+    shut: () => (open ? (mayAct() ? undefined : 'runner_lost') : 'no_session'),
   });
   const url = loopback ? gateway.address : `http://127.0.0.1:${PORT}`;
   return {

@@ -11,7 +11,7 @@ import { parse } from '@atoll/protocol/parse';
 import { createSseParser } from '@atoll/protocol/sse';
 import { childTraceparent } from '@atoll/protocol/trace';
 import { access } from './keys/access.ts';
-import type { Context, Handlers } from './routes/handlers.ts';
+import type { Context, Handlers } from './routes/handler.ts';
 import { answerOf } from './rpc/methods.ts';
 
 /** `seq` is absent on `ready`, which is of the stream and not of the log. */

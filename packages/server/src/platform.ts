@@ -8,6 +8,7 @@ import type { Coordinator } from '@atoll/protocol/runner-link';
 import { createAgents } from './agents/agents.ts';
 import { createDirectoryBlobStore } from './blob-store/directory.ts';
 import { createCredentials } from './credentials/credentials.ts';
+import type { Fleet } from './fleet.ts';
 import { access } from './keys/access.ts';
 import { createKeys } from './keys/keys.ts';
 import { createRecognise, type Recognise } from './keys/recognise.ts';
@@ -15,7 +16,8 @@ import { createSessionTokens } from './keys/session-tokens.ts';
 import { createSqliteLog } from './log/sqlite.ts';
 import type { Logger } from './logger.ts';
 import { renderMetrics } from './metrics.ts';
-import { createHandlers, type Handlers } from './routes/handlers.ts';
+import type { Handlers } from './routes/handler.ts';
+import { createHandlers } from './routes/handlers.ts';
 import { createRunnerRegistry } from './runners/registry.ts';
 import { createSandboxes } from './sandboxes/sandboxes.ts';
 import { createScheduler } from './scheduler/scheduler.ts';
@@ -37,6 +39,8 @@ export type Platform = {
 };
 
 const SWEEP_MS = 15_000;
+/** Since the start: by then a runner that is there has registered anew. */
+const ABSENT_MS = 30_000;
 const COLLECT_MS = 60 * 60_000;
 /** For snapshots that are under way when the server is to stop. */
 const MAX_SETTLING_MS = 10_000;
@@ -104,6 +108,12 @@ export async function createPlatform(options: {
   const stopCollecting = sweepEvery(COLLECT_MS, () => {
     collector.collect().catch((err) => logger.warn({ err }, 'blobs of snapshots could not be collected'));
   });
+  const absent = setTimeout(() => {
+    sandboxes
+      .endAbsent()
+      .catch((err) => logger.error({ err }, 'sandboxes of absent runners could not be ended'));
+  }, ABSENT_MS);
+  absent.unref();
   const stopSweeping = sweepEvery(SWEEP_MS, () => {
     sessions.forgetQuiet();
     usage.countEnded().catch((err) => logger.warn({ err }, 'the time of sandboxes could not be counted'));
@@ -111,11 +121,22 @@ export async function createPlatform(options: {
     if (idlePauseMs > 0) void sessions.pauseIdle(idlePauseMs);
   });
 
+  let fleet: Promise<Fleet> | undefined;
+  function remote(): Promise<Fleet> {
+    const uptime = () => process.getBuiltinModule('node:os').uptime();
+    fleet ??= import('./fleet.ts').then(({ createFleet }) =>
+      createFleet({ runners, sessions, sandboxes, logger, now, uptime }),
+    );
+    return fleet;
+  }
+
   async function attach({ link, info }: EmbeddedRunner): Promise<void> {
     await runners.attach(link, info);
     link.onSandboxEnded((ended) => {
-      sessions.onSandboxEnded(ended);
-      sandboxes.onSandboxEnded(ended);
+      sessions.onSandboxEnded(link.runnerId, ended);
+      sandboxes
+        .onSandboxEnded(link.runnerId, ended)
+        .catch((err) => logger.error({ err }, 'the end of a sandbox was not recorded'));
     });
   }
 
@@ -132,6 +153,9 @@ export async function createPlatform(options: {
       sessions,
       sandboxes,
       usage,
+      runners,
+      fleet: remote,
+      snapshots: snapshots.blobs,
       health,
       metrics: async () => renderMetrics(await health()),
     }),
@@ -143,9 +167,11 @@ export async function createPlatform(options: {
     async stop() {
       stopSweeping();
       stopCollecting();
+      clearTimeout(absent);
       await Promise.all([sessions.stop(), sandboxes.stop()]);
       await Promise.race([snapshots.settled(), delay(MAX_SETTLING_MS, undefined, { ref: false })]);
       await embedded?.stop();
+      (await fleet)?.close();
     },
   };
 }

@@ -14,7 +14,7 @@ import type { LocalClient } from './local-client.ts';
 import type { Platform } from './platform.ts';
 import type { App } from './routes/app.ts';
 import { createFront } from './routes/front.ts';
-import type { Handlers } from './routes/handlers.ts';
+import type { Handlers } from './routes/handler.ts';
 import type { Methods } from './rpc/methods.ts';
 import type { Health, Host, ServerOptions } from './server-options.ts';
 import { openSqlite, type SqliteDatabase } from './store/sqlite-database.ts';
@@ -56,6 +56,7 @@ export async function createServer(options: ServerOptions): Promise<Server> {
   const opening = openSqlite({ path: join(dataDir, 'atoll.db') });
   const adminKeyFile = join(dataDir, 'admin.key');
   const front = createFront({
+    healthPath: '/health',
     health: async () => {
       await recovered();
       return health();
@@ -95,9 +96,10 @@ export async function createServer(options: ServerOptions): Promise<Server> {
   }
 
   async function load(): Promise<App> {
-    const [{ createPlatform }, { createApp }, database, secret] = await Promise.all([
+    const [{ createPlatform }, { createApp }, { operations }, database, secret] = await Promise.all([
       import('./platform.ts'),
       import('./routes/app.ts'),
+      import('@atoll/protocol/operations'),
       opening,
       adminKey(),
     ]);
@@ -111,7 +113,7 @@ export async function createServer(options: ServerOptions): Promise<Server> {
       now,
       health,
     });
-    return createApp({ server: front.server, ...platform, version, logger });
+    return createApp({ server: front.server, title: 'Atoll', operations, ...platform, version, logger });
   }
 
   async function rpc(): Promise<{ methods: Methods; handlers: Handlers }> {

@@ -30,12 +30,15 @@ export async function run(invocation: Invocation): Promise<void> {
 }
 
 async function serve(invocation: Invocation, directory: DataDirectory): Promise<void> {
-  const { config } = invocation;
-  const server = await makeServer(config, directory);
+  const { config, switches } = invocation;
+  const withRunner = switches['no-runner'] !== true;
+  const server = await makeServer(config, directory, { withRunner });
   try {
-    await refuseUnusableDriver(config);
-    await refuseBrokenProfiles(config);
-    announce(invocation.terminal, config, await listen(server, config));
+    if (withRunner) {
+      await refuseUnusableDriver(config);
+      await refuseBrokenProfiles(config);
+    }
+    announce(invocation.terminal, { ...config, withRunner }, await listen(server, config));
     const stopped = invocation.stopped();
     await Promise.race([server.ready(), stopped]);
     await stopped;
@@ -63,7 +66,7 @@ async function listen(server: Pick<Server, 'listen'>, { host, port }: Config): P
 
 function announce(
   { json, value, line, style }: Terminal,
-  config: Config,
+  config: Config & { withRunner: boolean },
   { url, adminKeyFile }: Listening,
 ): void {
   if (json) return value({ event: 'listening', url, adminKeyFile, pid: process.pid });
@@ -72,10 +75,11 @@ function announce(
       ? 'ANTHROPIC_API_KEY is not set: Claude agents need a stored one (atoll credential set)'
       : config.anthropicBaseUrl;
   line(`${style.bold('Atoll')} ${version} listens on ${style.cyan(url)}`);
-  line(`  sandboxes  ${config.driver}, up to ${config.capacity}`);
+  if (config.withRunner) line(`  sandboxes  ${config.driver}, up to ${config.capacity}`);
+  else line('  sandboxes  none here: start runners with atoll runner');
   line(`  model      ${config.anthropicApiKey === undefined ? style.yellow(model) : model}`);
   line(`  admin key  ${adminKeyFile}`);
   line(style.dim('  Ctrl-C stops it. Next: atoll deploy DIR'));
-  if (config.driver === 'process')
+  if (config.withRunner && config.driver === 'process')
     line(style.yellow('  The process driver isolates nothing: run only agents you trust.'));
 }

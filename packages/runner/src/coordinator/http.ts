@@ -1,14 +1,14 @@
 /**
- * A coordinator elsewhere, as gateways see it: the runner's own token is traded there for one of each session. A session's
- * token is kept until it nears its end, or is turned down.
+ * A coordinator elsewhere: the runner's own token is traded there for one of each session, which is kept until it nears
+ * its end, or is turned down.
  */
-import { AtollError, isErrorCode } from '@atoll/protocol/errors';
-import { operations } from '@atoll/protocol/operations';
-import { parse } from '@atoll/protocol/parse';
-import type { CoordinatorApi } from '@atoll/protocol/runner-link';
-import * as v from 'valibot';
+import { createHash } from 'node:crypto';
+import { AtollError } from '@atoll/protocol/errors';
+import type { Coordinator, CoordinatorApi } from '@atoll/protocol/runner-link';
 import type { Logger } from '../logger.ts';
+import { createAgentCache } from './agent-cache.ts';
 import { createRenewed, type TimedToken, type TokenSource } from './renewed.ts';
+import { type CoordinatorRequests, createCoordinatorRequests } from './requests.ts';
 
 export type HttpCoordinatorOptions = {
   url: string;
@@ -25,43 +25,56 @@ type Assignment = { sessionId: string; epoch: number };
 /** Beyond it the oldest is forgotten, and would be asked for again. */
 const MAX_SESSIONS = 1000;
 
-const problem = v.object({ code: v.string(), detail: v.string() });
-
-/**
- * `sessionToken` rejects with `coordinator_unreachable`, `timed_out`, the code that the coordinator answered, or as the
- * runner's own tokens do.
- */
+/** As a gateway alone needs it. */
 export function createHttpCoordinator(options: HttpCoordinatorOptions): CoordinatorApi {
-  const { url, tokens, logger, now = Date.now, timeoutMs = 10_000 } = options;
-  const { rest, result } = operations['session.token.create'];
+  return apiBy(requestsOf(options), options);
+}
+
+/** As a runner needs it: agent folders and snapshots come from there and go there by their hashes. */
+export function createRemoteCoordinator(
+  options: HttpCoordinatorOptions,
+): Coordinator & { readonly requests: CoordinatorRequests } {
+  const requests = requestsOf(options);
+  return {
+    ...apiBy(requests, options),
+    requests,
+    agents: createAgentCache({
+      manifest: (of) => requests.call('agent.manifest.get', of),
+      file: (of) => requests.bytes('agent.file.get', of),
+    }),
+    snapshots: {
+      async put({ tenant, content }) {
+        const hash = sha256(content);
+        return (await requests.call('snapshot.blob.put', { tenant, hash }, content)).hash;
+      },
+      async get({ tenant, hash }) {
+        const content = await requests.bytes('snapshot.blob.get', { tenant, hash });
+        if (sha256(content) === hash) return content;
+        throw new AtollError('storage_failed', `blob ${hash} is not what was stored`);
+      },
+    },
+    async credentials(session) {
+      const { credentials } = await requests.call('session.credentials.get', session);
+      return credentials.map(({ methods, paths, ...credential }) => ({ ...credential, methods, paths }));
+    },
+    recordAccess: async (report) => void (await requests.call('session.access.record', report)),
+    modelUse: (report) => requests.call('session.model-use.add', report),
+  };
+}
+
+function requestsOf({ url, tokens, timeoutMs = 10_000 }: HttpCoordinatorOptions): CoordinatorRequests {
+  return createCoordinatorRequests({ url, tokens, timeoutMs });
+}
+
+function apiBy(
+  requests: CoordinatorRequests,
+  { url, logger, now = Date.now }: HttpCoordinatorOptions,
+): CoordinatorApi {
   const sessions = new Map<string, TokenSource>();
 
   async function trade(assignment: Assignment): Promise<TimedToken> {
-    const own = await tokens.token();
-    let answer = await ask(assignment, own);
-    if (answer.status === 401) {
-      const other = await tokens.token(own);
-      if (other !== own) answer = await ask(assignment, other);
-    }
-    const { token, expiresAt } = parse(result, granted(answer));
+    const { token, expiresAt } = await requests.call('session.token.create', assignment);
     return { token, expiresAtMs: Date.parse(expiresAt) };
-  }
-
-  async function ask({ sessionId, epoch }: Assignment, own: string): Promise<Answer> {
-    const path = rest.path.replace(':sessionId', encodeURIComponent(sessionId));
-    try {
-      const response = await fetch(url.replace(/\/+$/, '') + path, {
-        method: rest.method,
-        headers: { authorization: `Bearer ${own}`, 'content-type': 'application/json' },
-        body: JSON.stringify({ epoch }),
-        redirect: 'error',
-        signal: AbortSignal.timeout(timeoutMs),
-      });
-      return { status: response.status, body: await response.text() };
-    } catch (error) {
-      const late = error instanceof Error && error.name === 'TimeoutError';
-      throw new AtollError(late ? 'timed_out' : 'coordinator_unreachable', undefined, { cause: error });
-    }
   }
 
   function sessionTokens(assignment: Assignment): TokenSource {
@@ -81,26 +94,6 @@ export function createHttpCoordinator(options: HttpCoordinatorOptions): Coordina
   };
 }
 
-type Answer = { status: number; body: string };
-
-/** Throws what the coordinator answered instead. */
-function granted({ status, body }: Answer): unknown {
-  const said = readJson(body);
-  if (status === 200 && said !== undefined) return said;
-  const refused = v.safeParse(problem, said);
-  if (refused.success && isErrorCode(refused.output.code))
-    throw new AtollError(refused.output.code, refused.output.detail);
-  throw new AtollError(
-    'coordinator_unreachable',
-    `what is there answers ${status}, not as a coordinator does`,
-  );
-}
-
-function readJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    // A page of something that stands in between.
-    return undefined;
-  }
+function sha256(content: Uint8Array): string {
+  return createHash('sha256').update(content).digest('hex');
 }

@@ -6,7 +6,7 @@
  * reaches no row. Everything else of a sandbox's network is closed.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { AtollError } from '@atoll/protocol/errors';
+import { AtollError, type ErrorCode } from '@atoll/protocol/errors';
 import { type Row, refuse } from './call.ts';
 import type { Egress } from './egress/proxy.ts';
 import { listen, type Where } from './listen.ts';
@@ -31,16 +31,17 @@ export async function createGateway(options: {
   where: Where;
   rows: readonly Row[];
   egress?: Egress;
-  /** Shut, it answers everything with `no_session`. */
-  isOpen?: () => boolean;
+  /** Why it answers nothing now. */
+  shut?: () => ErrorCode | undefined;
 }): Promise<Gateway> {
-  const { where, rows, egress, isOpen = () => true } = options;
+  const { where, rows, egress, shut = () => undefined } = options;
   const prefix = 'secretPath' in where ? where.secretPath : '';
   // Imported, it would cost every start 16 ms and more; taken like this, the first sandbox pays.
   const http = process.getBuiltinModule('node:http');
   const server = http.createServer((request, response) => {
     try {
-      if (!isOpen()) throw new AtollError('no_session');
+      const refusal = shut();
+      if (refusal !== undefined) throw new AtollError(refusal);
       if (egress && WHOLE_URL.test(request.url ?? '')) egress.request(request, response);
       else void answer(request, response);
     } catch (error) {
@@ -72,7 +73,7 @@ export async function createGateway(options: {
   server.on('clientError', (_error, socket) => socket.destroy());
   if (egress)
     server.on('connect', (request: IncomingMessage, socket, head: Buffer) => {
-      if (isOpen()) egress.connect(request, head);
+      if (shut() === undefined) egress.connect(request, head);
       else socket.end('HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\n\r\n');
     });
 

@@ -22,6 +22,8 @@ const MAX_COMMANDS = 256;
 const MAX_ENDED = 256;
 
 export type HeldLink = Omit<RunnerLink, 'command' | 'acknowledge' | 'onSandboxEnded'> & {
+  /** Whose files a sandbox works on; of anything else, the id itself. */
+  workspaceOf(id: string): string;
   /** What is there, and what is gone but was not heard of yet. */
   inventory(): SandboxInventory[];
   /** Begins the command, or attaches to the one with that id, after that line. Ends early when the signal aborts. */
@@ -33,6 +35,8 @@ export type HeldLink = Omit<RunnerLink, 'command' | 'acknowledge' | 'onSandboxEn
   ): AsyncIterable<CommandEvent>;
   /** Of one command, or of all of the sandbox, what came up to that line need not be held. */
   acknowledge(request: { sandboxId: string; commandId?: string; line: number }): void;
+  /** Whether some command runs, or its end was not acknowledged. */
+  readonly busy: boolean;
   /** Sandboxes that ended without being asked to, the oldest first, until they are acknowledged. */
   ended(): SandboxEnded[];
   acknowledgeEnded(sandboxIds: readonly string[]): void;
@@ -141,6 +145,7 @@ export function createHeldLink(link: RunnerLink): HeldLink {
     files: link.files,
     snapshot: (request) => link.snapshot(request),
     restore: (request) => link.restore(request),
+    workspaceOf: (id) => sandboxes.get(id)?.workspaceId ?? id,
     command,
     attach({ sandboxId, commandId, epoch }, { after, signal }) {
       const held = sandboxes.get(sandboxId);
@@ -162,6 +167,9 @@ export function createHeldLink(link: RunnerLink): HeldLink {
         status,
         lastLine,
       })),
+    get busy() {
+      return [...sandboxes.values()].some(({ commands }) => commands.size > 0);
+    },
     ended: () => [...sandboxes.values()].flatMap(({ untold }) => untold ?? []),
     acknowledgeEnded(sandboxIds) {
       for (const id of sandboxIds) {

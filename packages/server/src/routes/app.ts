@@ -5,8 +5,7 @@
 import type { Server as HttpServer, IncomingMessage, RequestListener } from 'node:http';
 import { Readable } from 'node:stream';
 import { AtollError } from '@atoll/protocol/errors';
-import type { Operation } from '@atoll/protocol/operation';
-import { type OperationName, operations } from '@atoll/protocol/operations';
+import type { Operation, Operations } from '@atoll/protocol/operation';
 import { parse } from '@atoll/protocol/parse';
 import type { FileContent } from '@atoll/protocol/runner-link';
 import { sseFrame } from '@atoll/protocol/sse';
@@ -18,7 +17,7 @@ import type { Logger } from '../logger.ts';
 import { bodyPieces, gatherBody } from './body.ts';
 import { addDocs } from './docs.ts';
 import { sendError, setErrors } from './errors.ts';
-import type { Context, Handlers } from './handlers.ts';
+import type { Context } from './handler.ts';
 import { parseJsonBody } from './json-body.ts';
 import { createParamReader } from './read-params.ts';
 import { createSseWriters } from './sse.ts';
@@ -27,7 +26,11 @@ import { toAtollError } from './to-atoll-error.ts';
 export type AppOptions = {
   /** Where the requests come from. Its limits and its closing are not the app's. */
   server: HttpServer;
-  handlers: Handlers;
+  /** What the document and the page about the operations are called. */
+  title: string;
+  operations: Operations;
+  /** One for each operation, of its kind. */
+  handlers: object;
   recognise: Recognise;
   version: string;
   logger: Logger;
@@ -42,7 +45,8 @@ export type App = {
 
 const DEFAULT_BODY_BYTES = 1024 * 1024;
 
-export async function createApp({ server, handlers, recognise, version, logger }: AppOptions): Promise<App> {
+export async function createApp(options: AppOptions): Promise<App> {
+  const { server, operations, handlers, recognise, logger } = options;
   const app = fastify({
     serverFactory: () => server,
     // Longer than a request line can be: what is too long for a name, its schema says.
@@ -56,7 +60,7 @@ export async function createApp({ server, handlers, recognise, version, logger }
   });
   const writers = createSseWriters();
   app.addHook('onClose', async () => writers.stop());
-  setErrors(app, logger);
+  setErrors(app, operations, logger);
   app.removeAllContentTypeParsers();
   app.addContentTypeParser('application/json', async (request: FastifyRequest, payload: IncomingMessage) => {
     const { bodyLimit } = request.routeOptions;
@@ -64,16 +68,16 @@ export async function createApp({ server, handlers, recognise, version, logger }
     return parseJsonBody(await gatherBody(payload, { announced, maxBytes: bodyLimit }));
   });
 
-  for (const [name, operation] of Object.entries(operations) as [OperationName, Operation][]) {
+  for (const [name, operation] of Object.entries(operations)) {
     if (operation.rest.bytes === 'in') addBytesIn(name, operation);
     else addRoute(app, name, operation);
   }
-  addDocs(app, version);
+  addDocs(app, options);
   await app.ready();
   return { handle: app.routing, close: () => app.close() };
 
   /** Uploads take any content type and are never gathered: they live in a context with a parser of their own. */
-  function addBytesIn(name: OperationName, operation: Operation): void {
+  function addBytesIn(name: string, operation: Operation): void {
     app.register(async (scope) => {
       scope.removeAllContentTypeParsers();
       scope.addContentTypeParser('*', async (_request: FastifyRequest, payload: IncomingMessage) =>
@@ -83,7 +87,7 @@ export async function createApp({ server, handlers, recognise, version, logger }
     });
   }
 
-  function addRoute(scope: FastifyInstance, name: OperationName, operation: Operation): void {
+  function addRoute(scope: FastifyInstance, name: string, operation: Operation): void {
     const read = createParamReader(operation);
     scope.route({
       method: operation.rest.method,
@@ -112,7 +116,7 @@ export async function createApp({ server, handlers, recognise, version, logger }
   }
 
   async function answer(
-    name: OperationName,
+    name: string,
     operation: Operation,
     params: unknown,
     request: FastifyRequest,
@@ -127,7 +131,8 @@ export async function createApp({ server, handlers, recognise, version, logger }
       traceparent: childTraceparent(String(request.headers.traceparent)),
     };
     // The table pairs every name with its handler and params; here only the kind matters.
-    const handler = handlers[name] as unknown as AnyHandler;
+    const handler = (handlers as Readonly<Record<string, AnyHandler>>)[name];
+    if (!handler) throw new AtollError('internal', `nothing does ${name}`);
     reply.code(statusOf(operation, params));
     if (operation.kind === 'stream' && 'stream' in handler) {
       if (!wantsStream(request, operation)) {
@@ -183,6 +188,7 @@ function sendBytes(reply: FastifyReply, file: FileContent): FastifyReply {
     reply
       .header('content-length', file.contentBytes)
       .header('last-modified', new Date(file.modifiedAt).toUTCString())
+      .header('atoll-size-bytes', file.sizeBytes)
       // What an agent wrote is never a page of ours.
       .header('x-content-type-options', 'nosniff')
       .header('content-disposition', 'attachment')

@@ -2,13 +2,16 @@
 import type { IncomingMessage } from 'node:http';
 import { finished } from 'node:stream/promises';
 import { AtollError } from '@atoll/protocol/errors';
-import type { Operation } from '@atoll/protocol/operation';
-import { operations } from '@atoll/protocol/operations';
+import type { Operations } from '@atoll/protocol/operation';
 import type { FastifyInstance, FastifyReply } from 'fastify';
 import type { Logger } from '../logger.ts';
 import { clip, toAtollError } from './to-atoll-error.ts';
 
-export function setErrors(app: FastifyInstance, logger: Logger): void {
+export function setErrors(app: FastifyInstance, operations: Operations, logger: Logger): void {
+  const routes = Object.values(operations).map(({ rest }) => ({
+    method: rest.method,
+    pattern: new RegExp(`^${rest.path.replace(/:\w+/g, '[^/]+').replace(/\*\w+$/, '.+')}$`),
+  }));
   app.setErrorHandler(async (error, request, reply) => {
     const known = toAtollError(error, logger);
     if (known.code === 'body_too_large') await discard(request.raw);
@@ -41,11 +44,6 @@ async function discard(request: IncomingMessage): Promise<void> {
   // The client left, or takes too long: it is answered all the same, if it is still there.
   await finished(request, { signal: AbortSignal.timeout(MAX_DISCARDING_MS) }).catch(() => undefined);
 }
-
-const routes = Object.values(operations as Readonly<Record<string, Operation>>).map(({ rest }) => ({
-  method: rest.method,
-  pattern: new RegExp(`^${rest.path.replace(/:\w+/g, '[^/]+').replace(/\*\w+$/, '.+')}$`),
-}));
 
 export function sendError(reply: FastifyReply, error: AtollError): FastifyReply {
   if (error.status === 401) reply.header('www-authenticate', 'Bearer');

@@ -17,6 +17,7 @@ function open() {
   const logged: string[] = [];
   const log = (_fields: unknown, message: string) => void logged.push(message);
   const front = createFront({
+    healthPath: '/health',
     health: async () => report,
     app: () => app.promise,
     logger: { debug: log, info: log, warn: log, error: log },

@@ -8,7 +8,6 @@ import type { AddressInfo, ListenOptions, Server as NetServer, Socket } from 'no
 import { type Duplex, duplexPair } from 'node:stream';
 import { AtollError } from '@atoll/protocol/errors';
 import type { Logger } from '../logger.ts';
-import type { Health } from '../server-options.ts';
 import { refuseConnection } from './no-request.ts';
 
 export type Front = {
@@ -23,9 +22,13 @@ export type Front = {
 };
 
 export type FrontOptions = {
-  health: () => Promise<Health>;
+  /** What is asked for there is answered before anything else is loaded. */
+  healthPath: string;
+  health: () => Promise<object>;
   /** Resolves with what answers everything else. Asked again for each request. */
   app: () => Promise<RequestListener>;
+  /** Serves https with it; in PEM. */
+  tls?: { cert: string; key: string } | undefined;
   logger: Logger;
 };
 
@@ -39,7 +42,7 @@ const LIMITS = {
   requireHostHeader: false,
 };
 
-export function createFront({ health, app, logger }: FrontOptions): Front {
+export function createFront({ healthPath, health, app, tls, logger }: FrontOptions): Front {
   // By `import`, every lazy export of these would be loaded with them: the WebSocket client alone takes 20 ms.
   const http = process.getBuiltinModule('node:http');
   const net = process.getBuiltinModule('node:net');
@@ -47,12 +50,14 @@ export function createFront({ health, app, logger }: FrontOptions): Front {
     if (request.headers.host === undefined && request.httpVersion === '1.1')
       return refuse(response, new AtollError('invalid_request', 'a request has a Host header'));
     const answered =
-      request.method === 'GET' && request.url === '/health'
+      request.method === 'GET' && request.url === healthPath
         ? health().then((report) => sendJson(response, 200, 'application/json; charset=utf-8', report))
         : app().then((handle) => handle(request, response));
     answered.catch((error) => refuse(response, error));
   };
-  const server = http.createServer(LIMITS, answer);
+  const server = tls
+    ? process.getBuiltinModule('node:https').createServer({ ...LIMITS, ...tls }, answer)
+    : http.createServer(LIMITS, answer);
   server.on('clientError', (error, socket) => refuseConnection(error, socket as Socket));
   // What it asks for beyond 100-continue may be ignored (RFC 9110, 10.1.1).
   server.on('checkExpectation', answer);
@@ -83,7 +88,7 @@ export function createFront({ health, app, logger }: FrontOptions): Front {
           () => undefined,
         );
       }
-      return urlOf(address, taken);
+      return urlOf(tls ? 'https' : 'http', address, taken);
     },
     connect() {
       const [here, there] = duplexPair();
@@ -121,7 +126,7 @@ function bound(server: NetServer, options: ListenOptions): Promise<void> {
   });
 }
 
-function urlOf(address: string, port: number): string {
-  if (address === '0.0.0.0') return `http://127.0.0.1:${port}`;
-  return `http://${address.includes(':') ? `[${address}]` : address}:${port}`;
+function urlOf(scheme: string, address: string, port: number): string {
+  if (address === '0.0.0.0') return `${scheme}://127.0.0.1:${port}`;
+  return `${scheme}://${address.includes(':') ? `[${address}]` : address}:${port}`;
 }

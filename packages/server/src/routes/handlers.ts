@@ -2,12 +2,13 @@
  * What each public operation does, by its name in the table. Handlers know no HTTP: the same ones serve JSON-RPC. A
  * stream is frames of bytes; how they are written and paced is the wire's.
  */
-import type { OperationName, OperationParams, OperationResult, operations } from '@atoll/protocol/operations';
-import type { FileContent } from '@atoll/protocol/runner-link';
+import type { OperationResult } from '@atoll/protocol/operations';
+import type { SnapshotBlobs } from '@atoll/protocol/runner-link';
 import type { Agents } from '../agents/agents.ts';
 import type { Credentials } from '../credentials/credentials.ts';
-import type { Access } from '../keys/access.ts';
+import type { Fleet } from '../fleet.ts';
 import type { Keys } from '../keys/keys.ts';
+import type { RunnerRegistry } from '../runners/registry.ts';
 import type { Sandboxes } from '../sandboxes/sandboxes.ts';
 import type { Sessions } from '../sessions/sessions.ts';
 import { sessionFrames, turnFrames } from '../sessions/streams.ts';
@@ -15,42 +16,8 @@ import type { Usage } from '../usage/usage.ts';
 import { eventsPage, startOf } from './events.ts';
 import { execFrames, execResult } from './exec.ts';
 import { listFiles, readFile, removeFile, writeFile } from './files.ts';
-
-export type Context = {
-  access: Access;
-  signal: AbortSignal;
-  /** W3C Trace Context of this request; goes on to the runner and the bridge. */
-  traceparent: string;
-};
-
-type Unary<N extends OperationName> = (
-  params: OperationParams<N>,
-  context: Context,
-) => Promise<OperationResult<N>>;
-type Streams<N extends OperationName> = {
-  json: Unary<N>;
-  /** Resolves once it is sure that a stream can begin; what fails before that is an ordinary error. */
-  stream: (params: OperationParams<N>, context: Context) => Promise<AsyncIterable<Uint8Array>>;
-};
-type BytesOut<N extends OperationName> = (
-  params: OperationParams<N>,
-  context: Context,
-) => Promise<FileContent>;
-type BytesIn<N extends OperationName> = (
-  params: OperationParams<N>,
-  context: Context,
-  content: AsyncIterable<Uint8Array>,
-) => Promise<OperationResult<N>>;
-
-type HandlerOf<N extends OperationName> = (typeof operations)[N] extends { kind: 'stream' }
-  ? Streams<N>
-  : (typeof operations)[N] extends { rest: { bytes: 'out' } }
-    ? BytesOut<N>
-    : (typeof operations)[N] extends { rest: { bytes: 'in' } }
-      ? BytesIn<N>
-      : Unary<N>;
-
-export type Handlers = { [N in OperationName]: HandlerOf<N> };
+import type { Handlers } from './handler.ts';
+import { createInternalHandlers } from './internal.ts';
 
 export function createHandlers(options: {
   agents: Agents;
@@ -59,6 +26,9 @@ export function createHandlers(options: {
   sessions: Sessions;
   sandboxes: Sandboxes;
   usage: Pick<Usage, 'show'>;
+  runners: RunnerRegistry;
+  fleet: () => Promise<Fleet>;
+  snapshots: SnapshotBlobs;
   health: () => Promise<OperationResult<'health.show'>>;
   metrics: () => Promise<string>;
 }): Handlers {
@@ -128,7 +98,6 @@ export function createHandlers(options: {
     'session.bind': async (params, { access }) => ({ session: await sessions.bind(access, params) }),
     'session.report': (params, { access }) => sessions.report(access, params),
     'session.metadata.update': (params, { access }) => sessions.updateMetadata(access, params),
-    'session.token.create': (params, { access }) => sessions.token(access, params),
 
     'session.files.list': async ({ sessionId, ...page }, { access }) =>
       listFiles(await sessions.filesToRead(access, sessionId), sessionId, page),
@@ -166,6 +135,15 @@ export function createHandlers(options: {
     'job.show': async ({ jobId }, { access }) => ({ job: await sandboxes.job(access, jobId) }),
 
     'usage.show': (params, { access }) => options.usage.show(access, params),
+    'runner.list': (params, { access }) => options.runners.list(access, params),
+    'runner.show': async ({ runnerId }, { access }) => ({
+      runner: await options.runners.show(access, runnerId),
+    }),
+    'runner.drain': async ({ runnerId }, { access }) => {
+      await options.runners.drain(runnerId);
+      return { runner: await options.runners.show(access, runnerId) };
+    },
+    ...createInternalHandlers(options),
 
     'credential.set': async (params, { access }) => ({ credential: await credentials.set(access, params) }),
     'credential.list': (params, { access }) => credentials.list(access, params),

@@ -15,7 +15,7 @@ import type { Hello } from '@atoll/protocol/worker-methods';
 import * as v from 'valibot';
 import { access } from '../keys/access.ts';
 import type { Logger } from '../logger.ts';
-import type { Context, Handlers } from '../routes/handlers.ts';
+import type { Context, Handlers } from '../routes/handler.ts';
 import { toAtollError } from '../routes/to-atoll-error.ts';
 import { createLegacyLines } from './legacy-lines.ts';
 import type { Methods } from './methods.ts';

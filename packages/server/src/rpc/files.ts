@@ -8,7 +8,7 @@ import { AtollError } from '@atoll/protocol/errors';
 import type { FileContent } from '@atoll/protocol/runner-link';
 import { workerMethods } from '@atoll/protocol/worker-methods';
 import { fromBase64 } from '../base64.ts';
-import type { Handlers } from '../routes/handlers.ts';
+import type { Handlers } from '../routes/handler.ts';
 import { type Method, readParams } from './params.ts';
 
 const MAX_UPLOADS = 16;

@@ -1,7 +1,7 @@
 /** The operations of the table as methods, each under its own name and with the handler that HTTP has for it, too. */
 import type { Operation } from '@atoll/protocol/operation';
 import { type OperationName, operations } from '@atoll/protocol/operations';
-import type { Context, Handlers } from '../routes/handlers.ts';
+import type { Context, Handlers } from '../routes/handler.ts';
 import { type Method, readParams } from './params.ts';
 
 export type Methods = ReadonlyMap<string, Method>;

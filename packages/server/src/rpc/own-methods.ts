@@ -1,7 +1,7 @@
 /** The methods of `workerMethods`: what the worker answers beyond the operations, or in another way than they do. */
 import type { OperationParams } from '@atoll/protocol/operations';
 import { type Hello, type WorkerMethodName, workerMethods } from '@atoll/protocol/worker-methods';
-import type { Context, Handlers } from '../routes/handlers.ts';
+import type { Context, Handlers } from '../routes/handler.ts';
 import { createFileMethods, type FileMethod } from './files.ts';
 import { readParams } from './params.ts';
 import type { Subscriptions } from './subscriptions.ts';

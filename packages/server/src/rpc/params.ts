@@ -2,7 +2,7 @@ import { AtollError } from '@atoll/protocol/errors';
 import { RpcError, rpcCodes } from '@atoll/protocol/json-rpc';
 import { parse } from '@atoll/protocol/parse';
 import type * as v from 'valibot';
-import type { Context } from '../routes/handlers.ts';
+import type { Context } from '../routes/handler.ts';
 
 /** `params` are as the caller sent them. */
 export type Method = (params: Record<string, unknown>, context: Context) => Promise<unknown>;

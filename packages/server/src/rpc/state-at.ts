@@ -2,7 +2,7 @@
 import { time } from '@atoll/protocol/schemas/common';
 import { workerMethods } from '@atoll/protocol/worker-methods';
 import * as v from 'valibot';
-import type { Context, Handlers } from '../routes/handlers.ts';
+import type { Context, Handlers } from '../routes/handler.ts';
 import { type Method, readParams } from './params.ts';
 
 /** Only a session has seqs. */

@@ -25,5 +25,17 @@ export function execIn(
   // The client may have left while the sandbox came up.
   if (signal.aborted) cancel();
   else signal.addEventListener('abort', cancel, { once: true });
-  return events;
+  return acknowledged(link, target, events);
+}
+
+/** Nothing of it is kept: what its reader took is enough. */
+async function* acknowledged(
+  link: RunnerLink,
+  target: { sandboxId: string; epoch: number; commandId: string },
+  events: AsyncIterable<CommandEvent>,
+): AsyncGenerator<CommandEvent> {
+  for await (const event of events) {
+    yield event;
+    link.acknowledge({ ...target, line: event.line });
+  }
 }

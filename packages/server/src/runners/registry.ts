@@ -1,10 +1,12 @@
 /**
- * The runners this coordinator knows: their rows, and the link to each. Capacity is reserved by compare-and-set in the
- * store, never counted from memory.
+ * The runners this coordinator knows: their rows, and the link to each that is there. Capacity is reserved by
+ * compare-and-set in the store, never counted from memory.
  */
 import { AtollError } from '@atoll/protocol/errors';
 import { newId } from '@atoll/protocol/ids';
 import type { RunnerLink } from '@atoll/protocol/runner-link';
+import type { RunnerShown } from '@atoll/protocol/schemas/runner';
+import type { Access } from '../keys/access.ts';
 import { commitTime } from '../store/commit-time.ts';
 import type { Step, Store } from '../store/store.ts';
 import type { RunnerRow } from '../store/tables.ts';
@@ -20,12 +22,36 @@ export type RunnerInfo = {
   version: string;
 };
 
-export type RegisteredRunner = { id: string; info: RunnerInfo; link: RunnerLink };
+export type RegisteredRunner = {
+  id: string;
+  info: RunnerInfo;
+  link: RunnerLink;
+  /** Whose sessions it may serve (I12); undefined: everybody's. */
+  tenant: string | undefined;
+  draining: boolean;
+};
+
+/** As what somebody registered: the embedded runner is there as long as the server, and serves every tenant. */
+export type Registration = {
+  id: string;
+  tenant: string | undefined;
+  leaseUntil: string | null;
+  /** Places of what it is known to hold still. */
+  reserved: number;
+};
 
 export type RunnerRegistry = {
-  /** Makes the runner known, with nothing reserved: whatever it ran before is over. */
-  attach(link: RunnerLink, info: RunnerInfo): Promise<void>;
+  /** Makes the runner known; without a registration it holds nothing: whatever it ran before is over. */
+  attach(link: RunnerLink, info: RunnerInfo, registration?: Registration): Promise<void>;
+  /** It is not there any more. Nothing happens when another registration took its place. */
+  lost(runnerId: string, registrationId: string): Promise<void>;
+  /** It gets no more sandboxes. Throws `not_found`. */
+  drain(runnerId: string): Promise<void>;
+  /** Until when its lease runs now. */
+  renewed(runnerId: string, leaseUntil: string): Promise<void>;
+  /** Those that are there. */
   all(): readonly RegisteredRunner[];
+  find(runnerId: string): RegisteredRunner | undefined;
   /** Throws `no_runner`. */
   get(runnerId: string): RegisteredRunner;
   /** Takes one place; the commit fails with `no_capacity` when none is left. */
@@ -34,67 +60,98 @@ export type RunnerRegistry = {
   /** How many of each runner's places are taken. */
   reserved(): Promise<ReadonlyMap<string, number>>;
   usage(): Promise<{ capacity: number; reserved: number }>;
+  list(
+    access: Access,
+    page: { limit: number; cursor?: string | undefined },
+  ): Promise<{ runners: RunnerShown[]; nextCursor: string | null }>;
+  /** Rejects with `not_found`. */
+  show(access: Access, runnerId: string): Promise<RunnerShown>;
 };
+
+const EMBEDDED = { tenant: undefined, leaseUntil: null, reserved: 0 };
+/** Of rows whose runner serves every tenant. */
+const SHARED_TENANT = 'default';
 
 export function createRunnerRegistry(options: { store: Store; now: () => number }): RunnerRegistry {
   const { store, now } = options;
   const { sql } = store;
-  const runners = new Map<string, RegisteredRunner>();
+  const runners = new Map<string, RegisteredRunner & { registrationId: string }>();
 
-  async function attach(link: RunnerLink, info: RunnerInfo): Promise<void> {
+  async function attach(link: RunnerLink, info: RunnerInfo, registration?: Registration): Promise<void> {
+    const { runnerId } = link;
+    const { id, tenant, leaseUntil, reserved } = registration ?? { id: newId('job'), ...EMBEDDED };
     const known = await store.first(
-      sql.selectFrom('runners').select(['epoch', 'created_at']).where('id', '=', link.runnerId),
+      sql.selectFrom('runners').select(['epoch', 'created_at']).where('id', '=', runnerId),
     );
     const row = {
+      tenant: tenant ?? SHARED_TENANT,
       hostname: info.hostname,
       address: info.address,
       link: info.link,
       status: 'available' as const,
-      registration_id: newId('job'),
+      registration_id: id,
       epoch: (known?.epoch ?? 0) + 1,
       capacity: info.capacity,
-      reserved: 0,
+      reserved,
       labels: JSON.stringify(info.labels),
       executor_profiles: JSON.stringify(info.executorProfiles),
       drivers: JSON.stringify(info.drivers),
       version: info.version,
-      lease_until: null,
+      lease_until: leaseUntil,
     };
     const created = known?.created_at ?? new Date(now()).toISOString();
     const query = sql
       .insertInto('runners')
-      .values({ id: link.runnerId, tenant: 'default', created_at: created, ...row })
+      .values({ id: runnerId, created_at: created, ...row })
       .onConflict((conflict) => conflict.column('id').doUpdateSet(row));
-    await store.commit([{ query }, ...registrationSteps(link.runnerId, row)]);
-    runners.set(link.runnerId, { id: link.runnerId, info, link });
+    await store.commit([{ query }, ...registrationSteps(runnerId, row)]);
+    runners.set(runnerId, { id: runnerId, info, link, tenant, draining: false, registrationId: id });
   }
+
+  const endRegistration = (runnerId: string): Step => ({
+    query: sql
+      .updateTable('registrations')
+      .set((of) => ({ ended_at: commitTime(of) }))
+      .where('runner_id', '=', runnerId)
+      .where('ended_at', 'is', null),
+  });
 
   /** Whatever it was registered as before is over. */
   function registrationSteps(
     runnerId: string,
-    row: Pick<RunnerRow, 'registration_id' | 'hostname' | 'capacity'>,
+    row: Pick<RunnerRow, 'registration_id' | 'hostname' | 'capacity' | 'tenant'>,
   ): Step[] {
-    const { registration_id: id, hostname, capacity } = row;
-    const registration = { id, tenant: 'default', runner_id: runnerId, hostname, capacity, ended_at: null };
-    return [
-      {
-        query: sql
-          .updateTable('registrations')
-          .set((of) => ({ ended_at: commitTime(of) }))
-          .where('runner_id', '=', runnerId)
-          .where('ended_at', 'is', null),
-      },
-      {
-        query: sql
-          .insertInto('registrations')
-          .values((of) => ({ ...registration, created_at: commitTime(of) })),
-      },
-    ];
+    const { registration_id: id, hostname, capacity, tenant } = row;
+    const registration = { id, tenant, runner_id: runnerId, hostname, capacity, ended_at: null };
+    const insert = sql
+      .insertInto('registrations')
+      .values((of) => ({ ...registration, created_at: commitTime(of) }));
+    return [endRegistration(runnerId), { query: insert }];
   }
+
+  function update(runnerId: string, change: Partial<Pick<RunnerRow, 'status' | 'lease_until'>>): Step {
+    return { query: sql.updateTable('runners').set(change).where('id', '=', runnerId) };
+  }
+
+  /** One that only an earlier server heard of is lost until it registers anew. */
+  const shown = (row: RunnerRow) => show(runners.has(row.id) ? row : { ...row, status: 'lost' });
 
   return {
     attach,
+    async lost(runnerId, registrationId) {
+      if (runners.get(runnerId)?.registrationId !== registrationId) return;
+      runners.delete(runnerId);
+      await store.commit([update(runnerId, { status: 'lost' }), endRegistration(runnerId)]);
+    },
+    async drain(runnerId) {
+      const runner = runners.get(runnerId);
+      if (!runner) throw new AtollError('not_found', `no runner ${runnerId} is connected`);
+      runner.draining = true;
+      await store.commit([update(runnerId, { status: 'draining' })]);
+    },
+    renewed: (runnerId, leaseUntil) => store.commit([update(runnerId, { lease_until: leaseUntil })]),
     all: () => [...runners.values()],
+    find: (runnerId) => runners.get(runnerId),
     get(runnerId) {
       const runner = runners.get(runnerId);
       if (!runner) throw new AtollError('no_runner', `runner ${runnerId} is not connected`);
@@ -122,6 +179,7 @@ export function createRunnerRegistry(options: { store: Store; now: () => number 
     async usage() {
       const query = sql
         .selectFrom('runners')
+        .where('id', 'in', [...runners.keys()])
         .select((row) => [
           row.fn.sum<number>('capacity').as('capacity'),
           row.fn.sum<number>('reserved').as('reserved'),
@@ -129,6 +187,42 @@ export function createRunnerRegistry(options: { store: Store; now: () => number 
       const sums = await store.first(query);
       return { capacity: Number(sums?.capacity ?? 0), reserved: Number(sums?.reserved ?? 0) };
     },
+    async list(access, { limit, cursor }) {
+      let query = sql
+        .selectFrom('runners')
+        .selectAll()
+        .orderBy('id')
+        .limit(limit + 1);
+      if (!access.crossesTenants) query = query.where('tenant', '=', access.tenant);
+      if (cursor !== undefined) query = query.where('id', '>', cursor);
+      const rows = await store.all(query);
+      const page = rows.slice(0, limit);
+      return { runners: page.map(shown), nextCursor: rows.length > limit ? (page.at(-1)?.id ?? null) : null };
+    },
+    async show(access, runnerId) {
+      const row = await store.first(sql.selectFrom('runners').selectAll().where('id', '=', runnerId));
+      if (!row || !access.may(row.tenant)) throw new AtollError('not_found', `no runner ${runnerId}`);
+      return shown(row);
+    },
+  };
+}
+
+function show(row: RunnerRow): RunnerShown {
+  const { id, hostname, address, link, capacity, reserved, version, lease_until: until } = row;
+  const full = row.status === 'available' && reserved >= capacity;
+  return {
+    id,
+    hostname,
+    address,
+    link,
+    status: full ? 'busy' : row.status,
+    lease: until === null ? null : { until },
+    capacity,
+    reserved,
+    labels: JSON.parse(row.labels) as RunnerShown['labels'],
+    executorProfiles: JSON.parse(row.executor_profiles) as string[],
+    drivers: JSON.parse(row.drivers) as string[],
+    version,
   };
 }
 

@@ -126,6 +126,7 @@ export function createSandboxJobs(options: SandboxJobsOptions): SandboxJobs {
   async function assign(sandbox: SandboxRow, job: JobRow): Promise<{ runnerId: string; epoch: number }> {
     const { demands = {}, image } = wishOf(sandbox);
     const { runner, settled } = await scheduler.place({
+      tenant: sandbox.tenant,
       demands: { ...demands, ...(image === undefined ? {} : { image }) },
       preferred: null,
     });

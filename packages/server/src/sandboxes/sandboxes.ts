@@ -29,14 +29,21 @@ export type Sandboxes = {
   filesOf(access: Access, id: string): Promise<SandboxFiles>;
   jobs(access: Access, params: OperationParams<'job.list'>): Promise<OperationResult<'job.list'>>;
   job(access: Access, id: string): Promise<Job>;
-  /** Nothing happens when it is none of these. */
-  onSandboxEnded(ended: SandboxEnded): void;
+  /** Nothing happens when it is none of these on that runner. */
+  onSandboxEnded(runnerId: string, ended: SandboxEnded): Promise<void>;
+  /** Whatever that runner held is over. */
+  onRunnerLost(runnerId: string): Promise<void>;
+  /** As `onRunnerLost`, for runners that are not there: an earlier server knew them. */
+  endAbsent(): Promise<void>;
+  /** Those that are ready on a runner, with their epochs. */
+  readyOn(runnerId: string): Promise<{ id: string; epoch: number }[]>;
   /** Goes on with what an earlier server left: jobs that are open, and sandboxes that ended with it. */
   recover(): Promise<void>;
   stop(): Promise<void>;
 };
 
 const SERVER_LOST = { cause: 'server_lost', detail: 'The server lost this sandbox.' };
+const RUNNER_LOST = { cause: 'runner_lost', detail: 'The runner of this sandbox was lost.' };
 const SERVER_STOPPED = { cause: 'server_stopped', detail: 'The server was stopped.' };
 
 export function createSandboxes(options: SandboxJobsOptions): Sandboxes {
@@ -234,6 +241,14 @@ export function createSandboxes(options: SandboxJobsOptions): Sandboxes {
     for (const row of await store.all(ready)) await store.commit(work.ended(row, end));
   }
 
+  const bareReady = sql
+    .selectFrom('sandboxes')
+    .select(['id', 'epoch'])
+    .where('session_id', 'is', null)
+    .where('status', '=', 'ready')
+    .where('ended_at', 'is', null);
+  const onRunner = (runnerId: string) => bareReady.where('runner_id', '=', runnerId);
+
   return {
     create,
     list,
@@ -252,7 +267,18 @@ export function createSandboxes(options: SandboxJobsOptions): Sandboxes {
       if (!access.may(row.tenant)) throw new AtollError('not_found', `no job ${id}`);
       return showJob(row);
     },
-    onSandboxEnded: ({ sandboxId, cause, detail }) => work.sandboxEnded(sandboxId, { cause, detail }),
+    async onSandboxEnded(runnerId, { sandboxId, cause, detail }) {
+      const row = await store.first(onRunner(runnerId).where('id', '=', sandboxId));
+      if (row) work.sandboxEnded(sandboxId, { cause, detail });
+    },
+    async onRunnerLost(runnerId) {
+      for (const { id } of await store.all(onRunner(runnerId))) work.sandboxEnded(id, RUNNER_LOST);
+    },
+    async endAbsent() {
+      const ready = bareReady.where('runner_id', 'not in', ['', ...runners.all().map(({ id }) => id)]);
+      for (const { id } of await store.all(ready)) work.sandboxEnded(id, RUNNER_LOST);
+    },
+    readyOn: (runnerId) => store.all(onRunner(runnerId)),
     recover,
     async stop() {
       await work.stop();

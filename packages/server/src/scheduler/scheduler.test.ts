@@ -18,14 +18,14 @@ function runner(id: string, info: Partial<RunnerInfo> = {}): RegisteredRunner {
     version: '0',
     ...info,
   };
-  return { id, info: all, link: {} as RunnerLink };
+  return { id, info: all, link: {} as RunnerLink, tenant: undefined, draining: false };
 }
 
 function schedulerOf(all: readonly RegisteredRunner[], reserved: Record<string, number> = {}) {
   const taken = new Map(Object.entries(reserved));
   const scheduler = createScheduler({ runners: { all: () => all, reserved: async () => taken } });
   const place = (demands: Demands = {}, preferred: string | null = null) =>
-    scheduler.place({ demands, preferred });
+    scheduler.place({ tenant: 't', demands, preferred });
   return { place, taken };
 }
 
@@ -100,5 +100,18 @@ describe('placement', () => {
     const { place } = schedulerOf([runner('one'), runner('two')]);
     await assert.rejects(place({ driver: 'docker' }), /one: .*; two: /);
     await assert.rejects(schedulerOf([]).place(), /no runner is connected/);
+  });
+});
+
+test('neither one that drains nor one of another tenant is chosen', async () => {
+  const draining = { ...runner('draining'), draining: true };
+  const foreign = { ...runner('foreign'), tenant: 'other' };
+  const own = { ...runner('own'), tenant: 't' };
+  const { place } = schedulerOf([draining, foreign, own]);
+  assert.equal((await place({}, 'draining')).runner.id, 'own');
+  const without = schedulerOf([draining, foreign]);
+  await assert.rejects(without.place(), {
+    code: 'no_runner',
+    detail: 'draining: takes no more sandboxes; foreign: serves another tenant',
   });
 });

@@ -24,7 +24,7 @@ export type Placement = {
 
 export type Scheduler = {
   /** Rejects with `no_runner`, and who was considered and why not. */
-  place(request: { demands: Demands; preferred: string | null }): Promise<Placement>;
+  place(request: { tenant: string; demands: Demands; preferred: string | null }): Promise<Placement>;
 };
 
 const imageDrivers = ['docker'];
@@ -58,10 +58,10 @@ export function createScheduler(options: { runners: Pick<RunnerRegistry, 'all' |
   }
 
   return {
-    async place({ demands, preferred }) {
+    async place({ tenant, demands, preferred }) {
       const refusals: string[] = [];
       const fitting = runners.all().filter((runner) => {
-        const refusal = whyNot(runner, demands);
+        const refusal = whyNot(runner, tenant, demands);
         if (refusal !== undefined) refusals.push(`${runner.id}: ${refusal}`);
         return refusal === undefined;
       });
@@ -86,7 +86,10 @@ export function createScheduler(options: { runners: Pick<RunnerRegistry, 'all' |
   };
 }
 
-function whyNot({ info }: RegisteredRunner, demands: Demands): string | undefined {
+function whyNot(runner: RegisteredRunner, tenant: string, demands: Demands): string | undefined {
+  const { info } = runner;
+  if (runner.tenant !== undefined && runner.tenant !== tenant) return 'serves another tenant';
+  if (runner.draining) return 'takes no more sandboxes';
   const { executorProfile, driver, image, memoryMb } = demands;
   for (const [name, value] of Object.entries(demands.labels ?? {})) {
     if (info.labels[name] !== value) return `label ${name} is not ${value}`;

@@ -10,7 +10,7 @@ import type { LiveSession } from './live-session.ts';
 import type { Assignment, SandboxEnd, SandboxSettings, SessionSandboxes, WarmSandbox } from './sandboxes.ts';
 import type { Snapshotting } from './snapshotting.ts';
 import { hasReadySandbox, isOver } from './status.ts';
-import type { Turns } from './turns.ts';
+import type { SandboxLoss, Turns } from './turns.ts';
 
 export type Lifecycle = {
   /** Brings up the first sandbox, or takes the warm one. `rows` make the session, in the commit that gives it its place. */
@@ -19,8 +19,8 @@ export type Lifecycle = {
   resume(session: LiveSession): Promise<void>;
   /** Frees the sandbox of an idle session and keeps its files as they are then. Resolves when its place is free. */
   pause(session: LiveSession, end: SandboxEnd): Promise<void>;
-  /** The sandbox ended without being asked to. */
-  lost(session: LiveSession, end: SandboxEnd): Promise<void>;
+  /** The sandbox ended without being asked to; its turn ends with that status, or `failed`. */
+  lost(session: LiveSession, end: SandboxEnd & Partial<SandboxLoss>): Promise<void>;
   /** Ends the session for good, with every turn it has. */
   end(session: LiveSession, end: SandboxEnd): Promise<void>;
 };
@@ -135,14 +135,17 @@ export function createLifecycle(options: LifecycleOptions): Lifecycle {
     turns().advance(session);
   }
 
-  async function lost(session: LiveSession, end: SandboxEnd): Promise<void> {
+  async function lost(
+    session: LiveSession,
+    { status = 'failed', ...end }: SandboxEnd & Partial<SandboxLoss>,
+  ): Promise<void> {
     // Starting and resuming sessions hear of it from `make`; pausing ones from `pause`.
     if (!hasReadySandbox(session.status) || session.status === 'pausing') return;
     const turn = session.state.turn === null ? undefined : session.turns.get(session.state.turn);
     const rows = sandboxes.ended(session, end);
     const error = { event: 'error', data: { code: 'sandbox_failed', detail: end.detail } } as const;
     const told = turn && session.record([error]);
-    const done = turn && turns().recordDone(session, turn, { status: 'failed', ...end });
+    const done = turn && turns().recordDone(session, turn, { status, ...end });
     if (done && turn.doneSeq !== undefined) snapshotting.afterTurn(session, turn.doneSeq, done);
     const recorded = [told, done, session.record([session.statusEvent('sandbox_lost', end)], rows)];
     turns().advance(session);

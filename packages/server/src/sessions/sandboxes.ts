@@ -83,7 +83,7 @@ export function createSessionSandboxes(options: {
   ): Promise<Assignment> {
     const { runner, settled } = warm
       ? { runner: runners.get(warm.runnerId), settled: () => undefined }
-      : await scheduler.place({ demands, preferred: session.runnerId });
+      : await scheduler.place({ tenant: session.row.tenant, demands, preferred: session.runnerId });
     const assignment = {
       sandboxId: warm?.sandboxId ?? newId('sandbox'),
       jobId: newId('job'),
@@ -223,7 +223,8 @@ export function createSessionSandboxes(options: {
     async remove(session, { sandboxId = session.state.sandboxId, cause, keep }) {
       if (session.runnerId === null) return;
       const request = { workspaceId: session.id, epoch: session.epoch, cause, keep };
-      await runners.get(session.runnerId).link.deleteSandbox({ ...request, sandboxId: sandboxId ?? '' });
+      // One that is lost drops it by itself.
+      await runners.find(session.runnerId)?.link.deleteSandbox({ ...request, sandboxId: sandboxId ?? '' });
     },
   };
 }

@@ -2,7 +2,13 @@
 import { AtollError } from '@atoll/protocol/errors';
 import { newId } from '@atoll/protocol/ids';
 import type { OperationParams, OperationResult } from '@atoll/protocol/operations';
-import type { CommandEvent, RunnerLink, SandboxEnded } from '@atoll/protocol/runner-link';
+import type {
+  CommandEvent,
+  RunnerLink,
+  SandboxEnded,
+  SandboxFiles,
+  SandboxInventory,
+} from '@atoll/protocol/runner-link';
 import type { Session, Turn } from '@atoll/protocol/schemas/session';
 import { refuseSecrets } from '@atoll/protocol/secrets';
 import type { Agents } from '../agents/agents.ts';
@@ -59,6 +65,12 @@ const MAX_PAUSING_MS = 10_000;
 const SERVER_LOST = { cause: 'server_lost', detail: 'The server lost this session while it was at work.' };
 const SERVER_STOPPED = { cause: 'server_stopped', detail: 'The server was stopped.' };
 const EVICTED = { cause: 'evicted', detail: 'Its sandbox made room for another session.' };
+const RUNNER_LOST = {
+  status: 'interrupted' as const,
+  cause: 'runner_lost',
+  detail: 'The runner of this session was lost.',
+};
+const DRAINED = { cause: 'drained', detail: 'Its runner is to take no more sandboxes.' };
 const PAUSED = { cause: 'paused', detail: 'Somebody asked for the session to pause.' };
 const ENDED = { cause: 'ended', detail: 'Somebody asked for the session to end.' };
 
@@ -370,18 +382,50 @@ export function createSessions(options: SessionsOptions) {
   async function recoverAll(): Promise<void> {
     for (const id of await leftBehind(store)) await live.load(id);
     await store.commit(leftoverRows(store, SERVER_LOST, { endedAt: new Date(now()).toISOString() }));
-    const lasting = sql.selectFrom('sessions').select(['id', 'runner_id']);
-    const rows = await store.all(lasting.where('status', 'not in', ['ended', 'failed']));
-    for (const { id, link } of runners.all())
-      await link.sweep({ keep: rows.filter((row) => row.runner_id === id).map((row) => row.id) });
+    for (const { id } of runners.all()) await sweepRunner(id);
   }
 
-  function onSandboxEnded({ sandboxId, cause, detail }: SandboxEnded): void {
+  function onSandboxEnded(runnerId: string, { sandboxId, cause, detail }: SandboxEnded): void {
     warm.sandboxEnded(sandboxId);
     for (const session of live.all()) {
-      if (session.state.sandboxId !== sandboxId) continue;
+      if (session.state.sandboxId !== sandboxId || session.runnerId !== runnerId) continue;
       lifecycle.lost(session, { cause, detail }).catch((error) => broken(session, error));
     }
+  }
+
+  /**
+   * Whatever that runner held is over: running turns end `interrupted`, their sessions are paused, and the next message
+   * brings them back on a runner that is there, from their last snapshot. Resolves when that is recorded.
+   */
+  async function onRunnerLost(runnerId: string): Promise<void> {
+    const held = live.all().filter((session) => session.runnerId === runnerId);
+    const lost = held.map((session) =>
+      lifecycle.lost(session, RUNNER_LOST).catch((error) => broken(session, error)),
+    );
+    while (await warm.giveWay(runnerId));
+    await Promise.all(lost);
+  }
+
+  /** Pauses what is idle there, so that it can go elsewhere. */
+  async function leaveRunner(runnerId: string): Promise<void> {
+    while (await warm.giveWay(runnerId));
+    for (const session of live.all()) {
+      if (session.runnerId !== runnerId || session.status !== 'idle' || session.running > 0) continue;
+      await lifecycle.pause(session, DRAINED).catch((error) => broken(session, error));
+    }
+  }
+
+  /** Whether a runner is right to hold that sandbox for that session. */
+  function holds(runnerId: string, { id, sessionId, epoch }: SandboxInventory): boolean {
+    const session = sessionId === undefined ? undefined : live.known(sessionId);
+    return session?.runnerId === runnerId && session.epoch === epoch && session.state.sandboxId === id;
+  }
+
+  /** Of sessions that last: they may need their files again. */
+  async function sweepRunner(runnerId: string): Promise<void> {
+    const lasting = sql.selectFrom('sessions').select('id').where('runner_id', '=', runnerId);
+    const rows = await store.all(lasting.where('status', 'not in', ['ended', 'failed']));
+    await runners.find(runnerId)?.link.sweep({ keep: rows.map(({ id }) => id) });
   }
 
   function counts(): { sessions: number; running: number; idle: number; warm: number } {
@@ -454,6 +498,10 @@ export function createSessions(options: SessionsOptions) {
     recoverAll,
     stop,
     onSandboxEnded,
+    onRunnerLost,
+    leaveRunner,
+    holds,
+    sweepRunner,
     warm: warm.start,
     agentChanged: warm.agentChanged,
     counts,

@@ -41,6 +41,12 @@ export type Turns = {
   recordDone(session: LiveSession, turn: LiveTurn, end: TurnEnd): Promise<void>;
 };
 
+/** How a turn ends whose sandbox did. */
+export type SandboxLoss = { status: CommandEnd['status']; cause: string; detail: string };
+
+/** What a command came to, and that it is kept: nobody has to say it again. */
+type Driven = { end: CommandEnd; acknowledge?: () => void };
+
 export type TurnsOptions = {
   store: Store;
   now: () => number;
@@ -51,7 +57,7 @@ export type TurnsOptions = {
   /** Its `done` is recorded, and on disk when that resolves. */
   onTurnEnded: (session: LiveSession, turn: LiveTurn, durable: Promise<void>) => void;
   /** The command ended because its sandbox did. */
-  onSandboxLost: (session: LiveSession, end: { cause: string; detail: string }) => void;
+  onSandboxLost: (session: LiveSession, end: SandboxLoss) => void;
   /** The log or store refused: the session in memory is no longer the truth. */
   onBroken: (session: LiveSession, error: unknown) => void;
 };
@@ -135,55 +141,56 @@ export function createTurns(options: TurnsOptions): Turns {
 
   /** Runs a started turn to its end. Rejects only when the log does. */
   async function run(session: LiveSession, turn: LiveTurn): Promise<void> {
-    const end = await drive(session, turn);
-    if (turn.doneSeq !== undefined) return;
-    if (end.sandboxEnded) {
-      options.onSandboxLost(session, {
-        cause: end.cause ?? 'killed',
-        detail: end.detail ?? 'the sandbox ended',
-      });
-      return;
+    const { end, acknowledge } = await drive(session, turn);
+    if (turn.doneSeq === undefined) {
+      const { status, cause = 'killed', detail = 'the sandbox ended' } = end;
+      if (end.sandboxEnded) options.onSandboxLost(session, { status, cause, detail });
+      else await endTurn(session, turn, end);
     }
-    await endTurn(session, turn, end);
+    acknowledge?.();
   }
 
   /** Sends the query and feeds the log with what comes back. */
-  async function drive(session: LiveSession, turn: LiveTurn): Promise<CommandEnd> {
+  async function drive(session: LiveSession, turn: LiveTurn): Promise<Driven> {
     await session.scanned;
-    if (turn.interrupted || turn.doneSeq !== undefined) return interruptedEnd;
+    if (turn.interrupted || turn.doneSeq !== undefined) return { end: interruptedEnd };
     const { sandboxId } = session.state;
     if (sandboxId === null) throw new AtollError('internal', 'a turn started without a sandbox');
     const { epoch } = session;
     const { traceparent } = turn;
     const query = { turnId: turn.id, content: turn.content, options: turn.options };
     const command = { method: 'query', params: query } as const;
+    const of = { sandboxId, epoch, commandId: turn.id };
     let broken: unknown;
     try {
-      for await (const event of linkOf(session).command({
-        sandboxId,
-        epoch,
-        traceparent,
-        commandId: turn.id,
-        command,
-      })) {
-        if (event.kind === 'end') return event;
+      const link = linkOf(session);
+      const kept = (line: number) => link.acknowledge({ ...of, line });
+      for await (const event of link.command({ ...of, traceparent, command })) {
+        const { line } = event;
+        if (event.kind === 'end') return { end: event, acknowledge: () => kept(line) };
         // The turn ended without its executor: whatever still comes belongs to nobody, and is not even read.
-        if (session.epoch !== epoch || turn.doneSeq !== undefined) return interruptedEnd;
-        if (event.kind === 'approval') await approvals.requested(session, turn, event);
-        else if (event.kind === 'messages')
-          session.recordMessages(event).catch((error) => {
-            broken ??= error;
-          });
-        else if (event.kind === 'log')
-          await session.record([{ event: 'report', data: { event_type: 'stderr', text: event.text } }]);
+        if (session.epoch !== epoch || turn.doneSeq !== undefined) return { end: interruptedEnd };
+        if (event.kind === 'messages')
+          session.recordMessages(event).then(
+            () => kept(line),
+            (error) => {
+              broken ??= error;
+            },
+          );
+        else {
+          if (event.kind === 'approval') await approvals.requested(session, turn, event);
+          else if (event.kind === 'log')
+            await session.record([{ event: 'report', data: { event_type: 'stderr', text: event.text } }]);
+          kept(line);
+        }
         await session.log.ready();
         if (broken) throw broken;
       }
     } catch (error) {
       if (broken) throw broken;
-      return failure(error);
+      return { end: failure(error) };
     }
-    return failure(new AtollError('executor_failed', 'the command ended without saying how'));
+    return { end: failure(new AtollError('executor_failed', 'the command ended without saying how')) };
   }
 
   async function endTurn(session: LiveSession, turn: LiveTurn, end: CommandEnd): Promise<void> {

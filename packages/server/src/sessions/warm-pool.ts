@@ -111,7 +111,8 @@ export function createWarmPool(options: {
     let made: WarmSandbox | undefined;
     try {
       const settings = sandboxSettings(version.manifestHash, version.settings, {});
-      const { runner, settled } = await scheduler.place({ demands: settings.demands, preferred: null });
+      const where = { tenant, demands: settings.demands, preferred: null };
+      const { runner, settled } = await scheduler.place(where);
       const { id: runnerId, link } = runner;
       await store.commit([runners.reserve(runnerId)]).finally(settled);
       made = { ...sandbox, runnerId };

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { operations } from '@atoll/protocol/operations';
-import { restRequest } from './request.ts';
+import { operations } from './operations.ts';
+import { restRequest } from './rest-request.ts';
 
 const sessionId = 'ses_1';
 

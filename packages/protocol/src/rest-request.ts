@@ -1,6 +1,6 @@
-import { AtollError } from '@atoll/protocol/errors';
-import type { Operation } from '@atoll/protocol/operation';
-import { type Placement, placeParams } from '@atoll/protocol/rest';
+import { AtollError } from './errors.ts';
+import type { Operation } from './operation.ts';
+import { type Placement, placeParams } from './rest.ts';
 
 export type RestRequest = {
   method: string;

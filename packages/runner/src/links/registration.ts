@@ -1,0 +1,158 @@
+/**
+ * A runner's own side of its lease: it registers, renews by heartbeats, and stops acting a moment before the lease ends
+ * by a clock that goes on while the machine sleeps. So whatever its coordinator gives to another runner later, this one
+ * does not work on any more (I6).
+ *
+ * Phases: `unregistered` → `registered` (heartbeats) → `expired` (nothing of it runs) → either again `registered`, when a
+ * heartbeat is answered after all, or `unregistered`, when it is told that the registration is over.
+ */
+import { setTimeout as delay } from 'node:timers/promises';
+import { AtollError, type ErrorCode } from '@atoll/protocol/errors';
+import type { internalOperations } from '@atoll/protocol/internal-operations';
+import type * as v from 'valibot';
+import type { CoordinatorRequests } from '../coordinator/requests.ts';
+import type { Logger } from '../logger.ts';
+import type { HeldLink } from './held-link.ts';
+
+/** It stops so long before the end: an answer of its may be under way. */
+const MARGIN_MS = 2_000;
+const FIRST_PAUSE_MS = 200;
+const MAX_PAUSE_MS = 5_000;
+
+/** No later attempt would go better. */
+const FATAL: readonly ErrorCode[] = [
+  'wrong_version',
+  'unauthorized',
+  'forbidden',
+  'invalid_request',
+  'already_exists',
+];
+
+export type RunnerDescription = v.InferOutput<(typeof internalOperations)['runner.register']['params']>;
+
+export type Registration = {
+  /** Resolves when it is registered. Rejects when it never will be; until then it tries. */
+  registered(): Promise<void>;
+  /** Whether the lease, less a margin, still runs. */
+  mayAct(): boolean;
+  /** Tells the coordinator that nothing more is to be placed here, and resolves with how many places are taken still. */
+  deregister(): Promise<number>;
+  stop(): void;
+};
+
+export function createRegistration(options: {
+  requests: CoordinatorRequests;
+  link: Pick<HeldLink, 'ended' | 'acknowledgeEnded' | 'onEnded'>;
+  description: RunnerDescription;
+  /** Milliseconds of a clock that only runs forward, and goes on while the machine sleeps. */
+  clock: () => number;
+  /** The lease is over, by its own count; it may be renewed yet. */
+  onExpired: () => void;
+  onRenewed: () => void;
+  /** It cannot go on: the coordinator refuses it for good. */
+  onFatal: (error: AtollError) => void;
+  random?: () => number;
+  logger: Logger;
+}): Registration {
+  const { requests, link, description, clock, onExpired, onRenewed, onFatal, logger } = options;
+  const { random = Math.random } = options;
+  const { runnerId } = description;
+  const stopping = new AbortController();
+  const first = Promise.withResolvers<void>();
+  let registrationId: string | undefined;
+  let endsAtMs = Number.NEGATIVE_INFINITY;
+  let heartbeatMs = FIRST_PAUSE_MS;
+  let expired = false;
+  let expiry: NodeJS.Timeout | undefined;
+  let wake = new AbortController();
+
+  link.onEnded(() => wake.abort());
+
+  /** From when the request was sent: the coordinator counts from later. */
+  function leased(sentAtMs: number, lease: { leaseMs: number; heartbeatMs: number }): void {
+    endsAtMs = sentAtMs + lease.leaseMs - MARGIN_MS;
+    heartbeatMs = lease.heartbeatMs;
+    if (expired) onRenewed();
+    expired = false;
+    clearTimeout(expiry);
+    watch();
+  }
+
+  function watch(): void {
+    expiry = setTimeout(
+      () => {
+        // Not yet, where the timer was early.
+        if (clock() < endsAtMs) return watch();
+        expired = true;
+        logger.warn({ runnerId }, 'the lease is over: the coordinator was not reached');
+        onExpired();
+      },
+      Math.max(1, endsAtMs - clock()),
+    );
+    expiry.unref();
+  }
+
+  async function register(): Promise<void> {
+    const sentAtMs = clock();
+    const { registrationId: id, lease } = await requests.call('runner.register', description);
+    registrationId = id;
+    leased(sentAtMs, lease);
+    logger.info({ runnerId, registrationId }, 'registered');
+    first.resolve();
+  }
+
+  async function beat(of: string): Promise<void> {
+    const sentAtMs = clock();
+    const ended = link.ended();
+    const { lease } = await requests.call('runner.heartbeat', { runnerId, registrationId: of, ended });
+    link.acknowledgeEnded(ended.map(({ sandboxId }) => sandboxId));
+    leased(sentAtMs, lease);
+  }
+
+  async function run(): Promise<void> {
+    for (let pauseMs = FIRST_PAUSE_MS; !stopping.signal.aborted; ) {
+      try {
+        await (registrationId === undefined ? register() : beat(registrationId));
+        pauseMs = FIRST_PAUSE_MS;
+        // What ended meanwhile is told at once.
+        if (link.ended().length === 0) await rest(heartbeatMs);
+      } catch (error) {
+        if (stopping.signal.aborted) return;
+        if (error instanceof AtollError && error.code === 'stale_epoch') {
+          registrationId = undefined;
+          continue;
+        }
+        if (error instanceof AtollError && FATAL.includes(error.code)) {
+          first.reject(error);
+          return onFatal(error);
+        }
+        logger.warn({ runnerId, err: error }, 'the coordinator does not answer; it is asked again');
+        await rest(pauseMs * (0.5 + random() / 2));
+        pauseMs = Math.min(2 * pauseMs, MAX_PAUSE_MS);
+      }
+    }
+  }
+
+  async function rest(ms: number): Promise<void> {
+    wake = new AbortController();
+    const signal = AbortSignal.any([stopping.signal, wake.signal]);
+    await delay(ms, undefined, { signal }).catch(() => undefined); // woken, or stopped
+  }
+
+  // Whoever does not wait for it hears of it by `onFatal`.
+  first.promise.catch(() => undefined);
+  void run();
+  return {
+    registered: () => first.promise,
+    mayAct: () => clock() < endsAtMs,
+    async deregister() {
+      if (registrationId === undefined) return 0;
+      const answer = await requests.call('runner.deregister', { runnerId, registrationId });
+      return answer.sandboxes;
+    },
+    stop() {
+      stopping.abort();
+      clearTimeout(expiry);
+    },
+  };
+}

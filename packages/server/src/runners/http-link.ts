@@ -1,0 +1,174 @@
+/**
+ * The link to a runner in another process, over HTTP and SSE. A connection that is cut while the runner's lease runs is
+ * opened again after the last line that came, and nobody above sees that; when the lease is over, whatever waits ends
+ * with cause `runner_lost`.
+ */
+import type { IncomingMessage } from 'node:http';
+import { AtollError } from '@atoll/protocol/errors';
+import type {
+  CommandEnd,
+  CommandEvent,
+  FileContent,
+  RunnerLink,
+  SandboxCommand,
+  SandboxFiles,
+} from '@atoll/protocol/runner-link';
+import { createCommandEvents } from './command-events.ts';
+import type { RemoteLink } from './remote-link.ts';
+import { createRunnerHttp, type RunnerHttp } from './runner-http.ts';
+
+/** Acknowledgements are gathered for so long: a busy command has many. */
+const ACK_MS = 20;
+
+export type HttpLinkOptions = {
+  runnerId: string;
+  /** Where the runner listens: http or https. */
+  address: string;
+  /** What the runner gave to be called back with. */
+  token: string;
+};
+
+const LOST: CommandEnd = {
+  kind: 'end',
+  status: 'interrupted',
+  cause: 'runner_lost',
+  detail: 'The runner of this session was lost.',
+  sandboxEnded: true,
+};
+
+export function createHttpLink({ runnerId, address, token }: HttpLinkOptions): RemoteLink {
+  const http = createRunnerHttp({ address, token });
+  const acks = createAcks(http);
+
+  async function* command(request: SandboxCommand): AsyncGenerator<CommandEvent> {
+    let after = 0;
+    try {
+      for (;;) {
+        const events = await http.persist(() => attach(request, after));
+        try {
+          for await (const event of eventsOf(events, after)) {
+            after = event.line;
+            yield event;
+            if (event.kind === 'end') return;
+          }
+        } catch (error) {
+          if (!isUnreachable(error)) throw error;
+        }
+      }
+    } catch (error) {
+      if (!http.closed) throw error;
+      yield { ...LOST, line: after + 1 };
+    }
+  }
+
+  /** The first time it begins the command; after that, and where the first answer was lost, it attaches to it. */
+  function attach(request: SandboxCommand, after: number): Promise<IncomingMessage> {
+    const headers = { accept: 'text/event-stream' };
+    return http.open('command.run', { ...request, lastEventId: String(after) }, { headers });
+  }
+
+  return {
+    runnerId,
+    inventory: async () => (await http.call('sandbox.list', {})).sandboxes,
+    createSandbox: async (request) => void (await http.call('sandbox.create', request)),
+    claimSandbox: async (request) => void (await http.call('sandbox.claim', request, { again: false })),
+    deleteSandbox: ({ sandboxId, ...request }) =>
+      unlessLost(http.call('sandbox.delete', { ...request, sandboxId: sandboxId || request.workspaceId })),
+    sweep: ({ keep }) => unlessLost(http.call('sandbox.sweep', { keep })),
+    command,
+    acknowledge: acks.add,
+    cancel: (request) => unlessLost(http.call('command.cancel', request)),
+    decide: ({ decision, ...request }) =>
+      unlessLost(http.call('approval.decide', { ...request, ...decision })),
+    // A runner elsewhere tells it with its heartbeat.
+    onSandboxEnded: () => undefined,
+    files: createHttpFiles(http),
+    snapshot: (request) => http.call('workspace.snapshot', request),
+    restore: async (request) => void (await http.call('workspace.restore', request)),
+    lost() {
+      http.close();
+      acks.close();
+    },
+  };
+}
+
+async function* eventsOf(response: IncomingMessage, after: number): AsyncGenerator<CommandEvent> {
+  const events = createCommandEvents(after);
+  try {
+    for await (const chunk of response as AsyncIterable<Buffer>) yield* events.push(chunk);
+  } catch (error) {
+    if (error instanceof AtollError) throw error;
+    throw new AtollError('runner_unreachable', 'the stream broke off', { cause: error });
+  }
+}
+
+function isUnreachable(error: unknown): boolean {
+  return error instanceof AtollError && error.code === 'runner_unreachable';
+}
+
+/** What is to be gone is gone with the runner. */
+async function unlessLost(done: Promise<unknown>): Promise<void> {
+  try {
+    await done;
+  } catch (error) {
+    if (!(error instanceof AtollError && error.code === 'runner_lost')) throw error;
+  }
+}
+
+/** The last line of each command that is kept, told in the background: what does not arrive, the next one says too. */
+function createAcks(http: RunnerHttp): { add: RunnerLink['acknowledge']; close(): void } {
+  const waiting = new Map<string, { sandboxId: string; commandId: string; line: number }>();
+  let timer: NodeJS.Timeout | undefined;
+  let sending = false;
+
+  async function send(): Promise<void> {
+    sending = true;
+    while (waiting.size > 0 && !http.closed) {
+      const all = [...waiting.values()];
+      waiting.clear();
+      // Only a lost runner does not answer at last, and it holds nothing.
+      await Promise.allSettled(all.map((ack) => http.call('ack', ack)));
+    }
+    sending = false;
+  }
+
+  return {
+    add({ sandboxId, commandId, line }) {
+      const known = waiting.get(commandId);
+      waiting.set(commandId, { sandboxId, commandId, line: Math.max(line, known?.line ?? 0) });
+      if (timer !== undefined || sending) return;
+      timer = setTimeout(() => {
+        timer = undefined;
+        void send();
+      }, ACK_MS);
+    },
+    close() {
+      clearTimeout(timer);
+      waiting.clear();
+    },
+  };
+}
+
+function createHttpFiles(http: RunnerHttp): SandboxFiles {
+  return {
+    async read({ workspaceId, path, range }): Promise<FileContent> {
+      const response = await http.persist(() => http.open('files.read', { workspaceId, path, ...range }));
+      const { headers } = response;
+      return {
+        sizeBytes: Number(headers['atoll-size-bytes']),
+        contentBytes: Number(headers['content-length']),
+        modifiedAt: new Date(headers['last-modified'] ?? 0).toISOString(),
+        content: response,
+      };
+    },
+    async write({ workspaceId, path, content }) {
+      const headers = { 'content-type': 'application/octet-stream' };
+      const response = await http.open('files.write', { workspaceId, path }, { content, headers });
+      const text = Buffer.concat(await Array.fromAsync(response as AsyncIterable<Buffer>)).toString();
+      const { sizeBytes, created } = JSON.parse(text) as { sizeBytes: number; created: boolean };
+      return { sizeBytes, created };
+    },
+    remove: async (request) => void (await http.call('files.delete', request, { again: false })),
+    list: (request) => http.call('files.list', request),
+  };
+}

@@ -1,0 +1,176 @@
+/**
+ * Runners elsewhere, from their registration to their loss. A registration is one incarnation of a runner: what an
+ * earlier one says is refused (I6). Its lease is renewed by heartbeats; time is a clock that nobody sets back, and that
+ * goes on while a machine sleeps.
+ *
+ * A runner: `register` → heartbeats renew → (`drain`) → lost, `LEASE_MS` and `MARGIN_MS` after the last heartbeat. By
+ * then it has stopped acting by itself: its own count of the lease ends earlier.
+ */
+import { AtollError } from '@atoll/protocol/errors';
+import { newId } from '@atoll/protocol/ids';
+import type { OperationParams, OperationResult } from '@atoll/protocol/operations';
+import type { SandboxEnded } from '@atoll/protocol/runner-link';
+import { PROTOCOL_VERSION } from '@atoll/protocol/wire';
+import type { Access } from '../keys/access.ts';
+import type { RunnerInfo, RunnerRegistry } from './registry.ts';
+import type { RemoteLink } from './remote-link.ts';
+
+export const LEASE_MS = 15_000;
+export const HEARTBEAT_MS = 5_000;
+/** Between the moment when a runner stops acting and the one when its sessions go elsewhere. */
+export const MARGIN_MS = 2_000;
+
+type Registered = OperationResult<'runner.register'>;
+type Lease = Registered['lease'];
+
+export type Registrations = {
+  /** Rejects with `wrong_version`, `already_exists`. */
+  register(access: Access, asked: NewRegistration): Promise<Registered>;
+  /** Rejects with `stale_epoch` when that registration is over: the runner has to register anew. */
+  heartbeat(access: Access, beat: OperationParams<'runner.heartbeat'>): Promise<{ lease: Lease }>;
+  deregister(access: Access, of: OperationParams<'runner.deregister'>): Promise<{ sandboxes: number }>;
+  /** Loses whoever's lease is over; to be called every second or so. */
+  expire(): Promise<void>;
+  close(): void;
+};
+
+export type NewRegistration = OperationParams<'runner.register'>;
+
+type Live = {
+  readonly registrationId: string;
+  readonly callbackToken: string;
+  readonly access: Access;
+  readonly link: RemoteLink;
+  /** By `clock`. */
+  endsAtMs: number;
+};
+
+export type RegistrationsOptions = {
+  runners: RunnerRegistry;
+  /** Milliseconds since 1970, for what is shown. */
+  now: () => number;
+  /** Milliseconds of a clock that only runs forward. */
+  clock: () => number;
+  connect: (registration: NewRegistration) => RemoteLink;
+  /** What it held is over. It may be back at once, as another registration. */
+  onLost: (runnerId: string) => Promise<void>;
+  onSandboxEnded: (runnerId: string, ended: SandboxEnded) => Promise<void>;
+  /** How many of its places are taken by what it is known to hold still. */
+  heldBy: (runnerId: string) => Promise<number>;
+  /** It is there; what it really holds is to be looked at. */
+  onRegistered: (runnerId: string, link: RemoteLink) => void;
+  /** It gets no more sandboxes, and should get rid of those that it has. */
+  onDraining: (runnerId: string) => void;
+};
+
+export function createRegistrations(options: RegistrationsOptions): Registrations {
+  const { runners, now, clock, connect, onLost, onSandboxEnded, onDraining } = options;
+  const live = new Map<string, Live>();
+  /** One registration of a runner after the other. */
+  const registering = new Map<string, Promise<unknown>>();
+
+  async function register(access: Access, asked: NewRegistration): Promise<Registered> {
+    const { runnerId } = asked;
+    if (asked.protocolVersion !== PROTOCOL_VERSION)
+      throw new AtollError(
+        'wrong_version',
+        `the runner speaks protocol version ${asked.protocolVersion}, this coordinator ${PROTOCOL_VERSION}`,
+      );
+    const before = registering.get(runnerId);
+    const registered = Promise.allSettled([before]).then(() => replace(access, asked));
+    registering.set(runnerId, registered);
+    try {
+      return await registered;
+    } finally {
+      if (registering.get(runnerId) === registered) registering.delete(runnerId);
+    }
+  }
+
+  async function replace(access: Access, asked: NewRegistration): Promise<Registered> {
+    const { runnerId, callbackToken } = asked;
+    const held = live.get(runnerId);
+    const connected = runners.find(runnerId);
+    const taken = `runner ${runnerId} is another one, and it is there`;
+    if (connected && !held) throw new AtollError('already_exists', taken);
+    if (held && (held.callbackToken !== callbackToken || held.access.tenant !== access.tenant))
+      throw new AtollError('already_exists', taken);
+    if (held) await lose(runnerId, held);
+    const link = connect(asked);
+    const registrationId = newId('job');
+    const lease = newLease();
+    const tenant = access.crossesTenants ? undefined : access.tenant;
+    const reserved = await options.heldBy(runnerId);
+    const registration = { id: registrationId, tenant, leaseUntil: lease.until, reserved };
+    await runners.attach(link, infoOf(asked), registration);
+    live.set(runnerId, { registrationId, callbackToken, access, link, endsAtMs: clock() + LEASE_MS });
+    options.onRegistered(runnerId, link);
+    return { registrationId, lease };
+  }
+
+  function newLease(): Lease {
+    return {
+      leaseMs: LEASE_MS,
+      heartbeatMs: HEARTBEAT_MS,
+      until: new Date(now() + LEASE_MS).toISOString(),
+    };
+  }
+
+  function current(access: Access, of: { runnerId: string; registrationId: string }): Live {
+    const held = live.get(of.runnerId);
+    if (!held || held.registrationId !== of.registrationId || held.access.tenant !== access.tenant)
+      throw new AtollError('stale_epoch', 'this registration is over: register anew');
+    return held;
+  }
+
+  async function lose(runnerId: string, held: Live): Promise<void> {
+    live.delete(runnerId);
+    await runners.lost(runnerId, held.registrationId);
+    held.link.lost();
+    await onLost(runnerId);
+  }
+
+  return {
+    register,
+    async heartbeat(access, { runnerId, registrationId, ended }) {
+      const held = current(access, { runnerId, registrationId });
+      held.endsAtMs = clock() + LEASE_MS;
+      const lease = newLease();
+      // Heard when it is answered: the runner forgets it then.
+      for (const sandbox of ended) await onSandboxEnded(runnerId, withoutUndefined(sandbox));
+      await runners.renewed(runnerId, lease.until);
+      return { lease };
+    },
+    async deregister(access, { runnerId, registrationId }) {
+      current(access, { runnerId, registrationId });
+      await runners.drain(runnerId);
+      onDraining(runnerId);
+      return { sandboxes: (await runners.reserved()).get(runnerId) ?? 0 };
+    },
+    async expire() {
+      const late = [...live].filter(([, { endsAtMs }]) => endsAtMs + MARGIN_MS <= clock());
+      await Promise.all(late.map(([runnerId, held]) => lose(runnerId, held)));
+    },
+    close() {
+      for (const { link } of live.values()) link.lost();
+      live.clear();
+    },
+  };
+}
+
+function infoOf({
+  hostname,
+  address,
+  capacity,
+  labels,
+  executorProfiles,
+  drivers,
+  version,
+}: NewRegistration): RunnerInfo {
+  return { hostname, address, link: 'http', capacity, labels, executorProfiles, drivers, version };
+}
+
+type ToldEnded = OperationParams<'runner.heartbeat'>['ended'][number];
+
+function withoutUndefined({ sessionId, ...ended }: ToldEnded): SandboxEnded {
+  return sessionId === undefined ? ended : { ...ended, sessionId };
+}

@@ -1,0 +1,147 @@
+/**
+ * Requests to one runner over kept connections, by the runner's table of operations. What cannot reach it, or is cut
+ * off, is `runner_unreachable`, and may be tried again while its lease runs; then it is `runner_lost`.
+ */
+import type { IncomingMessage } from 'node:http';
+import { Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+import { setTimeout as delay } from 'node:timers/promises';
+import { AtollError, isErrorCode } from '@atoll/protocol/errors';
+import { parse } from '@atoll/protocol/parse';
+import { restRequest } from '@atoll/protocol/rest-request';
+import {
+  type RunnerOperationName,
+  type RunnerOperationResult,
+  runnerOperations,
+} from '@atoll/protocol/runner-operations';
+import * as v from 'valibot';
+
+export type RunnerHttp = {
+  /** The JSON answer. `again`: tried until the runner answers or is lost; for what may come twice. */
+  call<N extends RunnerOperationName>(
+    name: N,
+    params: Readonly<Record<string, unknown>>,
+    how?: { again: boolean },
+  ): Promise<RunnerOperationResult<N>>;
+  /** The answer as it comes, of a status below 300. */
+  open(
+    name: RunnerOperationName,
+    params: Readonly<Record<string, unknown>>,
+    extra?: { content?: AsyncIterable<Uint8Array>; headers?: Record<string, string> },
+  ): Promise<IncomingMessage>;
+  /** Runs `attempt` until it does not reject with `runner_unreachable`. Rejects with `runner_lost` when that is the case. */
+  persist<T>(attempt: () => Promise<T>): Promise<T>;
+  /** Rejects what is under way and what comes later with `runner_lost`. */
+  close(): void;
+  readonly closed: boolean;
+};
+
+const FIRST_PAUSE_MS = 50;
+const MAX_PAUSE_MS = 1_000;
+const MAX_SOCKETS = 1024;
+const MAX_ANSWER_BYTES = 64 * 1024 * 1024;
+
+const problem = v.object({ code: v.string(), detail: v.string() });
+
+export function createRunnerHttp({ address, token }: { address: string; token: string }): RunnerHttp {
+  const base = new URL(address);
+  const transport = process.getBuiltinModule(base.protocol === 'https:' ? 'node:https' : 'node:http');
+  const agent = new transport.Agent({ keepAlive: true, maxSockets: MAX_SOCKETS, scheduling: 'lifo' });
+  const gone = new AbortController();
+
+  async function open(
+    name: RunnerOperationName,
+    params: Readonly<Record<string, unknown>>,
+    { content, headers = {} }: { content?: AsyncIterable<Uint8Array>; headers?: Record<string, string> } = {},
+  ): Promise<IncomingMessage> {
+    const { method, path, body, headers: own } = restRequest(runnerOperations[name], params);
+    const answered = Promise.withResolvers<IncomingMessage>();
+    const request = transport.request(base.origin + base.pathname.replace(/\/$/, '') + path, {
+      method,
+      agent,
+      signal: gone.signal,
+      headers: { ...own, ...headers, authorization: `Bearer ${token}` },
+    });
+    request.on('response', answered.resolve);
+    request.on('error', (error) => answered.reject(unreachable(error)));
+    if (content === undefined) request.end(body);
+    // The runner may answer before it took everything; then its answer counts.
+    else pipeline(Readable.from(content), request).catch((error) => answered.reject(unreachable(error)));
+    const response = await answered.promise;
+    response.on('error', () => undefined); // whoever reads it hears of that
+    if ((response.statusCode ?? 500) >= 300) throw refusal(response.statusCode, await textOf(response));
+    return response;
+  }
+
+  function unreachable(cause: unknown): AtollError {
+    if (cause instanceof AtollError) return cause;
+    const why = cause instanceof Error && 'code' in cause ? String(cause.code) : 'the connection broke off';
+    return new AtollError('runner_unreachable', `${address} cannot be reached: ${why}`, { cause });
+  }
+
+  async function textOf(response: IncomingMessage): Promise<string> {
+    const pieces: Buffer[] = [];
+    let bytes = 0;
+    try {
+      for await (const piece of response as AsyncIterable<Buffer>) {
+        bytes += piece.length;
+        if (bytes > MAX_ANSWER_BYTES) throw new AtollError('runner_unreachable', 'the answer is too long');
+        pieces.push(piece);
+      }
+    } catch (error) {
+      throw unreachable(error);
+    }
+    return Buffer.concat(pieces).toString();
+  }
+
+  async function persist<T>(attempt: () => Promise<T>): Promise<T> {
+    for (let pauseMs = FIRST_PAUSE_MS; ; pauseMs = Math.min(2 * pauseMs, MAX_PAUSE_MS)) {
+      if (gone.signal.aborted) throw new AtollError('runner_lost');
+      try {
+        return await attempt();
+      } catch (error) {
+        const again = error instanceof AtollError && error.code === 'runner_unreachable';
+        if (!again) throw error;
+      }
+      await delay(pauseMs, undefined, { signal: gone.signal }).catch(() => undefined); // seen above
+    }
+  }
+
+  return {
+    open,
+    persist,
+    async call(name, params, { again } = { again: true }) {
+      const ask = async () => {
+        const text = await textOf(await open(name, params));
+        return parse(runnerOperations[name].result, JSON.parse(text)) as RunnerOperationResult<typeof name>;
+      };
+      if (again) return persist(ask);
+      return ask().catch((error) => {
+        throw gone.signal.aborted ? new AtollError('runner_lost') : error;
+      });
+    },
+    close() {
+      gone.abort();
+      agent.destroy();
+    },
+    get closed() {
+      return gone.signal.aborted;
+    },
+  };
+}
+
+function refusal(status: number | undefined, body: string): AtollError {
+  const said = v.safeParse(problem, readJson(body));
+  if (said.success && isErrorCode(said.output.code))
+    return new AtollError(said.output.code, said.output.detail);
+  return new AtollError('runner_unreachable', `what is there answers ${status}, not as a runner does`);
+}
+
+function readJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    // A page of something that stands in between.
+    return undefined;
+  }
+}

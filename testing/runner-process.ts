@@ -1,0 +1,89 @@
+/** A real `atoll runner` for tests: its own process, on a free port of loopback. */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { readFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+import type { Atoll } from './atoll.ts';
+
+const MAIN = fileURLToPath(new URL('../packages/cli/src/main.mjs', import.meta.url));
+
+export type RunnerProcess = {
+  readonly id: string;
+  readonly url: string;
+  readonly callbackToken: string;
+  readonly pid: number;
+  /** What it wrote to stderr so far. */
+  readonly stderr: string;
+  /** SIGKILL, as a power cut would. */
+  kill(): Promise<void>;
+  /** SIGTERM, and waits. Returns the exit code. */
+  stop(): Promise<number | null>;
+  [Symbol.asyncDispose](): Promise<void>;
+};
+
+/** Resolves when it is registered. What it keeps is below the data directory of the server, and goes with that. */
+export async function startRunner(
+  atoll: Atoll,
+  name: string,
+  { args = [], key = atoll.key }: { args?: readonly string[]; key?: string } = {},
+): Promise<RunnerProcess> {
+  const dataDir = join(atoll.dataDir, 'fleet');
+  const { PATH = '', HOME = '' } = process.env;
+  const child = spawn(
+    process.execPath,
+    [
+      MAIN,
+      'runner',
+      '--server',
+      atoll.url,
+      '--name',
+      name,
+      '--data-dir',
+      dataDir,
+      '--port',
+      '0',
+      '--json',
+      ...args,
+    ],
+    { stdio: ['ignore', 'pipe', 'pipe'], env: { PATH, HOME, TMPDIR: tmpdir(), ATOLL_RUNNER_KEY: key } },
+  );
+  const errors: string[] = [];
+  child.stderr.on('data', (chunk: Buffer) => errors.push(chunk.toString()));
+  const first = await firstLine(child);
+  if (first === undefined) throw new Error(`atoll runner ended before it registered:\n${errors.join('')}`);
+  const { runnerId: id, url } = JSON.parse(first) as { runnerId: string; url: string };
+  const callbackToken = (await readFile(join(dataDir, 'runners', name, 'callback.token'), 'utf8')).trim();
+
+  async function end(signal: NodeJS.Signals): Promise<number | null> {
+    if (child.exitCode === null && child.signalCode === null) {
+      child.kill(signal);
+      await once(child, 'exit');
+    }
+    return child.exitCode;
+  }
+
+  return {
+    id,
+    url,
+    callbackToken,
+    pid: child.pid ?? 0,
+    get stderr() {
+      return errors.join('');
+    },
+    kill: async () => void (await end('SIGKILL')),
+    stop: () => end('SIGTERM'),
+    [Symbol.asyncDispose]: async () => void (await end('SIGTERM')),
+  };
+}
+
+async function firstLine(child: ChildProcess): Promise<string | undefined> {
+  if (!child.stdout) return undefined;
+  for await (const line of createInterface({ input: child.stdout })) {
+    child.stdout.resume();
+    return line;
+  }
+  return undefined;
+}
