@@ -79,7 +79,8 @@ export function createSessionFiles(options: {
   /** What is written there is looked for there after a restart, too. */
   async function place(session: LiveSession): Promise<void> {
     const { demands } = await settingsOf(session);
-    const { runner, settled } = await scheduler.place({ demands, preferred: null });
+    const { tenant } = session.row;
+    const { runner, settled } = await scheduler.place({ tenant, demands, preferred: null });
     settled();
     if (session.status !== 'paused' || session.runnerId !== null) return;
     session.runnerId = runner.id;

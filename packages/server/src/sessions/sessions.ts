@@ -2,13 +2,7 @@
 import { AtollError } from '@atoll/protocol/errors';
 import { newId } from '@atoll/protocol/ids';
 import type { OperationParams, OperationResult } from '@atoll/protocol/operations';
-import type {
-  CommandEvent,
-  RunnerLink,
-  SandboxEnded,
-  SandboxFiles,
-  SandboxInventory,
-} from '@atoll/protocol/runner-link';
+import type { CommandEvent, RunnerLink, SandboxEnded, SandboxInventory } from '@atoll/protocol/runner-link';
 import type { Session, Turn } from '@atoll/protocol/schemas/session';
 import { refuseSecrets } from '@atoll/protocol/secrets';
 import type { Agents } from '../agents/agents.ts';
