@@ -111,7 +111,8 @@ function blobsInMemory(): SnapshotBlobs {
     async get({ hash }) {
       const blob = blobs.get(hash);
       if (!blob) throw new AtollError('not_found', `no blob ${hash}`);
-      return blob;
+      // Whoever asks may do with it what it likes.
+      return Uint8Array.from(blob);
     },
   };
 }

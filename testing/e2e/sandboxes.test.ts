@@ -7,7 +7,6 @@ import { after, before, describe, test } from 'node:test';
 import { AtollError, type OperationInput, type OperationResult } from '@atoll/protocol';
 import { versatile } from '../agents.ts';
 import { type Atoll, deployProgram, startAtoll, until } from '../atoll.ts';
-import { killAndRestart } from '../crash.ts';
 import { createAsk } from '../raw-http.ts';
 
 type Sandbox = OperationResult<'sandbox.show'>['sandbox'];
@@ -228,7 +227,8 @@ test('after a kill -9, jobs that were open are done, sandboxes that ran say that
   const full = await Promise.all([create(), create(), create()]);
   const waiting = await atoll.client.call('sandbox.create', { name: 'later' });
   await until(async () => ((await job(waiting.job.id)).attempts > 0 ? true : undefined));
-  await killAndRestart(atoll);
+  await atoll.kill();
+  await atoll.restart();
   for (const { id } of [ready, ...full]) {
     const { status, cause } = await show(id);
     assert.deepEqual({ status, cause }, { status: 'ended', cause: 'server_lost' });
