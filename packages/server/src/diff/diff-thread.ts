@@ -24,10 +24,10 @@ export type Diffs = {
 
 type Job = { get: Record<SideName, GetBlob>; resolve(page: Page): void; reject(error: AtollError): void };
 
-const MAX_JOBS = 4;
+const MAX_JOBS = 2;
 const IDLE_MS = 30_000;
 /** What the thread may hold: some trees' lists and files, and one search for the difference of two texts. */
-const MAX_HEAP_MB = 512;
+const MAX_HEAP_MB = 256;
 
 export function createDiffs(): Diffs {
   const jobs = new Map<number, Job>();

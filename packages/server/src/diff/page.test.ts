@@ -156,12 +156,14 @@ test('of what is no text, or too long, it says so; and of times nothing', async 
     ['binary', file('a\0')],
     ['grew', file('x')],
     ['latin', file('text')],
+    ['rewritten', file('a line of some length\n'.repeat(10_000))],
     ['touched', file('same')],
   ]);
   const after = new Map([
     ['binary', file('b\0')],
     ['grew', file(long)],
     ['latin', file(Buffer.from('\xe9', 'latin1'))],
+    ['rewritten', file('another line of that length\n'.repeat(10_000))],
     ['touched', { ...file('same'), mtime: '99' } as Thing],
   ]);
   const changes = await changesOf(before, after);
@@ -171,6 +173,7 @@ test('of what is no text, or too long, it says so; and of times nothing', async 
       ['binary', 'binary', null, 2],
       ['grew', 'too_large', null, MAX_FILE_BYTES + 1],
       ['latin', 'binary', null, 1],
+      ['rewritten', 'too_large', null, 280_000],
     ],
   );
 });
@@ -197,7 +200,7 @@ test('names as git has them in a diff', async () => {
 });
 
 test('a page holds a bounded amount of text', async () => {
-  const text = Buffer.from('some line of text\n'.repeat(30_000));
+  const text = Buffer.from('some line of text\n'.repeat(10_000));
   const after = new Map(Array.from({ length: 8 }, (_, i) => [`f${i}`, file(text)] as const));
   const blobs = memoryBlobs();
   const [from, to] = [putTree(blobs, new Map()), putTree(blobs, after)];

@@ -18,8 +18,8 @@ export type Page = { changes: FileChange[]; next: Places | undefined };
 
 /** Of one file, to be compared line by line. */
 export const MAX_FILE_BYTES = 1024 * 1024;
-/** Of all diffs of a page, but for the last one. */
-const MAX_DIFF_CHARS = 1024 * 1024;
+/** Of one diff as JSON, which the event loop writes; and after so much of them no other one begins. */
+const MAX_DIFF_CHARS = 256 * 1024;
 const MAX_MS = 3000;
 
 export async function diffPage({ from, to, limit, places }: PageOptions): Promise<Page> {
@@ -35,7 +35,7 @@ export async function diffPage({ from, to, limit, places }: PageOptions): Promis
       if (changes.length >= limit || chars >= MAX_DIFF_CHARS) return { changes, next: here };
       const change = await describe(pair, from, to);
       changes.push(change);
-      chars += change.diff?.length ?? 0;
+      chars += jsonLength(change.diff);
     }
     if (performance.now() - began > MAX_MS) return { changes, next: comparison.places };
   }
@@ -89,7 +89,15 @@ async function contentDiff(path: string, { before, from, after, to }: Both): Pro
   const is = was === undefined ? undefined : textOf(await contentOf(now, to));
   if (was === undefined || is === undefined) return { diff: null, omitted: 'binary' };
   const heads = [headLine('---', old && `a/${path}`), headLine('+++', now && `b/${path}`)];
-  return { diff: `${heads.join('')}${unifiedHunks(was, is)}`, omitted: null };
+  const hunks = unifiedHunks(was, is, MAX_DIFF_CHARS);
+  const diff = hunks === undefined ? null : heads.join('') + hunks;
+  return jsonLength(diff) > MAX_DIFF_CHARS || diff === null
+    ? { diff: null, omitted: 'too_large' }
+    : { diff, omitted: null };
+}
+
+function jsonLength(text: string | null): number {
+  return JSON.stringify(text).length;
 }
 
 /** A tab ends a name that holds a space. */
