@@ -139,14 +139,28 @@ test('fork, state, and a session as a line', async () => {
   );
   assert.match(await output('session', 'state', id, '--at', '2001-01-01T00:00:00Z'), /had not begun/);
   const parent = await output('session', 'show', id);
-  assert.match(parent, /● first .*\n.*◆ snapshot\n.*├─ forked as ses_\w+ \(paused\)\n.*● second /);
+  assert.match(
+    parent,
+    /● first .*\n.*◆ snapshot \d+ files, .* new\n.*├─ forked as ses_\w+ \(paused\)\n.*● second /,
+  );
   const shown = await output('session', 'show', fork);
   assert.match(
     shown,
-    new RegExp(`forked +from ${id} after event ${at}\n[\\s\\S]*● first [\\s\\S]*○ paused: `),
+    new RegExp(`forked +from ${id} after event ${at}\n[\\s\\S]*● first [\\s\\S]*╰─ forked from ${id} after`),
   );
   assert.ok(!shown.includes('● second'));
   assert.equal((await atoll('session', 'fork', id, '--at', '0')).code, 1);
+  const changed = await atoll('session', 'diff', id, '--from', at);
+  assert.match(
+    changed.stdout,
+    /^diff --git a\/notes.txt b\/notes.txt\n--- .*\n.*\n@@ -1 \+1,2 @@\n first\n\+second\n$/,
+  );
+  assert.match(changed.stderr, /^from event \d+ to now\n$/);
+  assert.equal(
+    await output('session', 'diff', id, '--to', at, '--stat'),
+    'A notes.txt      1 +\n1 change, 1 line added, 0 removed\n',
+  );
+  assert.equal((await atoll('session', 'diff', id, '--from', '1000')).code, 1);
   for (const one of [id, fork]) await output('session', 'end', one);
 });
 

@@ -34,6 +34,10 @@ const cases: [line: string, expected: Expected][] = [
   ['run hello -- --hi', { is: 'command', args: { AGENT: 'hello', PROMPT: '--hi' } }],
   ['session exec ses_1 -- ls -la --json', { is: 'command', rest: ['ls', '-la', '--json'], json: false }],
   ['session exec ses_1 --cwd src pwd', { is: 'command', rest: ['pwd'], options: { cwd: 'src' } }],
+  [
+    'session diff ses_1 --from 3 --to 2026-01-01T00:00:00Z --stat',
+    { is: 'command', options: { from: '3', to: '2026-01-01T00:00:00Z' }, switches: { stat: true } },
+  ],
   ['session files read ses_1 a.txt', { is: 'command', name: 'session files read' }],
   ['credential', { is: 'command', name: 'credential list' }],
   ['credentials', { is: 'command', name: 'credential list' }],

@@ -1,6 +1,6 @@
-import type { Client } from '@atoll/client';
-import type { OperationInput, OperationResult } from '@atoll/protocol/operations';
+import type { OperationResult } from '@atoll/protocol/operations';
 import type { FileChange } from '@atoll/protocol/schemas/diff';
+import { allPages } from '../all-pages.ts';
 import { given } from '../input.ts';
 import type { Invocation } from '../invocation.ts';
 import { createDiffStat } from '../render/diff-stat.ts';
@@ -15,7 +15,10 @@ type Page = OperationResult<'session.diff'>;
 
 export async function run({ arg, options, switches, client, terminal, signal }: Invocation): Promise<void> {
   const params = { sessionId: arg('SESSION'), ...given({ from: options.from, to: options.to }) };
-  const pages = pagesOf(await client(), params, signal);
+  const server = await client();
+  const pages = allPages((from) =>
+    server.call('session.diff', { ...params, limit: PAGE, ...from }, { signal }),
+  );
   if (terminal.json) {
     for await (const page of pages) terminal.value(page);
     return;
@@ -37,22 +40,6 @@ export async function run({ arg, options, switches, client, terminal, signal }: 
   else for (const row of stat.rows()) terminal.line(row);
   terminal.line(stat.total());
   if (!short && !switches.stat) terminal.note('Too long to show here; pipe it: atoll session diff … | less');
-}
-
-async function* pagesOf(
-  client: Client,
-  params: OperationInput<'session.diff'>,
-  signal: AbortSignal,
-): AsyncGenerator<Page> {
-  for (let cursor: string | null | undefined; cursor !== null; ) {
-    const page = await client.call(
-      'session.diff',
-      { ...params, limit: PAGE, ...given({ cursor }) },
-      { signal },
-    );
-    yield page;
-    cursor = page.nextCursor;
-  }
 }
 
 /** A directory that came or went with what is in it goes without saying. */

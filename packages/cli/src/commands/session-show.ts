@@ -1,6 +1,8 @@
 import type { Client } from '@atoll/client';
 import type { Session } from '@atoll/protocol/schemas/session';
+import { allPages } from '../all-pages.ts';
 import type { Invocation } from '../invocation.ts';
+import { usageText } from '../render/amounts.ts';
 import { because } from '../render/stream.ts';
 import { createTimeline } from '../render/timeline.ts';
 import { table } from '../terminal.ts';
@@ -35,7 +37,7 @@ function factsOf(session: Session): string[][] {
     ['created', session.createdAt],
     ['updated', session.updatedAt],
     ['ended', session.endedAt ?? 'no'],
-    ['usage', JSON.stringify(session.usage)],
+    ['usage', usageText(session.usage) || 'none'],
   ];
 }
 
@@ -45,15 +47,11 @@ async function showTimeline(
   session: Session,
 ): Promise<void> {
   const { id: sessionId, lastSeq } = session;
-  const { sessions: forks } = await client.call(
-    'session.list',
-    { parent: sessionId, limit: PAGE },
-    { signal },
-  );
   const { style, columns } = terminal;
+  const forks = await forksOf(client, sessionId, signal);
+  const snapshots = await snapshotsOf(client, sessionId, signal);
+  const timeline = createTimeline({ style, columns, forks, snapshots });
   let after = Math.max(0, lastSeq - EVENTS);
-  const snapshots = await snapshotSeqs(client, { sessionId, after, signal });
-  const timeline = createTimeline({ style, columns, forks, isSnapshot: (seq) => snapshots.has(seq) });
   if (after > 0) terminal.line(style.dim(`  … ${after} earlier events`));
   while (after < lastSeq && !signal.aborted) {
     const page = await client.call('session.events', { sessionId, after, limit: PAGE }, { signal });
@@ -63,16 +61,19 @@ async function showTimeline(
   for (const line of timeline.end()) terminal.line(line);
 }
 
-async function snapshotSeqs(
+async function forksOf(client: Client, parent: string, signal: AbortSignal): Promise<Session[]> {
+  const pages = allPages((from) => client.call('session.list', { parent, limit: PAGE, ...from }, { signal }));
+  return (await Array.fromAsync(pages)).flatMap(({ sessions }) => sessions);
+}
+
+async function snapshotsOf(
   client: Client,
-  { sessionId, after, signal }: { sessionId: string; after: number; signal: AbortSignal },
-): Promise<Set<number>> {
-  const seqs = new Set<number>();
-  for (let cursor: string | null | undefined; cursor !== null; ) {
-    const from = cursor === undefined ? {} : { cursor };
-    const page = await client.call('session.snapshots.list', { sessionId, limit: PAGE, ...from }, { signal });
-    for (const { seq, status } of page.snapshots) if (status === 'complete' && seq > after) seqs.add(seq);
-    cursor = page.nextCursor;
-  }
-  return seqs;
+  sessionId: string,
+  signal: AbortSignal,
+): Promise<Map<number, { files: number; storedBytes: number }>> {
+  const pages = allPages((from) =>
+    client.call('session.snapshots.list', { sessionId, limit: PAGE, ...from }, { signal }),
+  );
+  const all = (await Array.fromAsync(pages)).flatMap(({ snapshots }) => snapshots);
+  return new Map(all.filter(({ status }) => status === 'complete').map((one) => [one.seq, one]));
 }

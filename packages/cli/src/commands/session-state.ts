@@ -1,5 +1,6 @@
 import { given } from '../input.ts';
 import type { Invocation } from '../invocation.ts';
+import { usageText } from '../render/amounts.ts';
 import { callText } from '../render/approval.ts';
 import { because } from '../render/stream.ts';
 import { table } from '../terminal.ts';
@@ -16,7 +17,7 @@ export async function run({ arg, options, client, terminal, signal }: Invocation
     ['turn', session.turn ?? 'none'],
     ['events', String(session.lastSeq)],
     ['snapshot', session.snapshotSeq === null ? 'none' : `of event ${session.snapshotSeq}`],
-    ['usage', JSON.stringify(session.usage)],
+    ['usage', usageText(session.usage) || 'none'],
     ...session.approvals.map((approval) => ['asks', callText(approval)]),
   ];
   terminal.line(terminal.style.bold(session.id));

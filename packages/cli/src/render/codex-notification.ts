@@ -20,13 +20,13 @@ export function showCodexNotification(method: string, params: Fields, style: Sty
 }
 
 function callOf(item: Fields, style: Style): string[] {
-  const [name, about] = nameOf(item);
+  const [name, about] = codexTool(item);
   if (name === '') return [];
   return [`${style.cyan('●')} ${style.bold(name)}${about === '' ? '' : ` ${oneLine(about, MAX_CHARS)}`}`];
 }
 
-/** Tools have the names under which they are asked about. */
-function nameOf({ type, command, changes, server, tool }: Fields): [name: string, about: string] {
+/** Tools have the names under which they are asked about; '' for what is none. */
+export function codexTool({ type, command, changes, server, tool }: Fields): [name: string, about: string] {
   if (type === 'commandExecution') return ['shell', asText(command)];
   if (type === 'mcpToolCall') return [oneLine(`mcp__${asText(server)}__${asText(tool)}`, MAX_CHARS), ''];
   if (type !== 'fileChange') return ['', ''];
@@ -35,7 +35,7 @@ function nameOf({ type, command, changes, server, tool }: Fields): [name: string
 }
 
 function resultOf(item: Fields, style: Style): string[] {
-  if (nameOf(item)[0] === '') return [];
+  if (codexTool(item)[0] === '') return [];
   const all = asText(item.aggregatedOutput).trim().split('\n');
   const more = all.length > 1 ? ` (+${all.length - 1} lines)` : '';
   const line = `  ⎿ ${oneLine(all[0] || asText(item.status), MAX_CHARS)}${more}`;

@@ -1,10 +1,13 @@
 /**
- * A session as a line from top to bottom: its turns with how many events each has, its changes of status, its forks where
- * they leave it. Made event by event, so that a long log needs no memory for it.
+ * A session as a line from top to bottom: its turns with what each did, its snapshots, its changes of status, where it
+ * was forked from and where its forks leave it. Made event by event, so that a long log needs no memory for it.
  */
 import type { Session } from '@atoll/protocol/schemas/session';
-import { harmless, oneLine, type Style } from '../terminal.ts';
+import { oneLine, type Style } from '../terminal.ts';
+import { bytesText } from './amounts.ts';
+import { type Fields, fields } from './fields.ts';
 import { because } from './stream.ts';
+import { aboutTurn, addApproval, addMessage, newTurn, type TimelineTurn, tookText } from './turn-line.ts';
 
 export type TimelineEvent = { seq: number; time: string; event: string; data: unknown };
 
@@ -15,109 +18,131 @@ export type Timeline = {
   end(): string[];
 };
 
-type Turn = { seq: number; time: string; text: string; events: number };
 type Fork = Pick<Session, 'id' | 'parent' | 'status'>;
+type Marks = '●' | '│' | '◆' | '○' | '!' | '├─' | '╰─';
 
-/** What seq and time take of a line, and what is left to a turn's text in any case. */
-const PLACE = 30;
-const MIN_TEXT = 20;
+/** What seq, time and mark take of a line, and what is left to a turn's text in any case. */
+const PLACE = 33;
+const MIN_TEXT = 10;
+const SHOWN_STATUSES = ['starting', 'resuming', 'paused', 'ended', 'failed'];
 
 export function createTimeline(options: {
   style: Style;
   columns: number;
   forks: readonly Fork[];
-  /** Whether the files were kept as they were after that event. */
-  isSnapshot: (seq: number) => boolean;
+  /** The complete ones, by the event after which the files were so. */
+  snapshots: ReadonlyMap<number, { files: number; storedBytes: number }>;
 }): Timeline {
-  const { style, columns, isSnapshot } = options;
+  const { style, columns, snapshots } = options;
   const forks = options.forks.toSorted((a, b) => forkSeq(a) - forkSeq(b));
-  const turns = new Map<string, Turn>();
-  let current: Turn | undefined;
+  const turns = new Map<string, TimelineTurn>();
+  const room = Math.max(MIN_TEXT, columns - PLACE);
+  let current: TimelineTurn | undefined;
 
-  const line = (seq: number | undefined, time: string, mark: string, text: string) =>
-    `${style.dim(`${String(seq ?? '').padStart(7)}  ${clock(time)}`)}  ${mark} ${text}`;
+  const paint: Record<Marks, (text: string) => string> = {
+    '●': style.green,
+    '│': style.green,
+    '◆': style.yellow,
+    '○': style.dim,
+    '!': style.red,
+    '├─': style.cyan,
+    '╰─': style.cyan,
+  };
+  const placed = (place: string, mark: Marks, text: string) =>
+    `${style.dim(place.padEnd(28))}  ${paint[mark](mark)} ${text}`;
+  const line = (seq: number, time: string, mark: Marks, text: string) =>
+    placed(`${String(seq).padStart(7)}  ${clock(time)}`, mark, oneLine(text, room));
 
-  function turnLine(turn: Turn, ending: string): string {
+  function turnLines(turn: TimelineTurn, ending: string, usage?: unknown): string[] {
     const { seq, time, text, events } = turn;
-    const facts = `${events} ${events === 1 ? 'event' : 'events'}, ${ending}`;
-    const room = Math.max(MIN_TEXT, columns - PLACE - 4 - facts.length);
-    return line(seq, time, style.green('●'), `${oneLine(text, room)}  ${style.dim(facts)}`);
+    const facts = oneLine(`${events} ${events === 1 ? 'event' : 'events'}, ${ending}`, room - MIN_TEXT - 2);
+    const said = oneLine(text, Math.max(MIN_TEXT, room - facts.length - 2));
+    const about = aboutTurn(turn, usage);
+    const place = `${String(seq).padStart(7)}  ${clock(time)}`;
+    return [
+      placed(place, '●', `${said}  ${style.dim(facts)}`),
+      ...(about === '' ? [] : [placed('', '│', style.dim(oneLine(about, room)))]),
+    ];
   }
 
   function forksAt(seq: number, time: string): string[] {
     const lines: string[] = [];
     while (forks[0] !== undefined && forkSeq(forks[0]) <= seq) {
       const fork = forks.shift();
-      if (fork)
-        lines.push(line(forkSeq(fork), time, style.cyan('├─'), `forked as ${fork.id} (${fork.status})`));
+      if (fork) lines.push(line(forkSeq(fork), time, '├─', `forked as ${fork.id} (${fork.status})`));
     }
     return lines;
   }
 
+  function snapshotAt(seq: number, time: string): string[] {
+    const kept = snapshots.get(seq);
+    if (kept === undefined) return [];
+    const files = kept.files === 1 ? '1 file' : `${kept.files} files`;
+    return [line(seq, time, '◆', `snapshot ${files}, ${bytesText(kept.storedBytes)} new`)];
+  }
+
   function linesOf({ seq, time, event, data }: TimelineEvent): string[] {
-    const fields = fieldsOf(data);
-    if (event === 'input') {
-      const turn = { seq, time, text: contentText(fields.content), events: 0 };
-      turns.set(String(fields.turnId), turn);
-      current ??= turn;
+    if (event === 'message') {
+      if (current) addMessage(current, data);
       return [];
     }
-    if (event === 'done') return doneLines(seq, time, fields);
-    if (event === 'status') return statusLines(seq, time, fields);
-    if (event === 'error')
-      return [line(seq, time, style.red('!'), oneLine(String(fields.detail), columns - PLACE - 2))];
+    const all = fields(data);
+    if (event === 'input') {
+      const turn = newTurn(seq, time, all.content);
+      turns.set(String(all.turnId), turn);
+      current ??= turn;
+    } else if (event === 'approval' && current) addApproval(current, all);
+    else if (event === 'done') return doneLines(seq, time, all);
+    else if (event === 'status') return statusLines(seq, time, all);
+    else if (event === 'error') return [line(seq, time, '!', String(all.detail))];
+    else if (event === 'compacted')
+      return [line(seq, time, '○', `events ${all.from} to ${all.to} were compacted`)];
     return [];
   }
 
-  function doneLines(seq: number, time: string, fields: Fields): string[] {
-    const id = String(fields.turnId);
-    const turn = turns.get(id) ?? { seq, time, text: '(it began earlier)', events: 0 };
+  function doneLines(seq: number, time: string, done: Fields): string[] {
+    const id = String(done.turnId);
+    const turn = turns.get(id) ?? newTurn(seq, time, '(it began earlier)');
     turns.delete(id);
     current = turns.values().next().value;
-    const took = Math.max(0, Date.parse(time) - Date.parse(turn.time));
-    const ending = fields.status === 'completed' ? seconds(took) : `${fields.status}${because(fields)}`;
-    const snapshot = isSnapshot(seq) ? [line(seq, time, style.yellow('◆'), 'snapshot')] : [];
-    return [turnLine(turn, ending), ...snapshot];
+    const took = tookText(Math.max(0, Date.parse(time) - Date.parse(turn.time)));
+    const ending = done.status === 'completed' ? took : `${took}, ${done.status}${because(causeOf(done))}`;
+    return turnLines(turn, ending, done.usage);
   }
 
-  function statusLines(seq: number, time: string, fields: Fields): string[] {
-    const begun = turns.get(String(fields.turnId));
+  function statusLines(seq: number, time: string, all: Fields): string[] {
+    const begun = turns.get(String(all.turnId));
     if (begun !== undefined) current = begun;
-    const shown = ['starting', 'paused', 'ended', 'failed'];
-    if (!shown.includes(String(fields.status))) return [];
-    const snapshot = isSnapshot(seq) ? [line(seq, time, style.yellow('◆'), 'snapshot')] : [];
-    return [...snapshot, line(seq, time, style.dim('○'), `${fields.status}${because(fields)}`)];
+    if (all.fork !== undefined) return [line(seq, time, '╰─', originOf(fields(all.fork)))];
+    if (!SHOWN_STATUSES.includes(String(all.status))) return [];
+    return [line(seq, time, '○', `${all.status}${because(causeOf(all))}`)];
   }
 
   return {
     push(event) {
-      if (current !== undefined && event.event === 'message') current.events++;
-      return [...linesOf(event), ...forksAt(event.seq, event.time)];
+      const { seq, time } = event;
+      return [...linesOf(event), ...snapshotAt(seq, time), ...forksAt(seq, time)];
     },
-    end: () => [...turns.values()].map((turn) => turnLine(turn, turn === current ? 'running' : 'waiting')),
+    end: () =>
+      [...turns.values()].flatMap((turn) => turnLines(turn, turn === current ? 'running' : 'waiting')),
   };
 }
 
-type Fields = Record<string, unknown> & { cause?: string | null; detail?: string | null };
+function causeOf({ cause, detail }: Fields): { cause: string | undefined; detail: string | undefined } {
+  const text = (value: unknown) => (typeof value === 'string' ? value : undefined);
+  return { cause: text(cause), detail: text(detail) };
+}
 
-function fieldsOf(data: unknown): Fields {
-  return typeof data === 'object' && data !== null ? (data as Fields) : {};
+function originOf({ sessionId, seq, snapshotSeq }: Fields): string {
+  const files = typeof snapshotSeq === 'number' ? `the files of event ${snapshotSeq}` : 'the agent’s folder';
+  return `forked from ${sessionId} after event ${seq}, with ${files}`;
 }
 
 function forkSeq({ parent }: Fork): number {
   return parent?.seq ?? 0;
 }
 
-function contentText(content: unknown): string {
-  if (typeof content === 'string') return harmless(content);
-  return `(${Array.isArray(content) ? content.length : 0} content blocks)`;
-}
-
 /** In UTC, as every time of the API. */
 function clock(time: string): string {
   return time.slice(0, 19).replace('T', ' ');
-}
-
-function seconds(ms: number): string {
-  return `${(ms / 1000).toFixed(1)} s`;
 }
