@@ -58,10 +58,13 @@ test('what is not over, what did not complete, and why the session stopped', () 
       '      3  2026-01-01 10:00:02  ● (1 content blocks)  1 event, running',
     ],
   );
-  const [paused] = draw([
-    ['status', { status: 'paused', cause: 'idle', detail: 'Nothing\u001b[2J happened.' }],
+  const idle = { status: 'paused', cause: 'idle', detail: 'Nothing\u001b[2J happened.' };
+  assert.deepEqual(draw([['status', idle]]), [
+    '      1  2026-01-01 10:00:00  ○ paused: Nothing␛[2J happened. (idle)',
   ]);
-  assert.equal(paused, '      1  2026-01-01 10:00:00  ○ paused: Nothing␛[2J happened. (idle)');
+  assert.deepEqual(draw([['status', idle]], 80), [
+    '      1  01-01 10:00:00  ○ paused: Nothing␛[2J happened. (idle)',
+  ]);
 });
 
 const use = (name: string) => ({ type: 'tool_use', name });

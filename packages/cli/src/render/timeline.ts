@@ -21,9 +21,10 @@ export type Timeline = {
 type Fork = Pick<Session, 'id' | 'parent' | 'status'>;
 type Marks = '●' | '│' | '◆' | '○' | '!' | '├─' | '╰─';
 
-/** What seq, time and mark take of a line, and what is left to a turn's text in any case. */
-const PLACE = 33;
+/** What is left to a turn's text in any case. */
 const MIN_TEXT = 10;
+/** A terminal that is narrower has better uses for the year. */
+const YEAR_COLUMNS = 100;
 const SHOWN_STATUSES = ['starting', 'resuming', 'paused', 'ended', 'failed'];
 
 export function createTimeline(options: {
@@ -36,7 +37,12 @@ export function createTimeline(options: {
   const { style, columns, snapshots } = options;
   const forks = options.forks.toSorted((a, b) => forkSeq(a) - forkSeq(b));
   const turns = new Map<string, TimelineTurn>();
-  const room = Math.max(MIN_TEXT, columns - PLACE);
+  const firstOfTime = columns < YEAR_COLUMNS ? 5 : 0;
+  const place = (seq: number, time: string) =>
+    `${String(seq).padStart(7)}  ${clock(time).slice(firstOfTime)}`;
+  const indent = place(0, new Date(0).toISOString()).length;
+  /** Beside the mark and what stands around it. */
+  const room = Math.max(MIN_TEXT, columns - indent - 5);
   let current: TimelineTurn | undefined;
 
   const paint: Record<Marks, (text: string) => string> = {
@@ -48,19 +54,18 @@ export function createTimeline(options: {
     '├─': style.cyan,
     '╰─': style.cyan,
   };
-  const placed = (place: string, mark: Marks, text: string) =>
-    `${style.dim(place.padEnd(28))}  ${paint[mark](mark)} ${text}`;
+  const placed = (where: string, mark: Marks, text: string) =>
+    `${style.dim(where.padEnd(indent))}  ${paint[mark](mark)} ${text}`;
   const line = (seq: number, time: string, mark: Marks, text: string) =>
-    placed(`${String(seq).padStart(7)}  ${clock(time)}`, mark, oneLine(text, room));
+    placed(place(seq, time), mark, oneLine(text, room));
 
   function turnLines(turn: TimelineTurn, ending: string, usage?: unknown): string[] {
     const { seq, time, text, events } = turn;
     const facts = oneLine(`${events} ${events === 1 ? 'event' : 'events'}, ${ending}`, room - MIN_TEXT - 2);
     const said = oneLine(text, Math.max(MIN_TEXT, room - facts.length - 2));
     const about = aboutTurn(turn, usage);
-    const place = `${String(seq).padStart(7)}  ${clock(time)}`;
     return [
-      placed(place, '●', `${said}  ${style.dim(facts)}`),
+      placed(place(seq, time), '●', `${said}  ${style.dim(facts)}`),
       ...(about === '' ? [] : [placed('', '│', style.dim(oneLine(about, room)))]),
     ];
   }
@@ -78,7 +83,8 @@ export function createTimeline(options: {
     const kept = snapshots.get(seq);
     if (kept === undefined) return [];
     const files = kept.files === 1 ? '1 file' : `${kept.files} files`;
-    return [line(seq, time, '◆', `snapshot ${files}, ${bytesText(kept.storedBytes)} new`)];
+    const more = kept.storedBytes === 0 ? '' : `, ${bytesText(kept.storedBytes)} new`;
+    return [line(seq, time, '◆', `snapshot ${files}${more}`)];
   }
 
   function linesOf({ seq, time, event, data }: TimelineEvent): string[] {

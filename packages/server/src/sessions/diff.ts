@@ -59,7 +59,6 @@ type Cursor = v.InferOutput<typeof cursorSchema>;
 export function createSessionDiffs(options: SessionDiffsOptions): SessionDiffs {
   const { live, agents, snapshots, linkOf } = options;
   const diffs: Diffs = createDiffs();
-  const never = new AbortController().signal;
 
   async function diff(
     access: Access,
@@ -70,7 +69,7 @@ export function createSessionDiffs(options: SessionDiffsOptions): SessionDiffs {
     const begun = params.cursor === undefined ? undefined : readCursor(params.cursor);
     const { from, to } = begun ?? {
       from: await pointAt(session, params.from ?? 0),
-      to: params.to === undefined ? await filesNow(session) : await pointAt(session, params.to),
+      to: params.to === undefined ? await filesNow(session, signal) : await pointAt(session, params.to),
     };
     const get = { from: blobsOf(session, from.tree), to: blobsOf(session, to.tree) };
     const asked = { from: from.tree, to: to.tree, limit: params.limit, places: begun?.places };
@@ -93,8 +92,9 @@ export function createSessionDiffs(options: SessionDiffsOptions): SessionDiffs {
     return { seq: 0, tree: { kind: 'agent', hash: manifestHash } };
   }
 
-  async function filesNow(session: LiveSession): Promise<Point> {
-    await session.log.until(() => hasReadySandbox(session.status) || isAtRest(session), never);
+  async function filesNow(session: LiveSession, signal: AbortSignal): Promise<Point> {
+    await session.log.until(() => hasReadySandbox(session.status) || isAtRest(session), signal);
+    signal.throwIfAborted();
     const { id: sessionId, epoch } = session;
     const { tenant } = session.row;
     try {
