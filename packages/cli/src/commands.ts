@@ -27,6 +27,17 @@ const oidcClient = [
   'oidcClientSecretFile',
 ] as const;
 
+/** What is freed, ended or erased with time. */
+const retention = [
+  'idlePause',
+  'endPaused',
+  'keepSessions',
+  'thinSnapshots',
+  'keepSnapshots',
+  'keepSandboxes',
+  'compactPartials',
+] as const;
+
 const model = { model: { value: 'MODEL', summary: 'Model to use instead of the agent’s' } };
 const permissionMode = {
   'permission-mode': {
@@ -53,6 +64,7 @@ const embedded = [
   'diskMb',
   'hostname',
   'logLevel',
+  ...retention,
 ] as const;
 const page = {
   limit: { value: 'COUNT', summary: 'How many at most, 1 to 1000 (default 100)' },
@@ -85,6 +97,7 @@ export const commands: Readonly<Record<string, Command>> = {
       'oidcRoleClaim',
       'oidcTenantClaim',
       'allowRemote',
+      ...retention,
     ],
     examples: ['atoll start', 'atoll start --port 0 --data-dir ./data --json'],
     untilStopped: true,

@@ -25,6 +25,15 @@ test('executor profiles are an object in the file, and its JSON in the variable'
   assert.deepEqual(read({ file, environment }).executorProfiles, { b: {} });
 });
 
+test('times have a unit, or no end', () => {
+  const { idlePause, keepSessions, compactPartials } = read({});
+  assert.deepEqual([idlePause, keepSessions, compactPartials], [1_800_000, undefined, 604_800_000]);
+  const file = '{"keepSessions": "90d", "idlePause": "never"}';
+  const some = read({ file, environment: { ATOLL_END_PAUSED: '12h' }, flags: { thinSnapshots: '45s' } });
+  assert.deepEqual([some.keepSessions, some.idlePause], [7_776_000_000, undefined]);
+  assert.deepEqual([some.endPaused, some.thinSnapshots], [43_200_000, 45_000]);
+});
+
 test('the data directory follows XDG', () => {
   assert.equal(read({ environment: { XDG_DATA_HOME: '/x' } }).dataDir, '/x/atoll');
   assert.match(read({}).dataDir, /\.local\/share\/atoll$/);
@@ -38,6 +47,10 @@ const wrong: [what: string, sources: Partial<ConfigSources>, says: RegExp][] = [
     { environment: { ATOLL_DRIVER: 'vm' } },
     /^ATOLL_DRIVER must be one of bubblewrap/,
   ],
+  ['a time without a unit', { flags: { idlePause: '30' } }, /^--idle-pause must be a time .* 30m/],
+  ['no time at all', { flags: { keepSessions: '0d' } }, /^--keep-sessions must be a time/],
+  ['a time beyond a life', { flags: { keepSessions: '9999d' } }, /at most 7300d/],
+  ['another word for no end', { flags: { keepSessions: 'never' } }, /or forever$/],
   ['a broken file', { file: '{' }, /^atoll\.config\.json is not JSON/],
   ['a file that is a list', { file: '[]' }, /must hold one JSON object/],
   ['an unknown name in the file', { file: '{"prot": 1}' }, /there is no setting "prot"/],

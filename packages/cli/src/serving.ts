@@ -19,8 +19,22 @@ export function makeServer(
   const { secretKey } = config;
   const runner = async (coordinator: Coordinator) =>
     (await import('./embedded-runner.ts')).startRunner({ config, directory, coordinator, log });
+  const idlePauseMs = config.idlePause ?? 0;
+  const retention = retentionOf(config);
+  const oidc = issuerOf(config);
   const own = withRunner ? { runner } : {};
-  return createServer({ dataDir, version, log, secretKey, oidc: issuerOf(config), ...own });
+  return createServer({ dataDir, version, log, secretKey, oidc, idlePauseMs, retention, ...own });
+}
+
+function retentionOf(config: Config): NonNullable<ServerOptions['retention']> {
+  return {
+    endPausedMs: config.endPaused,
+    keepSessionsMs: config.keepSessions,
+    thinSnapshotsMs: config.thinSnapshots,
+    keepSnapshotsMs: config.keepSnapshots,
+    keepSandboxesMs: config.keepSandboxes,
+    compactPartialsMs: config.compactPartials,
+  };
 }
 
 /** Whose JWTs are taken. */

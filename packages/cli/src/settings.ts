@@ -27,6 +27,9 @@ export type Setting<T = unknown> = {
   read(text: string): T;
 };
 
+const UNITS_MS: Readonly<Record<string, number>> = { s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 };
+const MAX_DURATION_MS = 7300 * 86_400_000;
+
 export const settings = {
   host: text({
     flag: 'host',
@@ -148,6 +151,41 @@ export const settings = {
     fallback: 4096,
     min: 1,
     max: 16_777_216,
+  }),
+  idlePause: duration('never', {
+    flag: 'idle-pause',
+    summary: 'Free the sandbox of a session that idles for so long',
+    fallback: '30m',
+  }),
+  endPaused: duration('never', {
+    flag: 'end-paused',
+    summary: 'End a paused session that nobody used for so long',
+    fallback: 'never',
+  }),
+  keepSessions: duration('forever', {
+    flag: 'keep-sessions',
+    summary: 'How long a session that ended is kept, with its log; then it is erased',
+    fallback: 'forever',
+  }),
+  thinSnapshots: duration('never', {
+    flag: 'thin-snapshots',
+    summary: 'Of snapshots older than that, keep the last of each day',
+    fallback: 'never',
+  }),
+  keepSnapshots: duration('forever', {
+    flag: 'keep-snapshots',
+    summary: 'How long snapshots are kept; a session’s latest one stays',
+    fallback: 'forever',
+  }),
+  keepSandboxes: duration('forever', {
+    flag: 'keep-sandboxes',
+    summary: 'How long ended sandboxes and their jobs are listed',
+    fallback: 'forever',
+  }),
+  compactPartials: duration('never', {
+    flag: 'compact-partials',
+    summary: 'Compact the partial messages of turns that completed so long ago',
+    fallback: '7d',
   }),
   executorProfiles: {
     flag: undefined,
@@ -347,6 +385,23 @@ function whole(about: Described<number> & { min: number; max: number }): Setting
       throw new UsageError(`must be a whole number from ${about.min} to ${about.max}`);
     return number;
   });
+}
+
+/** Milliseconds; undefined where `unlimited` is said, which is a word for "no end". */
+function duration(
+  unlimited: 'never' | 'forever',
+  { flag, summary, fallback }: Pick<Described<string>, 'flag' | 'summary' | 'fallback'>,
+): Setting<number | undefined> {
+  const read = (value: string): number | undefined => {
+    if (value === unlimited) return undefined;
+    const [, count = '', unit = ''] = /^(\d{1,9})([smhd])$/.exec(value) ?? [];
+    const ms = Number(count) * (UNITS_MS[unit] ?? 0);
+    if (ms === 0 || ms > MAX_DURATION_MS)
+      throw new UsageError(`must be a time of at most 7300d, as 90s, 30m, 12h or 7d, or ${unlimited}`);
+    return ms;
+  };
+  const about = { flag, summary, of: 'server', value: 'TIME', fallback: read(fallback) } as const;
+  return { ...describe<number | undefined>(about, read), shownDefault: `\`${fallback}\`` };
 }
 
 function oneOf<const T extends string>(allowed: readonly T[], about: Described<NoInfer<T>>): Setting<T> {

@@ -40,6 +40,7 @@ export const errorRegistry = {
   idempotency_conflict: { status: 409, title: 'This Idempotency-Key was used with another body.' },
   illegal_transition: { status: 409, title: 'The current status does not allow that.' },
   session_ended: { status: 409, title: 'The session has ended.' },
+  seq_compacted: { status: 409, title: 'The event there was compacted, together with its neighbours.' },
   already_decided: { status: 409, title: 'The approval was answered or cancelled before.' },
   cannot_steer: { status: 409, title: 'The running turn cannot take a message.' },
   stale_epoch: { status: 409, title: 'A newer assignment exists; this one no longer counts.' },

@@ -1,9 +1,9 @@
 /** The Prometheus text format (https://prometheus.io/docs/instrumenting/exposition_formats/). */
 import type { Health } from '@atoll/protocol/schemas/platform';
 
-type Gauge = { name: string; help: string; value: number };
+export type Gauge = { name: string; help: string; value: number };
 
-export function renderMetrics(health: Health): string {
+export function renderMetrics(health: Health, more: readonly Gauge[]): string {
   const { pool } = health;
   const gauges: Gauge[] = [
     { name: 'atoll_uptime_seconds', help: 'Since the server started.', value: health.uptimeMs / 1000 },
@@ -13,6 +13,7 @@ export function renderMetrics(health: Health): string {
     { name: 'atoll_pool_running', help: 'Sandboxes with a turn under way.', value: pool.running },
     { name: 'atoll_pool_idle', help: 'Sandboxes that wait for a message.', value: pool.idle },
     { name: 'atoll_pool_warm', help: 'Sandboxes made ahead that wait for a session.', value: pool.warm },
+    ...more,
     { name: 'process_resident_memory_bytes', help: 'Of the server.', value: process.memoryUsage.rss() },
     { name: 'process_cpu_seconds_total', help: 'Of the server.', value: cpuSeconds() },
   ];

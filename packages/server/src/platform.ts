@@ -15,7 +15,8 @@ import { createRecognise, type Recognise } from './keys/recognise.ts';
 import { createSessionTokens } from './keys/session-tokens.ts';
 import { createSqliteLog } from './log/sqlite.ts';
 import type { Logger } from './logger.ts';
-import { renderMetrics } from './metrics.ts';
+import { type Gauge, renderMetrics } from './metrics.ts';
+import { createRetention, type Retired, retired } from './retention/retention.ts';
 import type { Handlers } from './routes/handler.ts';
 import { createHandlers } from './routes/handlers.ts';
 import { createRunnerRegistry } from './runners/registry.ts';
@@ -114,6 +115,10 @@ export async function createPlatform(options: {
       .catch((err) => logger.error({ err }, 'sandboxes of absent runners could not be ended'));
   }, ABSENT_MS);
   absent.unref();
+  const retention = createRetention({
+    settings: server.retention ?? {},
+    ...{ store, log, sessions, logger, now },
+  });
   const stopSweeping = sweepEvery(SWEEP_MS, () => {
     sessions.forgetQuiet();
     usage.countEnded().catch((err) => logger.warn({ err }, 'the time of sandboxes could not be counted'));
@@ -157,7 +162,7 @@ export async function createPlatform(options: {
       fleet: remote,
       snapshots: snapshots.blobs,
       health,
-      metrics: async () => renderMetrics(await health()),
+      metrics: async () => renderMetrics(await health(), retiredCounters(retention.retired)),
     }),
     recognise: createRecognise({ keys, tokens, oidc: server.oidc, logger, now }),
     async load() {
@@ -168,12 +173,21 @@ export async function createPlatform(options: {
       stopSweeping();
       stopCollecting();
       clearTimeout(absent);
+      await retention.stop();
       await Promise.all([sessions.stop(), sandboxes.stop()]);
       await Promise.race([snapshots.settled(), delay(MAX_SETTLING_MS, undefined, { ref: false })]);
       await embedded?.stop();
       (await fleet)?.close();
     },
   };
+}
+
+function retiredCounters(counts: Readonly<Retired>): Gauge[] {
+  return Object.entries(retired).map(([name, help]) => ({
+    name: `atoll_retention_${name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)}_total`,
+    help,
+    value: counts[name as keyof Retired],
+  }));
 }
 
 function sweepEvery(ms: number, sweep: () => void): () => void {

@@ -2,6 +2,7 @@ import type { OperationResult } from '@atoll/protocol/operations';
 import type { Coordinator, RunnerLink } from '@atoll/protocol/runner-link';
 import type { OidcIssuer } from './keys/jwts.ts';
 import type { Logger } from './logger.ts';
+import type { RetentionSettings } from './retention/retention.ts';
 import type { ConnectionOptions } from './rpc/connection.ts';
 import type { RunnerInfo } from './runners/registry.ts';
 
@@ -18,6 +19,8 @@ export type ServerOptions = {
   runner?: (coordinator: Coordinator) => Promise<EmbeddedRunner>;
   /** An idle session's sandbox is freed after this; 0: never. Default 30 minutes. */
   idlePauseMs?: number;
+  /** What goes when it is old. Default: nothing. */
+  retention?: RetentionSettings;
   now?: () => number;
 };
 

@@ -1,4 +1,5 @@
 import type { Step } from '../store/store.ts';
+import type { FramedEvent } from './frames.ts';
 
 /**
  * Events on disk: an append-only chain of chunks per session. A chunk is the SSE frames of a run of events, made
@@ -31,10 +32,25 @@ export type Log = {
   /** The latest checkpoint that is not after `seq`. Crosses into parents. */
   checkpointBefore(place: { logId: string; seq: number }): Promise<Checkpoint | undefined>;
   /**
+   * Takes events out and puts `compacted {from, to}` in place of each run of them (I2), in a bounded step. Resolves with
+   * where the next one begins, undefined when there is nothing more, and how many events this one took. Rejects with
+   * `illegal_transition`, nothing changed, when the log was forked meanwhile, or was erased.
+   */
+  compact(compaction: Compaction): Promise<{ next: number | undefined; events: number }>;
+  /**
+   * The step for the commit of a fork at `seq`; it fails with `illegal_transition` when the log was compacted meanwhile.
+   * Rejects with `seq_compacted` where that event was taken out with its neighbours.
+   */
+  whole(place: { logId: string; seq: number }): Promise<Step>;
+  /**
    * Erases what no fork shares, and with the last fork the rest; `also` runs before that, in the same commit. A log that is erased
    * cannot be appended to.
    */
   erase(logId: string, also: readonly Step[]): Promise<void>;
+  /** As `erase`, in bounded steps: what of a long log is not gone when this resolves goes by `sweep`. */
+  retire(logId: string, also: readonly Step[]): Promise<void>;
+  /** A bounded step of that. False when there is nothing to do. */
+  sweep(): Promise<boolean>;
 };
 
 export type NewLog = {
@@ -46,6 +62,14 @@ export type NewLog = {
   parent?: { logId: string; seq: number };
   /** Of a fork: its own events up to `lastSeq`. */
   first?: { lastSeq: number; frames: Uint8Array };
+};
+
+/** Of the log's own events later than `after`, up to `upTo`, those that `takes`. */
+export type Compaction = {
+  logId: string;
+  after: number;
+  upTo: number;
+  takes: (event: FramedEvent) => boolean;
 };
 
 /** `state` is text that only its writer reads. */

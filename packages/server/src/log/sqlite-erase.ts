@@ -53,6 +53,11 @@ export async function eraseLog(
   }
 }
 
+/** Nothing else goes with it. */
+export function isLoneLog(database: SqliteDatabase, logId: string): boolean {
+  return planErasure(database, logId).length === 1;
+}
+
 function planErasure(database: SqliteDatabase, logId: string): Erasure[] {
   const plan: Erasure[] = [];
   let id: string | null = logId;
@@ -94,7 +99,7 @@ async function stepsOf(database: SqliteDatabase, plan: readonly Erasure[]): Prom
 }
 
 /** The chunk that a fork shares only in part. */
-async function cutSteps(database: SqliteDatabase, id: string, keep: number): Promise<Step[]> {
+export async function cutSteps(database: SqliteDatabase, id: string, keep: number): Promise<Step[]> {
   const [chunk] = await database.all<Pick<LogChunk, 'firstSeq' | 'frames'>>({
     sql: SHARED_CHUNK,
     parameters: [id, keep],

@@ -11,7 +11,9 @@ import { loadKysely } from '../store/kysely.ts';
 import { createSqliteStore } from '../store/sqlite.ts';
 import { openSqlite } from '../store/sqlite-database.ts';
 import { chunkOf, framesOf, logContract, range, readAll } from './log.contract.ts';
+import { logCompactionContract } from './log-compaction.contract.ts';
 import { logForksContract } from './log-forks.contract.ts';
+import { logRetireContract } from './log-retire.contract.ts';
 import { createSqliteLog } from './sqlite.ts';
 
 const root = mkdtempSync(join(tmpdir(), 'atoll-log-'));
@@ -27,6 +29,8 @@ async function open(path: string) {
 
 logContract('sqlite', () => open(join(root, 'contract.db')));
 logForksContract('sqlite', () => open(join(root, 'forks.db')));
+logRetireContract('sqlite', () => open(join(root, 'retire.db')));
+logCompactionContract('sqlite', () => open(join(root, 'compaction.db')));
 
 test('sqlite: what was acknowledged survives kill -9, dense and whole (I1, I2)', async () => {
   const path = join(root, 'killed.db');

@@ -67,7 +67,11 @@ export function createSqliteLog(database: SqliteDatabase): Log {
       query: { sql: CHECKPOINT, parameters: [logId, tenant, seq, state] },
     }),
     checkpointBefore: async (place) => checkpointBefore(database, place),
+    compact: async (compaction) => (await import('./sqlite-compact.ts')).compactLog(database, compaction),
+    whole: (place) => whole(database, place),
     erase: (logId, also) => eraseLog(database, logId, also),
+    retire: async (logId, also) => (await import('./sqlite-retire.ts')).retireLog(database, logId, also),
+    sweep: async () => (await import('./sqlite-retire.ts')).sweepLogs(database),
   };
 }
 
@@ -134,6 +138,15 @@ function checkpointBefore(
     if (found !== undefined) return found;
   }
   return undefined;
+}
+
+async function whole(
+  database: SqliteDatabase,
+  { logId, seq }: { logId: string; seq: number },
+): Promise<Step> {
+  const { wholeAt } = await import('./sqlite-compact.ts');
+  const own = segmentsOf(database, logId).find(({ after, upTo }) => seq > after && seq <= upTo);
+  return wholeAt(database, { logId: own?.id ?? logId, seq });
 }
 
 async function read(database: SqliteDatabase, { logId, after, maxBytes }: Range): Promise<LogChunk[]> {

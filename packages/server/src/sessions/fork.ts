@@ -42,7 +42,7 @@ type Origin = {
   executorSessionId: string | null;
 };
 
-/** Rejects with `not_found`, also for an agent that is gone, and with `invalid_cursor` where there is nothing to fork. */
+/** Rejects with `not_found`, also for an agent that is gone, with `invalid_cursor` where there is nothing to fork, and with `seq_compacted`. */
 export async function fork(
   options: ForkOptions,
   access: Access,
@@ -58,8 +58,28 @@ export async function fork(
   const executorSessionId = await conversationAt(log, row, snapshot);
   const shared = await foldAt(log, { logId: row.log_id, seq });
   const id = newId('session');
-  await store.commit(forkSteps(options, { row, seq, snapshot, executorSessionId }, { id, ...shared }));
+  const steps = forkSteps(options, { row, seq, snapshot, executorSessionId }, { id, ...shared });
+  await commitWhole({ store, log }, { logId: row.log_id, seq }, steps);
   return live.load(id);
+}
+
+const ATTEMPTS = 5;
+
+/** A fork shares all of a run of events that was compacted, or nothing of it. */
+async function commitWhole(
+  { store, log }: Pick<ForkOptions, 'store' | 'log'>,
+  place: { logId: string; seq: number },
+  steps: readonly Step[],
+): Promise<void> {
+  for (let attempt = 1; ; attempt++) {
+    const unchanged = await log.whole(place);
+    try {
+      return await store.commit([unchanged, ...steps]);
+    } catch (error) {
+      const compacted = error instanceof AtollError && error.code === 'illegal_transition';
+      if (!compacted || attempt === ATTEMPTS) throw error;
+    }
+  }
 }
 
 /** What the executor remembers is among the files, so it is as old as they are. */

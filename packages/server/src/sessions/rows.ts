@@ -86,6 +86,7 @@ const turnInsert = prepared<TurnRow, keyof TurnRow>(
     'start_seq',
     'done_seq',
     'usage',
+    'partials',
     'idempotency_key',
     'request_hash',
     'created_at',
@@ -112,9 +113,9 @@ export function startTurn(store: Store, start: Parameters<typeof turnStart>[1]):
 
 const turnEnd = prepared<
   TurnRow,
-  TurnKey | 'status' | 'cause' | 'detail' | 'done_seq' | 'usage' | 'ended_at'
+  TurnKey | 'status' | 'cause' | 'detail' | 'done_seq' | 'usage' | 'partials' | 'ended_at'
 >(
-  ['session_id', 'id', 'status', 'cause', 'detail', 'done_seq', 'usage', 'ended_at'],
+  ['session_id', 'id', 'status', 'cause', 'detail', 'done_seq', 'usage', 'partials', 'ended_at'],
   (sql, { session_id, id, ...end }) =>
     sql.updateTable('turns').set(end).where('session_id', '=', session_id).where('id', '=', id),
 );

@@ -19,13 +19,13 @@ import type { SessionRow } from '../store/tables.ts';
 import { createApprovals } from './approvals.ts';
 import { checkpointAt } from './checkpoints.ts';
 import type { SessionDiffs } from './diff.ts';
-import { erasure } from './erasure.ts';
 import { createLifecycle } from './lifecycle.ts';
 import type { LiveSession } from './live-session.ts';
 import { createLiveSessions } from './live-sessions.ts';
 import { createModelUse } from './model-use.ts';
 import { leftBehind, leftoverRows, recoverSession } from './recovery.ts';
 import { createReports } from './reports.ts';
+import { createRetiring } from './retiring.ts';
 import { show, showLive, showTurn } from './rows.ts';
 import { createSessionSandboxes, type SandboxSettings } from './sandboxes.ts';
 import { createSending } from './sending.ts';
@@ -110,6 +110,7 @@ export function createSessions(options: SessionsOptions) {
   const live = createLiveSessions({ store, log, now, recover, onBroken: broken });
   const sending = createSending({ store, turns });
   const reports = createReports(live);
+  const retiring = createRetiring({ store, log, live, lifecycle, snapshots, now });
   const modelUse = createModelUse({ store, find: live.find });
   const files = createSessionFiles({ ...options, sandboxes, settingsOf, linkOf, wake: wakeSandboxOf });
 
@@ -267,10 +268,7 @@ export function createSessions(options: SessionsOptions) {
     const session = await live.get(access, params.sessionId);
     await lifecycle.end(session, ENDED);
     const shown = showLive(session);
-    if (params.purge) {
-      live.delete(session.id);
-      await log.erase(session.row.log_id, erasure(options, session.row, new Date(now()).toISOString()));
-    }
+    if (params.purge) await retiring.purge(session);
     return shown;
   }
 
@@ -489,6 +487,8 @@ export function createSessions(options: SessionsOptions) {
     filesToWrite: async (access: Access, id: string) => files.toWrite(await live.get(access, id)),
     pauseIdle,
     forgetQuiet: live.forgetQuiet,
+    endPaused: retiring.endPaused,
+    eraseEnded: retiring.eraseEnded,
     recoverAll,
     stop,
     onSandboxEnded,

@@ -107,6 +107,7 @@ export function createTurns(options: TurnsOptions): Turns {
       start_seq: null,
       done_seq: null,
       usage: null,
+      partials: 0 as const,
       idempotency_key: request.idempotencyKey ?? null,
       request_hash: request.requestHash ?? null,
       created_at: new Date(now()).toISOString(),
@@ -217,6 +218,7 @@ export function createTurns(options: TurnsOptions): Turns {
       detail: end.detail ?? null,
       done_seq: turn.doneSeq,
       usage: end.usage ? JSON.stringify(end.usage) : null,
+      partials: end.status === 'completed' && turn.options.includePartialMessages === true ? 1 : 0,
       ended_at: endedAt,
     });
     const counted = countTurn(session.row, { usage: end.usage, endedAt });

@@ -11,6 +11,7 @@ import { credentialsSchema } from './credentials-schema.ts';
 import { firstSchema } from './first-schema.ts';
 import { forksSchema } from './forks-schema.ts';
 import { modelUseSchema } from './model-use-schema.ts';
+import { retentionSchema } from './retention-schema.ts';
 import { snapshotsSchema } from './snapshots-schema.ts';
 import { usageSchema } from './usage-schema.ts';
 import { warmSchema } from './warm-schema.ts';
@@ -27,6 +28,7 @@ export const migrations: readonly Migration[] = [
   { version: 7, floor: 1, sql: warmSchema },
   { version: 8, floor: 1, sql: bareSandboxesSchema },
   { version: 9, floor: 1, sql: usageSchema },
+  { version: 10, floor: 1, sql: retentionSchema },
 ];
 
 /** Brings the database up to this code in one transaction. Throws when the database must not be opened by it. */

@@ -107,6 +107,8 @@ export type TurnRow = {
   start_seq: number | null;
   done_seq: number | null;
   usage: Json | null;
+  /** 1: it has partial messages that are not compacted. */
+  partials: 0 | 1;
   /** Unique with session_id where not null. */
   idempotency_key: string | null;
   /** SHA-256 (hex) of the body that came with the key. */
@@ -225,6 +227,8 @@ export type LogRow = {
   epoch: number;
   /** 1: only what forks share is left of it. */
   erased: 0 | 1;
+  /** How often events were taken out of it. */
+  compactions: number;
   /** All that was ever appended, and what of that is in usage_days. */
   bytes: number;
   counted_bytes: number;
