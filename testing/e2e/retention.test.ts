@@ -177,3 +177,23 @@ test('a log that is erased by and by survives a crash in between', async () => {
   assert.equal(body.code, 'not_found');
   assert.equal((await atoll.client.call('usage.show', {})).totals.turns, 20);
 });
+
+test('whoever looks at a session while it is erased does not bring it back', async () => {
+  await using atoll = await startAtoll();
+  const { client } = atoll;
+  await deployProgram(client, 'versatile', versatile);
+  for (let round = 0; round < 5; round++) {
+    const { session } = await client.call('session.create', { agent: 'versatile' });
+    const sessionId = session.id;
+    let erased = false;
+    const look = async () => {
+      while (!erased)
+        await client.call('session.show', { sessionId }).catch(({ code }) => assert.equal(code, 'not_found'));
+    };
+    const looking = [look(), look(), look()];
+    await client.call('session.end', { sessionId, purge: true });
+    await assert.rejects(client.call('session.show', { sessionId }), { code: 'not_found' });
+    erased = true;
+    await Promise.all(looking);
+  }
+});

@@ -65,11 +65,12 @@ export function createLiveSessions(options: {
   }
 
   async function loadRow(id: string): Promise<LiveSession> {
+    const approvals = await unspentApprovals(store, id);
+    // From here on nothing is waited for but reads that are done at once: who erases it deletes it here after that.
     const row = await store.first(store.sql.selectFrom('sessions').selectAll().where('id', '=', id));
     if (!row) throw new AtollError('not_found', `no session ${id}`);
     const head = await log.head(row.log_id);
     if (!head) throw new AtollError('internal', `session ${id} has no log`);
-    const approvals = await unspentApprovals(store, id);
     const session = live.get(id) ?? addLoaded(row, approvals, head);
     if (holdsSandbox(row.status)) await recover(session);
     return session;

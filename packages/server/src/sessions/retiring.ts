@@ -1,4 +1,7 @@
-/** Sessions that go: erased because somebody wants that, ended or erased because of their age. */
+/**
+ * Sessions that go: erased because somebody wants that, ended or erased because of their age. One leaves memory after the
+ * commit that erases it: before that it would only be loaded again by whoever asks for it meanwhile.
+ */
 import type { Log } from '../log/log.ts';
 import type { Snapshots } from '../snapshots/snapshots.ts';
 import type { Store } from '../store/store.ts';
@@ -35,8 +38,8 @@ export function createRetiring(options: {
 
   return {
     async purge({ id, row }) {
-      live.delete(id);
       await log.erase(row.log_id, erasure(options, row, timestamp()));
+      live.delete(id);
     },
     async endPaused(before, detail) {
       const row = await store.first<{ id: string }>({ sql: PAUSED, parameters: [before] });
@@ -52,8 +55,8 @@ export function createRetiring(options: {
       type Ended = Pick<SessionRow, 'id' | 'tenant' | 'agent' | 'log_id'>;
       const row = await store.first<Ended>({ sql: ENDED, parameters: [before] });
       if (row === undefined) return false;
-      live.delete(row.id);
       await log.retire(row.log_id, erasure(options, row, timestamp()));
+      live.delete(row.id);
       return true;
     },
   };
