@@ -47,7 +47,7 @@ type Task = { counts: keyof Retired | undefined; step: Step };
 const MAX_PERIOD_MS = 60_000;
 const MIN_PERIOD_MS = 1_000;
 const MIN_REST_MS = 5;
-const REST = 4;
+const REST = 10;
 const DAY_MS = 24 * 60 * 60_000;
 
 export function createRetention(options: {
