@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { deploy, startAtoll } from '../atoll.ts';
+import { startRunner } from '../runner-process.ts';
 import { type Target, wantedTurn } from './target.ts';
 
 export type AtollTarget = Target & {
@@ -16,9 +17,19 @@ const files = {
   'atoll.json': JSON.stringify({ executor: { kind: 'program', command: ['node', 'agent.mjs'] } }),
 };
 
+export type AtollTargetOptions = {
+  sessions: number;
+  /** The sandboxes are those of a runner in a process of its own. */
+  apart?: boolean;
+};
+
 /** A fresh server with its own data directory and this many open sessions, each of which has had a turn. */
-export async function startAtollTarget({ sessions }: { sessions: number }): Promise<AtollTarget> {
-  const atoll = await startAtoll();
+export async function startAtollTarget({
+  sessions,
+  apart = false,
+}: AtollTargetOptions): Promise<AtollTarget> {
+  const atoll = await startAtoll(apart ? { args: ['--no-runner'] } : {});
+  const runner = apart ? await startRunner(atoll, 'bench') : undefined;
   const { url, key, client, pid } = atoll;
   const headers = { authorization: `Bearer ${key}` };
   const sessionIds: string[] = [];
@@ -39,6 +50,9 @@ export async function startAtollTarget({ sessions }: { sessions: number }): Prom
     health: { url: `${url}/health`, method: 'GET', headers },
     turn: (session, content) =>
       wantedTurn(`${url}/api/sessions/${sessionIds[session]}/messages`, headers, content),
-    [Symbol.asyncDispose]: () => atoll[Symbol.asyncDispose](),
+    async [Symbol.asyncDispose]() {
+      await runner?.stop();
+      await atoll[Symbol.asyncDispose]();
+    },
   };
 }

@@ -11,6 +11,7 @@ import { create } from './create.ts';
 import { egress } from './egress.ts';
 import { gateway } from './gateway.ts';
 import { health } from './health.ts';
+import { links } from './links.ts';
 import { memory } from './memory.ts';
 import { oneMessage } from './one-message.ts';
 import { past } from './past.ts';
@@ -33,6 +34,7 @@ const measures: readonly Measure[] = [
   egress,
   past,
   worker,
+  links,
 ];
 
 const { values } = parseArgs({

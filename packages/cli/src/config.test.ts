@@ -79,6 +79,7 @@ test('secrets have no flag that would show in the list of processes, but for --k
     secret.map(([name, { flag }]) => [name, flag]),
     [
       ['key', 'key'],
+      ['runnerKey', undefined],
       ['oidcClientSecret', undefined],
       ['anthropicApiKey', undefined],
       ['secretKey', undefined],
