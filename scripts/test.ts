@@ -1,12 +1,13 @@
 /**
  * `npm test`: every test file, or those named: `npm test -- packages/client`. `npm run test:hard`: those that take
  * minutes, `*.hard.test.ts`. Either fails when the run leaves anything on the machine. What `*.agents.test.ts` run is
- * installed first.
+ * installed first; what `*.docker.test.ts` need is an engine of their own.
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, globSync, statSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
+import { NEEDS_DOCKER, startDockerEngine } from './docker-engine.ts';
 import { installRealAgents, NEEDS_REAL_AGENTS } from './real-agents.ts';
 import { openTestRun, type TestRun } from './test-run.ts';
 
@@ -26,15 +27,20 @@ const files = (places.length > 0 ? places : everywhere).flatMap((place) =>
 );
 
 if (files.some((file) => file.endsWith(NEEDS_REAL_AGENTS))) installRealAgents();
+const engine = files.some((file) => file.endsWith(NEEDS_DOCKER)) ? await startDockerEngine() : undefined;
 const run = openTestRun();
 // Hard tests measure, and kill at moments of their own choosing: one at a time.
 const concurrency = `--test-concurrency=${hard ? 1 : CONCURRENCY}`;
 const [program = '', ...rest] = run.command(['node', '--test', concurrency, ...flags, ...files]);
-const child = spawn(program, rest, { stdio: 'inherit', env: { ...process.env, TMPDIR: run.directory } });
+const child = spawn(program, rest, {
+  stdio: 'inherit',
+  env: { ...process.env, TMPDIR: run.directory, ...(engine && { DOCKER_HOST: engine.url }) },
+});
 const [code, signal] = (await once(child, 'exit')) as [number | null, NodeJS.Signals | null];
 process.exitCode = code ?? (signal === null ? 1 : 130);
 
 const left = await settled(run);
+await engine?.stop();
 if (left.length === 0) run.close();
 else {
   console.error(`\nThe tests left on this machine:\n${left.map((line) => `  ${line}`).join('\n')}`);

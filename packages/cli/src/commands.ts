@@ -58,6 +58,7 @@ const platform = {
 const embedded = [
   'dataDir',
   'driver',
+  'dockerImage',
   'capacity',
   'memoryMb',
   'processes',
@@ -86,6 +87,7 @@ export const commands: Readonly<Record<string, Command>> = {
       'port',
       'dataDir',
       'driver',
+      'dockerImage',
       'capacity',
       'memoryMb',
       'processes',

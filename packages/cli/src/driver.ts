@@ -1,10 +1,18 @@
-import { join } from 'node:path';
-import { createBubblewrapDriver, createProcessDriver, type Driver } from '@atoll/runner';
-import { RUNNER_DIRECTORY } from './data-directory.ts';
+import { createBubblewrapDriver, createProcessDriver, type Driver, type Warn } from '@atoll/runner';
+import { driverSettings } from './driver-settings.ts';
 import type { Config } from './settings.ts';
 
 /** The one place where a driver is chosen. */
-export function chooseDriver({ driver, dataDir }: Config): Driver {
-  const options = { dataDir: join(dataDir, RUNNER_DIRECTORY) };
-  return driver === 'process' ? createProcessDriver(options) : createBubblewrapDriver(options);
+export async function chooseDriver(config: Config, warn: Warn): Promise<Driver> {
+  const options = { ...driverSettings(config), warn };
+  switch (config.driver) {
+    case 'process':
+      return createProcessDriver(options);
+    case 'bubblewrap':
+      return createBubblewrapDriver(options);
+    case 'docker': {
+      const { createDockerDriver } = await import('@atoll/runner/docker');
+      return createDockerDriver({ ...options, image: config.dockerImage });
+    }
+  }
 }

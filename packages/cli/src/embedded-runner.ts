@@ -30,7 +30,7 @@ export async function startRunner(options: {
 }): Promise<EmbeddedRunner & { runner: Runner }> {
   const { config, directory, coordinator, mayAct, log } = options;
   const { hostname, capacity, memoryMb, processes, diskMb } = config;
-  const driver = chooseDriver(config);
+  const driver = await chooseDriver(config, (err, what) => log.warn({ err }, what));
   const profiles = usableProfiles(config, log);
   // Begun at once: the first sandbox is rarely asked for in the first half second.
   const staged = prepareBridge(driver, join(directory.runnerDir, 'bridge'), log);

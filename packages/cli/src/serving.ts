@@ -1,8 +1,8 @@
 /** What commands that are a server share: `start` and `worker`. */
-import { join } from 'node:path';
 import type { Coordinator } from '@atoll/protocol/runner-link';
 import { createServer, type Server, type ServerOptions } from '@atoll/server';
-import { type DataDirectory, RUNNER_DIRECTORY } from './data-directory.ts';
+import type { DataDirectory } from './data-directory.ts';
+import { driverSettings } from './driver-settings.ts';
 import { SetupError, UsageError } from './failure.ts';
 import { createLog } from './log.ts';
 import type { Config } from './settings.ts';
@@ -57,12 +57,12 @@ export function letHeapGrow(): void {
 }
 
 /** Runs while the database opens on its own thread. */
-export async function refuseUnusableDriver({ driver, dataDir }: Config): Promise<void> {
+export async function refuseUnusableDriver(config: Config): Promise<void> {
   const { checkDriver } = await import('@atoll/runner/preflight');
-  const problems = await checkDriver(driver, join(dataDir, RUNNER_DIRECTORY));
+  const problems = await checkDriver(config.driver, driverSettings(config));
   if (problems.length === 0) return;
   const lines = problems.map(({ problem, mend }) => `${problem}\n  ${mend}`);
-  throw new SetupError(`The ${driver} driver cannot run here.\n${lines.join('\n')}`);
+  throw new SetupError(`The ${config.driver} driver cannot run here.\n${lines.join('\n')}`);
 }
 
 export async function refuseBrokenProfiles(config: Config): Promise<void> {

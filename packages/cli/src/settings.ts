@@ -91,13 +91,31 @@ export const settings = {
     fallback: (environment) => join(environment.XDG_DATA_HOME || join(homedir(), '.local', 'share'), 'atoll'),
     read: (value) => resolve(value),
   } satisfies Setting<string>,
-  driver: oneOf(['bubblewrap', 'process'], {
+  driver: oneOf(['bubblewrap', 'docker', 'process'], {
     flag: 'driver',
     of: 'server',
     value: 'NAME',
-    summary: 'How sandboxes are made: `bubblewrap`, or `process` (no isolation at all)',
+    summary: 'How sandboxes are made: `bubblewrap`, `docker` (any image), or `process` (no isolation at all)',
     fallback: 'bubblewrap',
   }),
+  dockerImage: text({
+    flag: 'docker-image',
+    of: 'server',
+    value: 'IMAGE',
+    summary: 'What sandboxes of the driver `docker` run in, unless their agent names another image',
+    fallback: 'node:24-bookworm',
+  }),
+  dockerHost: {
+    flag: undefined,
+    variable: 'DOCKER_HOST',
+    inFile: true,
+    of: 'server',
+    value: 'URL',
+    summary: 'Where the engine of the driver `docker` is: a Unix socket of this machine',
+    shownDefault: '`unix:///var/run/docker.sock`',
+    fallback: () => 'unix:///var/run/docker.sock',
+    read: (value) => value,
+  } satisfies Setting<string>,
   capacity: whole({
     flag: 'capacity',
     of: 'server',

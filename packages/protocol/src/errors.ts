@@ -56,6 +56,7 @@ export const errorRegistry = {
   storage_failed: { status: 500, title: 'The store could not commit.' },
   isolation_required: { status: 500, title: 'This needs a driver that isolates sandboxes.' },
   snapshot_failed: { status: 500, title: 'The snapshot could not be taken or restored.' },
+  image_unavailable: { status: 500, title: 'The image of the sandbox is not to be had.' },
   sandbox_failed: { status: 500, title: 'The sandbox could not do that.' },
   executor_failed: { status: 502, title: 'The executor could not start or broke its protocol.' },
   coordinator_unreachable: { status: 502, title: 'The gateway cannot reach the coordinator.' },

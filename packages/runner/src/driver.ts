@@ -33,6 +33,9 @@ export type Driver = {
 
 export type DriverProblem = { problem: string; mend: string };
 
+/** What a driver could not do and nobody waits for. */
+export type Warn = (error: unknown, what: string) => void;
+
 /** Host uid and gid that own a sandbox's files; undefined when the runner's own user does. */
 export type SandboxOwner = { uid: number; gid: number } | undefined;
 
@@ -50,6 +53,8 @@ export type SandboxSpec = {
   /** Host Unix sockets shown inside (the gateway's). */
   sockets: readonly Mount[];
   limits: SandboxLimits;
+  /** The file system around all that, for the drivers that have images; theirs when none is named. */
+  image?: string;
 };
 
 export type Mount = { source: string; target: string };
@@ -70,7 +75,7 @@ export type SandboxLimits = {
 export type SandboxProcess = {
   /** Host pid of the outermost process, for logs and tests. */
   readonly pid: number;
-  /** The inherited socketpair: fd 3 inside. */
+  /** fd 3 inside, or the Unix socket that ATOLL_RUNNER_SOCKET names there, for the first that connects to it. */
   readonly channel: Duplex;
   /** stdout and stderr of the command together. Must be read. */
   readonly output: Readable;

@@ -1,5 +1,5 @@
 /** The sandbox host: pool, drivers, gateway, workspaces. */
-export type { Driver, DriverProblem, Mount } from './driver.ts';
+export type { Driver, DriverProblem, Mount, Warn } from './driver.ts';
 export { createBubblewrapDriver } from './drivers/bubblewrap.ts';
 export { describeLimits } from './drivers/limits.ts';
 export { createProcessDriver } from './drivers/process.ts';

@@ -7,11 +7,20 @@ import type { DriverProblem } from './driver.ts';
 import { checkBubblewrap } from './drivers/bubblewrap-check.ts';
 import { uidRange } from './drivers/host-uids.ts';
 
-export type DriverName = 'bubblewrap' | 'process';
+export const driverNames = ['bubblewrap', 'docker', 'process'] as const;
+export type DriverName = (typeof driverNames)[number];
 
-/** As the driver's own `check`; `dataDir` is the runner's. */
-export async function checkDriver(driver: DriverName, dataDir: string): Promise<DriverProblem[]> {
+export type DriverSettings = {
+  /** The runner's. */
+  dataDir: string;
+  /** Of the driver `docker`. */
+  engine: string;
+};
+
+/** As the driver's own `check`. */
+export async function checkDriver(driver: DriverName, settings: DriverSettings): Promise<DriverProblem[]> {
   if (driver === 'process') return [];
+  if (driver === 'docker') return (await import('./drivers/docker-check.ts')).checkDocker(settings.engine);
   const isRoot = process.geteuid?.() === 0;
-  return checkBubblewrap(isRoot ? uidRange(resolve(dataDir)).first : undefined);
+  return checkBubblewrap(isRoot ? uidRange(resolve(settings.dataDir)).first : undefined);
 }

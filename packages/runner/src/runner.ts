@@ -243,6 +243,7 @@ export async function createRunner(options: RunnerOptions): Promise<Runner> {
       ],
       sockets: gateway.sockets,
       limits: asked,
+      ...(request.image === undefined ? {} : { image: request.image }),
     });
     const sandbox = createSandbox({
       id: request.id,

@@ -1,6 +1,7 @@
 /** What this machine lacks for Atoll, and the command that mends it. Mends nothing itself. */
 import { describeLimits } from '@atoll/runner';
-import { chooseDriver } from '../driver.ts';
+import { checkDriver, type DriverName, driverNames } from '@atoll/runner/preflight';
+import { driverSettings } from '../driver-settings.ts';
 import { checkedProfiles } from '../executor-profiles.ts';
 import { Failed } from '../failure.ts';
 import type { Invocation } from '../invocation.ts';
@@ -17,7 +18,7 @@ export async function run(invocation: Invocation): Promise<void> {
   const { terminal } = invocation;
   const findings = [
     node(),
-    await sandboxes(invocation),
+    ...(await Promise.all(driverNames.map((name) => driver(invocation, name)))).flat(),
     await limits(),
     ...executors(invocation),
     model(invocation),
@@ -42,18 +43,23 @@ function node(): Finding {
   return { what: 'Node', status: fits ? 'ok' : 'missing', detail, mend: 'See https://nodejs.org' };
 }
 
-async function sandboxes({ config }: Invocation): Promise<Finding> {
-  const driver = chooseDriver(config);
-  const problems = await driver.check();
-  await driver.stop();
-  const what = 'Sandboxes';
-  if (problems.length === 0) return { what, status: 'ok', detail: driver.name };
-  return {
-    what,
-    status: 'missing',
-    detail: `${driver.name}: ${problems.map(({ problem }) => problem).join(' ')}`,
-    mend: problems.map((problem) => problem.mend).join('\n    '),
-  };
+/** The one that is used here, and those that could be. */
+async function driver({ config }: Invocation, name: DriverName): Promise<Finding[]> {
+  const used = name === config.driver;
+  // It can run anywhere, and is not for those who ask what they lack.
+  if (name === 'process' && !used) return [];
+  const problems = await checkDriver(name, driverSettings(config));
+  const what = used ? 'Sandboxes' : `Driver ${name}`;
+  if (problems.length === 0) return [{ what, status: 'ok', detail: used ? name : 'can run' }];
+  const said = problems.map(({ problem }) => problem).join(' ');
+  return [
+    {
+      what,
+      status: used ? 'missing' : 'off',
+      detail: used ? `${name}: ${said}` : `cannot run here: ${said}`,
+      mend: problems.map((problem) => problem.mend).join('\n    '),
+    },
+  ];
 }
 
 async function limits(): Promise<Finding> {

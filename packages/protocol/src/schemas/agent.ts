@@ -1,6 +1,6 @@
 import * as v from 'valibot';
 import { approvalPolicies } from '../approvals.ts';
-import { agentName, count, env, jsonObject, label, noNul, notArray, time } from './common.ts';
+import { agentName, count, env, image, jsonObject, label, noNul, notArray, time } from './common.ts';
 import { host } from './credential.ts';
 
 /** A file of an agent folder; `content` is strict base64. */
@@ -75,6 +75,8 @@ export const agentConfig = notArray(
     model: v.optional(label),
     permissionMode: v.optional(label),
     approvals: v.optional(approvals),
+    /** What its sandboxes run in; takes a runner whose driver has images. */
+    image: v.optional(image),
     /** How many sandboxes wait, made ahead, for sessions of its latest version. */
     prewarm: v.optional(v.pipe(count, v.maxValue(1000))),
     /** The hosts that the agent may reach, on ports 80 and 443; left out: none. */

@@ -1,5 +1,6 @@
 import * as v from 'valibot';
 import { type IdKind, idPattern } from '../ids.ts';
+import { isImageName } from '../image-name.ts';
 
 /** Pieces that every operation is put together from. */
 
@@ -21,6 +22,7 @@ export const seq = v.pipe(v.number(), v.integer(), v.minValue(0), v.maxValue(Num
 const shortText = (max: number) =>
   v.pipe(v.string(), v.maxLength(max, `must have at most ${max} characters`));
 export const label = shortText(256);
+export const image = v.pipe(v.string(), v.check(isImageName, 'must be the name of an image'));
 export const text = shortText(1024 * 1024);
 
 /** No argument and no environment of a process can hold one. */

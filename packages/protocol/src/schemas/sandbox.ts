@@ -1,14 +1,14 @@
 import * as v from 'valibot';
 import { jobStatuses, jobTypes, sandboxStatuses } from '../statuses.ts';
 import { demands, limits } from './agent.ts';
-import { cause, count, env, id, label, time } from './common.ts';
+import { cause, count, env, id, image, label, time } from './common.ts';
 
 const MAX_WAIT_MS = 30 * 24 * 3600_000;
 
 /** What a bare sandbox is made with. An `image` is a demand, too: not every driver has images. */
 export const newSandbox = {
   name: v.optional(v.pipe(label, v.minLength(1))),
-  image: v.optional(v.pipe(label, v.minLength(1))),
+  image: v.optional(image),
   cpu: limits.entries.cpu,
   memoryMb: limits.entries.memoryMb,
   env: v.optional(env),

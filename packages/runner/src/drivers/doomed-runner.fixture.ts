@@ -1,12 +1,20 @@
+import assert from 'node:assert/strict';
 import { join } from 'node:path';
+import { HOST_IMAGE, testEngine } from '../../../../testing/docker.ts';
+import type { Driver } from '../driver.ts';
 import { createBubblewrapDriver } from './bubblewrap.ts';
+import { createDockerDriver } from './docker.ts';
 import { createProcessDriver } from './process.ts';
 
 /** A runner to be killed by a test: `<driver> <dataDir> <word>`; says `up` once a sandbox runs. */
-const [, , name, dataDir = '', word = ''] = process.argv;
-const cgroups = name === 'bubblewrap';
-const driver =
-  name === 'process' ? createProcessDriver({ dataDir }) : createBubblewrapDriver({ dataDir, cgroups });
+const [, , name = '', dataDir = '', word = ''] = process.argv;
+const makers: Record<string, () => Driver> = {
+  process: () => createProcessDriver({ dataDir }),
+  bubblewrap: () => createBubblewrapDriver({ dataDir }),
+  'bubblewrap without cgroups': () => createBubblewrapDriver({ dataDir, cgroups: false }),
+  docker: () => createDockerDriver({ dataDir, engine: testEngine, image: HOST_IMAGE }),
+};
+const driver = makers[name]?.() ?? assert.fail(`there is no driver ${name}`);
 const directory = join(dataDir, 'sandboxes', 'sbx_doomed');
 await driver.prepare(directory);
 const sandbox = await driver.start({

@@ -156,7 +156,7 @@ function holdOf(pid: number, tree: ProcessTree, record: string): SandboxHold {
     // All that are found die together: with the leader gone, who had left its group could no longer be told.
     kill: () => void signalTree(tree, 'SIGKILL', () => false).catch(() => killGroup(pid)),
     async freeze() {
-      guard ??= await guardStandstill(pid);
+      guard ??= await guardStandstill(-pid, 'CONT');
       await freezeTree(tree);
     },
     async thaw() {

@@ -118,6 +118,11 @@ const terminalInjection = [0x5412, 0x541c];
 const family = { unix: 1, inet: 2, inet6: 10, netlink: 16 } as const;
 const netlinkRoute = 0;
 
+/** For a filter in another form. */
+export const refusedCalls: readonly string[] = calls.map(([name]) => name);
+export const familiesAllowed: readonly number[] = Object.values(family);
+export const seccompFlags = { cloneNewUser, terminalInjection, netlinkRoute, family } as const;
+
 const errno = { EPERM: 0x00050000 | 1, ENOSYS: 0x00050000 | 38, EAFNOSUPPORT: 0x00050000 | 97 } as const;
 const allow = 0x7fff0000;
 const killProcess = 0x80000000;

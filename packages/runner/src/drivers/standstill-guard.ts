@@ -2,11 +2,11 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 
 /**
- * Waits beside a group of processes that stands still, and lets it go on should this process die: a stopped process
- * never hears that nobody needs it any more. Resolves when it watches.
+ * Waits beside processes that stand still, and sends a signal should this process die: a stopped process never hears
+ * that nobody needs it any more. `target` is as kill(2) takes it. Resolves when it watches.
  */
-export async function guardStandstill(group: number): Promise<Disposable> {
-  const guard = spawn('/bin/sh', ['-c', `echo; read nothing; kill -CONT -${group}`], {
+export async function guardStandstill(target: number, signal: 'CONT' | 'KILL'): Promise<Disposable> {
+  const guard = spawn('/bin/sh', ['-c', `echo; read nothing; kill -${signal} ${target}`], {
     stdio: ['pipe', 'pipe', 'ignore'],
     // A signal from the terminal is for this process, and not for it.
     detached: true,

@@ -101,11 +101,15 @@ export function memoryOf(members: readonly ProcessEntry[], limitBytes: number): 
   return members.reduce((sum, entry) => sum + proportionalBytes(entry.pid), 0);
 }
 
+/** For `ulimit -f`, which counts in blocks. */
+export function fileSizeBlocks(limits: SandboxLimits): number {
+  return Math.ceil(fileSizeBytes(limits) / 512);
+}
+
 /**
- * For `ulimit -f`: what one file may hold, in blocks of 512 bytes. Above the disk limit, so that the watchdog ends
- * a sandbox for it with the right cause before its programs fail one by one; there is no guard but this within a
- * watchdog's tick.
+ * What one file may hold. Above the disk limit, so that the watchdog ends a sandbox for it with the right cause before
+ * its programs fail one by one; there is no guard but this within a watchdog's tick.
  */
-export function fileSizeBlocks({ diskBytes }: SandboxLimits): number {
-  return Math.ceil((diskBytes + (256 << 20)) / 512);
+export function fileSizeBytes({ diskBytes }: SandboxLimits): number {
+  return diskBytes + (256 << 20);
 }

@@ -40,7 +40,11 @@ export function agentSettings(config: AgentConfig, body: DeployedSettings): Agen
     limits: defined(limits),
     budget: defined({ requests: modelRequests, tokens: modelTokens }),
     ...(config.egress === undefined ? {} : { egress: config.egress }),
-    demands: { ...demandsOf(config), ...demandsOf(body) },
+    demands: {
+      ...demandsOf(config),
+      ...demandsOf(body),
+      ...(config.image === undefined ? {} : { image: config.image }),
+    },
     ...(config.model === undefined ? {} : { model: config.model }),
     ...(config.permissionMode === undefined ? {} : { permissionMode: config.permissionMode }),
     ...(config.prewarm === undefined ? {} : { prewarm: config.prewarm }),

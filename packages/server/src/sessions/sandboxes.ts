@@ -22,6 +22,7 @@ export type SandboxSettings = {
   limits: Partial<ResourceLimits>;
   budget: ModelBudget;
   egress: readonly string[];
+  image?: string;
   demands: Demands;
 };
 
@@ -181,6 +182,7 @@ export function createSessionSandboxes(options: {
         limits: settings.limits,
         ...(Object.keys(settings.budget).length === 0 ? {} : { budget: settings.budget }),
         egress: settings.egress,
+        ...(settings.image === undefined ? {} : { image: settings.image }),
       },
     });
   }

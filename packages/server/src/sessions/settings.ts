@@ -40,6 +40,7 @@ export function sandboxSettings(
     limits: agent.limits,
     budget: agent.budget ?? {},
     egress: agent.egress ?? [],
+    ...(wanted.image === undefined ? {} : { image: wanted.image }),
     demands: { ...wanted, executorProfile },
   };
 }
