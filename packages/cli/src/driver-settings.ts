@@ -4,6 +4,6 @@ import { RUNNER_DIRECTORY } from './data-directory.ts';
 import type { Config } from './settings.ts';
 
 /** What a driver needs to know to say whether it can run. */
-export function driverSettings({ dataDir, dockerHost }: Config): DriverSettings {
-  return { dataDir: join(dataDir, RUNNER_DIRECTORY), engine: dockerHost };
+export function driverSettings({ dataDir, dockerHost, gvisorPlatform }: Config): DriverSettings {
+  return { dataDir: join(dataDir, RUNNER_DIRECTORY), engine: dockerHost, platform: gvisorPlatform };
 }

@@ -10,6 +10,10 @@ export async function chooseDriver(config: Config, warn: Warn): Promise<Driver> 
       return createProcessDriver(options);
     case 'bubblewrap':
       return createBubblewrapDriver(options);
+    case 'gvisor': {
+      const { createGvisorDriver } = await import('@atoll/runner/gvisor');
+      return createGvisorDriver(options);
+    }
     case 'docker': {
       const { createDockerDriver } = await import('@atoll/runner/docker');
       return createDockerDriver({ ...options, image: config.dockerImage });

@@ -91,13 +91,24 @@ export const settings = {
     fallback: (environment) => join(environment.XDG_DATA_HOME || join(homedir(), '.local', 'share'), 'atoll'),
     read: (value) => resolve(value),
   } satisfies Setting<string>,
-  driver: oneOf(['bubblewrap', 'docker', 'process'], {
+  driver: oneOf(['bubblewrap', 'gvisor', 'docker', 'process'], {
     flag: 'driver',
     of: 'server',
     value: 'NAME',
-    summary: 'How sandboxes are made: `bubblewrap`, `docker` (any image), or `process` (no isolation at all)',
+    summary:
+      'How sandboxes are made: `bubblewrap`, `gvisor` (a kernel of their own), `docker` (any image), or `process` (no isolation at all)',
     fallback: 'bubblewrap',
   }),
+  gvisorPlatform: optional(
+    {
+      flag: 'gvisor-platform',
+      of: 'server',
+      value: 'NAME',
+      summary:
+        'How the driver `gvisor` catches system calls: `systrap`, `ptrace`, `kvm`; without it as runsc chooses',
+    },
+    readWord,
+  ),
   dockerImage: text({
     flag: 'docker-image',
     of: 'server',
@@ -386,6 +397,11 @@ function optional(
     value === '' ? undefined : read(value),
   );
   return { ...described, shownDefault: 'none' };
+}
+
+function readWord(value: string): string {
+  if (!/^[a-z]+$/.test(value)) throw new UsageError('must be one word of small letters');
+  return value;
 }
 
 function toggle(about: Omit<Described<boolean>, 'fallback' | 'value'>): Setting<boolean> {

@@ -7,7 +7,7 @@ import type { DriverProblem } from './driver.ts';
 import { checkBubblewrap } from './drivers/bubblewrap-check.ts';
 import { uidRange } from './drivers/host-uids.ts';
 
-export const driverNames = ['bubblewrap', 'docker', 'process'] as const;
+export const driverNames = ['bubblewrap', 'gvisor', 'docker', 'process'] as const;
 export type DriverName = (typeof driverNames)[number];
 
 export type DriverSettings = {
@@ -15,12 +15,15 @@ export type DriverSettings = {
   dataDir: string;
   /** Of the driver `docker`. */
   engine: string;
+  /** Of the driver `gvisor`. */
+  platform: string | undefined;
 };
 
 /** As the driver's own `check`. */
 export async function checkDriver(driver: DriverName, settings: DriverSettings): Promise<DriverProblem[]> {
   if (driver === 'process') return [];
   if (driver === 'docker') return (await import('./drivers/docker-check.ts')).checkDocker(settings.engine);
+  if (driver === 'gvisor') return (await import('./drivers/gvisor-check.ts')).checkGvisor(settings.platform);
   const isRoot = process.geteuid?.() === 0;
   return checkBubblewrap(isRoot ? uidRange(resolve(settings.dataDir)).first : undefined);
 }

@@ -10,7 +10,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { dirname, join } from 'node:path';
-import type { SandboxSpec } from '../driver.ts';
+import type { Mount, SandboxSpec } from '../driver.ts';
 import { fds } from './bubblewrap-start.ts';
 
 /**
@@ -57,7 +57,8 @@ const copiedEtc = [
 /** The same, too big to copy. */
 const boundEtc = ['alternatives', 'ssl/certs', 'pki/tls/certs', 'pki/ca-trust/extracted', 'terminfo'];
 
-const ownEtc: Readonly<Record<string, string>> = {
+/** Of a sandbox in a user namespace; one without has an entry of its own (sandbox-users.ts). */
+export const ownEtc = {
   passwd: `root:x:0:0:root:/root:/usr/sbin/nologin\nagent:x:${insideUid}:${insideUid}:agent:${insidePaths.home}:/bin/sh\nnobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n`,
   group: `root:x:0:\nagent:x:${insideUid}:\nnogroup:x:65534:\n`,
   hosts: `127.0.0.1 localhost ${hostname}\n::1 localhost ip6-localhost\n`,
@@ -86,6 +87,11 @@ export function writeEtc(dataDir: string): string {
   return directory;
 }
 
+/** On top of it. */
+export function boundEtcMounts(): Mount[] {
+  return boundEtc.filter(isHostEtc).map((name) => ({ source: `/etc/${name}`, target: `/etc/${name}` }));
+}
+
 function isHostEtc(name: string): boolean {
   return existsSync(`/etc/${name}`);
 }
@@ -108,7 +114,7 @@ export async function bubblewrapArgs({ spec, etc, show }: BubblewrapPlan): Promi
     ...Object.entries(env).flatMap(([name, value]) => ['--setenv', name, value]),
     ...['--chdir', insidePaths.workspace],
     ...['--ro-bind', await show(etc), '/etc'],
-    ...boundEtc.filter(isHostEtc).flatMap((name) => ['--ro-bind', `/etc/${name}`, `/etc/${name}`]),
+    ...boundEtcMounts().flatMap(({ source, target }) => ['--ro-bind', source, target]),
     ...['--proc', '/proc', '--dev', '/dev'],
     ...temporary(insidePaths.sharedMemory, limits.memoryBytes / 8),
     ...temporary(insidePaths.temporary, Math.min(limits.diskBytes, limits.memoryBytes / 2)),
@@ -122,14 +128,16 @@ export async function bubblewrapArgs({ spec, etc, show }: BubblewrapPlan): Promi
   ];
 }
 
+/** What of this machine is shown read-only, some of it links to the rest. */
+export function systemDirectories(): string[] {
+  const top = ['/usr', '/bin', '/sbin', '/lib', '/lib32', '/lib64', '/libx32'];
+  return top.filter((path) => existsSync(path));
+}
+
 function systemArgs(): string[] {
-  const top = ['/bin', '/sbin', '/lib', '/lib32', '/lib64', '/libx32'].filter((path) => existsSync(path));
-  return [
-    ...['--ro-bind', '/usr', '/usr'],
-    ...top.flatMap((path) =>
-      lstatSync(path).isSymbolicLink() ? ['--symlink', readlinkSync(path), path] : ['--ro-bind', path, path],
-    ),
-  ];
+  return systemDirectories().flatMap((path) =>
+    lstatSync(path).isSymbolicLink() ? ['--symlink', readlinkSync(path), path] : ['--ro-bind', path, path],
+  );
 }
 
 function temporary(path: string, sizeBytes: number): string[] {

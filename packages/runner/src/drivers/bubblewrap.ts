@@ -1,7 +1,6 @@
 import { createHash } from 'node:crypto';
 import { realpathSync } from 'node:fs';
-import { mkdir, readFile, writeFile } from 'node:fs/promises';
-import { dirname, join, resolve } from 'node:path';
+import { resolve } from 'node:path';
 import type { Driver, DriverProblem, SandboxOwner, SandboxProcess, SandboxSpec } from '../driver.ts';
 import { adopt } from './bubblewrap-adopt.ts';
 import { bubblewrapArgs, writeEtc } from './bubblewrap-args.ts';
@@ -14,10 +13,10 @@ import {
   openLauncher,
   startChain,
 } from './bubblewrap-start.ts';
-import { type Cgroups, openCgroups, type SandboxCgroup, sweepCgroups } from './cgroup.ts';
+import { type Cgroups, openCgroups, type SandboxCgroup } from './cgroup.ts';
+import { sweepRecordedCgroups } from './cgroup-record.ts';
 import { uidRange } from './host-uids.ts';
 import { type MountView, openMountView } from './mount-view.ts';
-import { isErrno } from './processes.ts';
 import { isRoot, openSandboxDirectories, type SandboxDirectories } from './sandbox-directories.ts';
 import { createSandboxSet } from './sandbox-set.ts';
 import { seccompProgram } from './seccomp.ts';
@@ -93,11 +92,7 @@ class BubblewrapDriver implements Driver {
 
   async sweep(): Promise<void> {
     const { directories, cgroups } = this.#ground;
-    const record = join(directories.dataDir, 'system', 'cgroups');
-    await mkdir(dirname(record), { recursive: true });
-    for (const place of await readLines(record)) await sweepCgroups(place);
-    await cgroups?.sweep();
-    await writeFile(record, (cgroups?.places ?? []).join('\n'));
+    await sweepRecordedCgroups(directories.dataDir, cgroups);
   }
 
   async stop(): Promise<void> {
@@ -191,13 +186,4 @@ function layGround({ dataDir, cgroups = true }: BubblewrapOptions): Ground {
 
 function hashOf(dataDir: string): string {
   return createHash('sha256').update(dataDir).digest('hex').slice(0, 12);
-}
-
-async function readLines(path: string): Promise<string[]> {
-  try {
-    return (await readFile(path, 'utf8')).split('\n').filter(Boolean);
-  } catch (error) {
-    if (isErrno(error, 'ENOENT')) return [];
-    throw error;
-  }
 }

@@ -19,7 +19,8 @@ import { isErrno, signalProcess } from './processes.ts';
 export type Cgroups = {
   /** What is limited by a group here, per limit. */
   readonly means: Record<CgroupController, CgroupMeans>;
-  create(sandbox: string, limits: SandboxLimits): SandboxCgroup;
+  /** `overhead`: how many processes of the driver's own are in it. */
+  create(sandbox: string, limits: SandboxLimits, overhead?: number): SandboxCgroup;
   /** Kills and removes every sandbox group below ours. */
   sweep(): Promise<void>;
   /** Removes our own group, once the sandboxes' are gone. */
@@ -58,7 +59,7 @@ type Slot = {
 const controllers: readonly CgroupController[] = ['memory', 'pids', 'cpu'];
 const cpuPeriodUs = 100_000;
 /** bwrap outside and bwrap as pid 1 inside are not the sandbox's own. */
-const overheadProcesses = 2;
+const bwrapProcesses = 2;
 
 export function openCgroups(name: string): Cgroups {
   const slots = findSlots(`atoll-${name}`);
@@ -69,7 +70,8 @@ export function openCgroups(name: string): Cgroups {
   return {
     means,
     places: slots.map((slot) => slot.directory),
-    create: (sandbox, limits) => createGroup(slots, means, sandbox, limits),
+    create: (sandbox, limits, overhead = bwrapProcesses) =>
+      createGroup(slots, means, { sandbox, limits, overhead }),
     sweep: async () => {
       for (const slot of slots) await sweepCgroups(slot.directory);
     },
@@ -87,9 +89,9 @@ export async function sweepCgroups(place: string): Promise<void> {
 function createGroup(
   slots: readonly Slot[],
   means: Cgroups['means'],
-  sandbox: string,
-  limits: SandboxLimits,
+  { sandbox, limits: given, overhead }: { sandbox: string; limits: SandboxLimits; overhead: number },
 ): SandboxCgroup {
+  const limits = { ...given, processes: given.processes + overhead };
   const groups = slots.map((slot) => ({ ...slot, directory: `${slot.directory}/${sandbox}` }));
   for (const group of groups) {
     mkdirSync(group.directory, { recursive: true });
@@ -107,7 +109,7 @@ function createGroup(
     outOfMemory: () => memory !== undefined && oomKills(memory) > 0,
     usage: () => ({
       ...(memory && { memoryBytes: memoryInUse(memory) }),
-      ...(pids && { processes: Math.max(0, readNumber(pids, 'pids.current') - overheadProcesses) }),
+      ...(pids && { processes: Math.max(0, readNumber(pids, 'pids.current') - overhead) }),
     }),
     freeze: unified && ((frozen) => freezeGroup(unified.directory, frozen)),
     kill: () => {
@@ -133,7 +135,7 @@ function limitV1({ directory, controllers }: Slot, limits: SandboxLimits): void 
       write(directory, 'memory.memsw.limit_in_bytes', limits.memoryBytes);
     }
   }
-  if (controllers.includes('pids')) write(directory, 'pids.max', limits.processes + overheadProcesses);
+  if (controllers.includes('pids')) write(directory, 'pids.max', limits.processes);
   if (controllers.includes('cpu') && limits.cpu > 0) {
     write(directory, 'cpu.cfs_quota_us', Math.max(1000, Math.round(limits.cpu * cpuPeriodUs)));
   }
@@ -145,7 +147,7 @@ function limitV2({ directory, controllers }: Slot, limits: SandboxLimits): void 
     write(directory, 'memory.oom.group', 1);
     if (existsSync(`${directory}/memory.swap.max`)) write(directory, 'memory.swap.max', 0);
   }
-  if (controllers.includes('pids')) write(directory, 'pids.max', limits.processes + overheadProcesses);
+  if (controllers.includes('pids')) write(directory, 'pids.max', limits.processes);
   if (controllers.includes('cpu') && limits.cpu > 0) {
     write(directory, 'cpu.max', `${Math.max(1000, Math.round(limits.cpu * cpuPeriodUs))} ${cpuPeriodUs}`);
   }

@@ -1,4 +1,3 @@
-import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type Docker from 'dockerode';
 import type { Mount, SandboxOwner, SandboxSpec } from '../driver.ts';
@@ -7,6 +6,7 @@ import { CHANNEL_SOCKET, CHANNEL_VARIABLE } from './channel-socket.ts';
 import type { ImageFacts } from './docker-image.ts';
 import { dockerSeccomp } from './docker-seccomp.ts';
 import { NODE_PATH, NODE_ROOT } from './portable-node.ts';
+import { userOf, writeUsers } from './sandbox-users.ts';
 import { fileSizeBytes } from './watchdog.ts';
 
 /**
@@ -116,23 +116,8 @@ function mounts({ spec, node, ownDirectory, owner, image }: ContainerPlan): Dock
     { source: join(spec.directory, 'home'), target: insidePaths.home },
     { source: join(ownDirectory, CHANNEL_SOCKET), target: insideSocket },
   ];
-  const shown = [{ source: node, target: NODE_ROOT }, ...writeUsers(ownDirectory, image, owner)];
+  const shown = [{ source: node, target: NODE_ROOT }, ...writeUsers(ownDirectory, owner, image)];
   return [...[...own, ...spec.sockets].map(bind(false)), ...[...shown, ...spec.readOnly].map(bind(true))];
-}
-
-/** The image's users and this sandbox's: programs look themselves up. */
-function writeUsers(directory: string, image: ImageFacts, owner: SandboxOwner): Mount[] {
-  const { uid, gid } = userOf(owner);
-  const added = (text: string, line: string) => `${line}\n${text}`;
-  const files = {
-    passwd: added(image.passwd, `agent:x:${uid}:${gid}:agent:${insidePaths.home}:/bin/sh`),
-    group: added(image.group, `agent:x:${gid}:`),
-  };
-  return Object.entries(files).map(([name, text]) => {
-    const source = join(directory, name);
-    writeFileSync(source, text, { mode: 0o644 });
-    return { source, target: `/etc/${name}` };
-  });
 }
 
 function environment({ spec, image }: ContainerPlan): Record<string, string> {
@@ -143,8 +128,4 @@ function environment({ spec, image }: ContainerPlan): Record<string, string> {
     ...spec.env,
     [CHANNEL_VARIABLE]: insideSocket,
   };
-}
-
-function userOf(owner: SandboxOwner): { uid: number; gid: number } {
-  return owner ?? { uid: process.getuid?.() ?? 0, gid: process.getgid?.() ?? 0 };
 }

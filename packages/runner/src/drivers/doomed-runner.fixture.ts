@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { HOST_IMAGE, testEngine } from '../../../../testing/docker.ts';
+import { gvisorPlatform } from '../../../../testing/gvisor.ts';
 import type { Driver } from '../driver.ts';
 import { createBubblewrapDriver } from './bubblewrap.ts';
 import { createDockerDriver } from './docker.ts';
+import { createGvisorDriver } from './gvisor.ts';
 import { createProcessDriver } from './process.ts';
 
 /** A runner to be killed by a test: `<driver> <dataDir> <word>`; says `up` once a sandbox runs. */
@@ -12,6 +14,7 @@ const makers: Record<string, () => Driver> = {
   process: () => createProcessDriver({ dataDir }),
   bubblewrap: () => createBubblewrapDriver({ dataDir }),
   'bubblewrap without cgroups': () => createBubblewrapDriver({ dataDir, cgroups: false }),
+  gvisor: () => createGvisorDriver({ dataDir, platform: gvisorPlatform }),
   docker: () => createDockerDriver({ dataDir, engine: testEngine, image: HOST_IMAGE }),
 };
 const driver = makers[name]?.() ?? assert.fail(`there is no driver ${name}`);

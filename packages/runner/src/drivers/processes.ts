@@ -63,6 +63,15 @@ export function proportionalBytes(pid: number): number {
   }
 }
 
+/** Linux only; nothing of one that has ended. */
+export function argumentsOf(pid: number): string[] {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0');
+  } catch {
+    return []; // Ended while we were looking.
+  }
+}
+
 export function isErrno(error: unknown, ...codes: string[]): error is NodeJS.ErrnoException {
   return error instanceof Error && 'code' in error && codes.includes(String(error.code));
 }
