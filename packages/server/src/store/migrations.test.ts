@@ -47,6 +47,35 @@ test('only what is missing is applied', () => {
   assert.equal(metaValue(database, 'schema_floor'), '1');
 });
 
+test('what was used before usage was counted is counted then', () => {
+  const database = new DatabaseSync(':memory:');
+  migrate(
+    database,
+    migrations.filter(({ version }) => version < 9),
+  );
+  database.exec(`
+    INSERT INTO sessions (id, tenant, agent, agent_version, status, epoch, log_id, settings, metadata, usage, binding,
+      created_at, updated_at) VALUES ('ses_1', 'a', 'helper', 1, 'idle', 1, 'ses_1', '{}', '{}', '{}', '{}', '', '');
+    INSERT INTO turns (id, tenant, session_id, epoch, status, input_seq, usage, created_at, ended_at) VALUES
+      ('turn_1', 'a', 'ses_1', 1, 'completed', 1, '{"inputTokens":7,"costUsd":0.5}', '', '2026-01-01T10:00:00.000Z'),
+      ('turn_2', 'a', 'ses_1', 1, 'failed', 5, NULL, '', '2026-01-01T11:00:00.000Z'),
+      ('turn_3', 'a', 'ses_1', 1, 'running', 9, NULL, '', NULL);
+    INSERT INTO snapshots VALUES ('snap_1', 'a', 'ses_1', 1, 4, 'complete', 'r', NULL, NULL, 1, 9, 5, 0, '',
+      '2026-01-01T10:00:01.000Z');
+    INSERT INTO logs (id, tenant, session_id, last_seq, line, epoch, created_at) VALUES ('ses_1', 'a', 'ses_1', 1, 0, 1, '');
+    INSERT INTO log_chunks VALUES ('ses_1', 'a', 1, 1, 1, '', x'010203');
+  `);
+  migrate(database);
+  const used = database
+    .prepare('SELECT day, agent, session_id, turns, input_tokens, cost_usd, snapshot_bytes FROM usage_days')
+    .all();
+  assert.deepEqual(
+    used.map((row) => Object.values(row)),
+    [['2026-01-01', 'helper', 'ses_1', 2, 7, 0.5, 5]],
+  );
+  assert.equal(database.prepare('SELECT bytes FROM logs').get()?.bytes, 3);
+});
+
 test('newer code left a schema: opened while its floor allows, refused below', () => {
   const database = new DatabaseSync(':memory:');
   migrate(database, [...migrations, next]);
