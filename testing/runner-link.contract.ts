@@ -221,6 +221,10 @@ export function runnerLinkContract(name: string, open: () => Promise<OpenLink>):
       const of = { workspaceId: own.workspaceId, tenant: 't', epoch: 1 };
       const taken = await link.snapshot({ ...of, base: null });
       assert.equal((await link.snapshot({ ...of, base: taken.root })).root, taken.root);
+      await link.files.write({ workspaceId: own.workspaceId, path: 'passing', content: bytes('by') });
+      const look = await link.snapshot({ ...of, base: taken.root, passing: true });
+      assert.deepEqual([look.root === taken.root, look.files], [false, taken.files + 1]);
+      await link.files.remove({ workspaceId: own.workspaceId, path: 'passing' });
       await remove(own);
       const again = creation(made, { fresh: false, snapshot: { root: taken.root, epoch: 1 } }, 2);
       await link.createSandbox(again);

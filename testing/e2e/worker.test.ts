@@ -101,6 +101,9 @@ test('files go in pieces, both ways', async () => {
   assert.equal(code(await worker.call('session.files.read', { sessionId, path: 'a/b.bin' })), 'not_found');
   const last = await write({ offset: 300, content: piece(300, 700) });
   assert.deepEqual(last.result, { file: { path: 'a/b.bin', sizeBytes: 700, created: true } });
+  const { result } = await worker.call('session.diff', { sessionId });
+  const { fromSeq, toSeq, changes } = result as { fromSeq: number; toSeq: null; changes: { path: string }[] };
+  assert.deepEqual([fromSeq, toSeq, changes.map(({ path }) => path)], [0, null, ['a', 'a/b.bin']]);
   const read = await worker.call('session.files.read', {
     sessionId,
     path: 'a/b.bin',

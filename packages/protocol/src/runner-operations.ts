@@ -143,7 +143,13 @@ export const runnerOperations = {
       'Take a snapshot of a workspace and its home; all of it is with the coordinator when it is answered',
     role: 'admin',
     rest: { method: 'POST', path: '/runner/sandboxes/:workspaceId/snapshot' },
-    params: v.strictObject({ workspaceId, tenant, epoch: count, base: v.nullable(hash) }),
+    params: v.strictObject({
+      workspaceId,
+      tenant,
+      epoch: count,
+      base: v.nullable(hash),
+      passing: v.exactOptional(v.boolean()),
+    }),
     result: link.takenSnapshot,
   }),
   'workspace.restore': operation({
