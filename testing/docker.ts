@@ -55,6 +55,7 @@ function archiveOfHost(): Readable {
     '/usr/lib/git-core',
     '/usr/share/git-core',
     ...perlFolders(),
+    '/usr/lib/locale/C.utf8',
     '/etc/passwd',
     '/etc/group',
   ];

@@ -40,7 +40,8 @@ export function holdGvisor(options: HoldOptions): Pick<LiveSandboxOptions, 'pid'
       thaw: async () => void (await call('resume')),
       usage: async () => ({
         memoryBytes: cgroup.usage().memoryBytes ?? 0,
-        processes: v.parse(reported, JSON.parse(await call('events', '--stats'))).data.pids.current,
+        // Not up yet, it has none.
+        processes: await call('events', '--stats').then(processesIn, () => 0),
       }),
       release: async () => {
         socket.close();
@@ -83,6 +84,10 @@ function isOfRunsc([program = '', ...words]: readonly string[], directory: strin
 }
 
 const reported = v.object({ data: v.object({ pids: v.object({ current: v.number() }) }) });
+
+function processesIn(stats: string): number {
+  return v.parse(reported, JSON.parse(stats)).data.pids.current;
+}
 
 async function callRunsc(
   [program = '', ...flags]: readonly string[],

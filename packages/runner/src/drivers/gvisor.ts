@@ -41,8 +41,8 @@ export function createGvisorDriver(options: GvisorOptions): Driver {
   return new GvisorDriver(options);
 }
 
-/** Threads of gVisor's own, which the control group counts with the others; what runs inside is counted by gVisor. */
-const overheadProcesses = 256;
+/** gVisor counts what runs inside. What the control group counts is its own: a few threads for each of those. */
+const ownThreads = (processes: number) => 1024 + 4 * processes;
 
 /** What is made on the host at first use; asking a driver whether it could run leaves no trace. */
 type Ground = {
@@ -101,7 +101,7 @@ class GvisorDriver implements Driver {
 
   async #startNow(spec: SandboxSpec): Promise<SandboxProcess> {
     const { cgroups, runDirectory } = this.#ground;
-    const cgroup = cgroups.create(spec.id, spec.limits, overheadProcesses);
+    const cgroup = cgroups.create(spec.id, spec.limits, ownThreads(spec.limits.processes));
     const ownDirectory = join(runDirectory, spec.id);
     const release = async () => {
       await cgroup.remove();
