@@ -30,7 +30,12 @@ export type Atoll = {
   [Symbol.asyncDispose](): Promise<void>;
 };
 
-export type AtollOptions = { args?: readonly string[]; env?: Record<string, string>; dataDir?: string };
+export type AtollOptions = {
+  args?: readonly string[];
+  env?: Record<string, string>;
+  dataDir?: string;
+  nodeArgs?: readonly string[];
+};
 
 export async function startAtoll(options: AtollOptions = {}): Promise<Atoll> {
   const dataDir = options.dataDir ?? (await mkdtemp(join(tmpdir(), 'atoll-test-')));
@@ -77,8 +82,11 @@ export async function startAtoll(options: AtollOptions = {}): Promise<Atoll> {
 
 type Running = { child: ChildProcess; url: string; key: string; client: Client; errors: string[] };
 
-async function launch(dataDir: string, { args = [], env = {} }: AtollOptions): Promise<Running> {
-  const all = [MAIN, 'start', '--port', '0', '--data-dir', dataDir, '--json', ...args];
+async function launch(
+  dataDir: string,
+  { args = [], env = {}, nodeArgs = [] }: AtollOptions,
+): Promise<Running> {
+  const all = [...nodeArgs, MAIN, 'start', '--port', '0', '--data-dir', dataDir, '--json', ...args];
   const { PATH = '', HOME = '' } = process.env;
   const clean = { PATH, HOME, TMPDIR: tmpdir(), ...env };
   const child = spawn(process.execPath, all, { stdio: ['ignore', 'pipe', 'pipe'], env: clean });

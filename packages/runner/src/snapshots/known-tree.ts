@@ -4,10 +4,11 @@
  * of another snapshot, everything is read.
  */
 import type { Stats } from 'node:fs';
-import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import type { FileEntry, SegmentRef, SnapshotEntry } from '@atoll/protocol/snapshot-format';
 import type { Piece } from './putting.ts';
+import { replaceFile } from './replace-file.ts';
 
 export type KnownTree = {
   /** The snapshot that it is of. */
@@ -45,11 +46,8 @@ export function looksOf(stats: Stats, readAtMs: number): Looks | null {
 
 const FORMAT = 1;
 
-export async function writeKnownTree(path: string, tree: KnownTree): Promise<void> {
-  await mkdir(dirname(path), { recursive: true, mode: 0o700 });
-  const temporary = `${path}.tmp`;
-  await writeFile(temporary, JSON.stringify({ format: FORMAT, ...tree }), { mode: 0o600 });
-  await rename(temporary, path);
+export function writeKnownTree(path: string, tree: KnownTree): Promise<void> {
+  return replaceFile(path, JSON.stringify({ format: FORMAT, ...tree }));
 }
 
 /** Undefined when there is none, or none that this version can read. */

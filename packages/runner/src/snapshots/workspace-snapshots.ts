@@ -4,13 +4,16 @@
  * What is on this runner counts as long as it is not older than the snapshot: each assignment writes its epoch beside
  * the workspace, and one whose files were not put in place to the end has none.
  */
-import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { readdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { AtollError } from '@atoll/protocol/errors';
 import type { SnapshotBlobs, SnapshotSource, TakenSnapshot, TakeSnapshot } from '@atoll/protocol/runner-link';
-import type { SandboxOwner, SandboxProcess } from '../driver.ts';
+import type { SandboxOwner } from '../driver.ts';
+import type { Sandbox } from '../sandbox.ts';
 import type { Workspaces } from '../workspaces.ts';
 import type { KnownTree } from './known-tree.ts';
+import { replaceFile } from './replace-file.ts';
 import { type Scanned, scan } from './scan.ts';
 import { createSnapshotThread } from './snapshot-thread.ts';
 import type { ScanAnswer } from './thread-messages.ts';
@@ -34,10 +37,12 @@ export type WorkspaceSnapshots = {
   close(): Promise<void>;
 };
 
-export type Standstill = Pick<SandboxProcess, 'freeze' | 'thaw'>;
+export type Standstill = Pick<Sandbox, 'freeze' | 'thaw' | 'end'>;
 
 /** A turn waits for it, and so does who asked. */
 const MAX_TAKING_MS = 120_000;
+const GO_ON_TRIES = 5;
+const GO_ON_AGAIN_MS = 100;
 /** What was written just before is read again, which may be too much for the event loop. */
 const MAX_READ_HERE = 64 * 1024;
 /** Files may be read that use no disk: sparse ones. */
@@ -136,11 +141,8 @@ export function createWorkspaceSnapshots(options: {
     return /^\d+$/.test(written) && Number(written) >= epoch && (await workspaces.has(workspaceId));
   }
 
-  async function assigned(workspaceId: string, epoch: number): Promise<void> {
-    await mkdir(directory, { recursive: true, mode: 0o700 });
-    const temporary = `${epochFile(workspaceId)}.tmp`;
-    await writeFile(temporary, String(epoch), { mode: 0o600 });
-    await rename(temporary, epochFile(workspaceId));
+  function assigned(workspaceId: string, epoch: number): Promise<void> {
+    return replaceFile(epochFile(workspaceId), String(epoch));
   }
 
   async function forget(workspaceId: string): Promise<void> {
@@ -169,10 +171,30 @@ async function lookHere(directory: string, known: KnownTree): Promise<Scanned | 
 
 async function whileFrozen<T>(sandbox: Standstill, work: () => Promise<T>): Promise<T> {
   try {
-    await sandbox.freeze();
+    await sandbox.freeze().catch((cause: unknown) => {
+      const reason = cause instanceof Error ? cause.message : String(cause);
+      throw new AtollError('snapshot_failed', `Its processes could not be made to stand still: ${reason}.`, {
+        cause,
+      });
+    });
     return await work();
   } finally {
-    await sandbox.thaw();
+    await goOn(sandbox);
+  }
+}
+
+/** It must not stand still for good: where it cannot be told to go on, it ends. */
+async function goOn(sandbox: Standstill): Promise<void> {
+  for (let left = GO_ON_TRIES; ; left--) {
+    try {
+      return await sandbox.thaw();
+    } catch (error) {
+      if (left > 1) await delay(GO_ON_AGAIN_MS);
+      else {
+        void sandbox.end('ended');
+        throw error;
+      }
+    }
   }
 }
 

@@ -47,6 +47,20 @@ test('directory: only the owner can read, and nothing temporary is left', async 
   assert.deepEqual(readdirSync(join(directory, 'tmp')), []);
 });
 
+test('directory: what was left young by another process goes later', async (t) => {
+  t.mock.timers.enable({ apis: ['Date'], now: Date.now() });
+  const directory = makeDirectory();
+  const blobs = createDirectoryBlobStore(directory);
+  await blobs.put('a', Buffer.from('x'));
+  const left = join(directory, 'tmp', 'left-by-a-crash');
+  writeFileSync(left, 'half');
+  await blobs.put('a', Buffer.from('y'));
+  assert.deepEqual(readdirSync(join(directory, 'tmp')), ['left-by-a-crash']);
+  t.mock.timers.tick(61 * 60_000);
+  await blobs.put('a', Buffer.from('z'));
+  assert.deepEqual(readdirSync(join(directory, 'tmp')), []);
+});
+
 test('directory: what the file system refuses is storage_failed, for as long as it does', async () => {
   const directory = makeDirectory();
   const blobs = createDirectoryBlobStore(directory);

@@ -23,22 +23,29 @@ export function createDirectoryBlobStore(directory: string): BlobStore {
   const writing = new Map<string, Promise<void>>();
   /** Whoever puts one of these waits: it must not be found there, and be gone a moment later. */
   const removing = new Map<string, Promise<boolean>>();
-  let prepared: Promise<void> | undefined;
+  let prepared: { over: Promise<void>; atMs: number } | undefined;
 
   const pathOf = (tenant: string, hash: string) => join(directory, folderOf(tenant), hash.slice(0, 2), hash);
 
   async function write(path: string, content: Uint8Array): Promise<void> {
-    prepared ??= prepare(temporary).catch((error: unknown) => {
-      prepared = undefined;
-      throw error;
-    });
-    await prepared;
+    await prepareNowAndThen();
     await makeFolder(dirname(path), directory);
     // Also when the blob is there already: whoever renamed it may have been killed before this fsync.
     const there = await isThere(path);
     if (there) await utimes(path, new Date(), new Date());
     else await writeWhole(path, join(temporary, randomUUID()), await encode(content));
     await syncFolder(dirname(path));
+  }
+
+  /** What another process leaves behind may be found young at first. */
+  function prepareNowAndThen(): Promise<void> {
+    if (prepared && prepared.atMs > Date.now() - LEFT_BEHIND_MS) return prepared.over;
+    const over = prepare(temporary).catch((error: unknown) => {
+      prepared = undefined;
+      throw error;
+    });
+    prepared = { over, atMs: Date.now() };
+    return over;
   }
 
   return {
@@ -93,8 +100,8 @@ async function prepare(temporary: string): Promise<void> {
   await mkdir(temporary, { recursive: true, mode: 0o700 });
   for (const name of await readdir(temporary)) {
     const path = join(temporary, name);
-    const { mtimeMs } = await stat(path);
-    if (mtimeMs < Date.now() - LEFT_BEHIND_MS) await rm(path, { force: true });
+    const found = await statIfThere(path);
+    if (found && found.mtimeMs < Date.now() - LEFT_BEHIND_MS) await rm(path, { force: true });
   }
 }
 
