@@ -125,15 +125,32 @@ test('a fork remembers what came before it and not what came after, and both go 
   await atoll.client.call('session.end', { sessionId: forked });
 });
 
-test('told a fact, asked for a file, and its runner loses everything: it knows the fact, and the file is there', async () => {
+test('told a fact, asked for a file, and everything of its runner is gone: it knows the fact, and so does a fork, but not what came later', async () => {
+  const show = async (sessionId: string) => (await atoll.client.call('session.show', { sessionId })).session;
+  const file = async (id: string, path: string) => new Response(await atoll.client.readFile(id, path)).text();
   const id = await open();
   await send(id, 'remember the harbour is at 53 north');
   await send(id, 'write hello.txt: Hello from inside');
-  await atoll.client.call('session.pause', { sessionId: id });
-  await rm(join(atoll.dataDir, 'runner', 'workspaces'), { recursive: true });
-  assert.match(said(await send(id, 'what do you remember?')), /53 north/);
-  assert.equal(await new Response(await atoll.client.readFile(id, 'hello.txt')).text(), 'Hello from inside');
-  await atoll.client.call('session.end', { sessionId: id });
+  const { lastSeq } = await show(id);
+  await send(id, 'remember the tide is low');
+  await send(id, 'write later.txt: Hello again');
+  // Sandboxes, pool, workspaces and what is kept beside them.
+  await atoll.stop();
+  await rm(join(atoll.dataDir, 'runner'), { recursive: true });
+  await atoll.restart();
+  const { session: forked } = await atoll.client.call('session.fork', { sessionId: id, at: lastSeq });
+  assert.equal(await file(forked.id, 'hello.txt'), 'Hello from inside');
+  await assert.rejects(file(forked.id, 'later.txt'), { code: 'not_found' });
+  const told = said(await send(forked.id, 'what do you remember?'));
+  assert.match(told, /53 north/);
+  assert.doesNotMatch(told, /tide/);
+  await send(forked.id, 'write hello.txt: Hello from the fork');
+  assert.match(said(await send(id, 'what do you remember?')), /53 north[\s\S]*tide is low/);
+  assert.equal(await file(id, 'hello.txt'), 'Hello from inside');
+  assert.equal(await file(id, 'later.txt'), 'Hello again');
+  assert.equal(await file(forked.id, 'hello.txt'), 'Hello from the fork');
+  assert.match(said(await send(forked.id, 'what do you remember?')), /53 north/);
+  for (const sessionId of [id, forked.id]) await atoll.client.call('session.end', { sessionId });
 });
 
 /** The one approval that waits, as another client sees it. */

@@ -8,7 +8,7 @@ import { readFileSync } from 'node:fs';
 import { describe, it } from 'node:test';
 import type { ExecutorSettings } from '@atoll/protocol/runner-link';
 import { type BridgeUnderTest, type Message, startBridgeUnderTest } from './bridge.fixture.ts';
-import type { TurnCause } from './executor.ts';
+import { SAME_NAME, type TurnCause } from './executor.ts';
 
 export type ExecutorUnderTest = {
   settings: ExecutorSettings;
@@ -125,7 +125,10 @@ export function executorContract(name: string, setup: () => ExecutorUnderTest): 
       const end = await second.query('what do you remember?');
       assert.equal(end.status, 'completed', end.detail);
       assert.match(transcript.textOf(second.messages), /purple/);
-      if (setup().branches) assert.notEqual(end.executorSessionId, executorSessionId);
+      const { branches, hasSessions } = setup();
+      if (branches) assert.notEqual(end.executorSessionId, executorSessionId);
+      if (hasSessions && !branches)
+        await second.until(() => second.logs.some((text) => text.includes(SAME_NAME)));
       assert.match(await recall(second), /purple/);
     });
 

@@ -34,6 +34,10 @@ export type TurnEnd = {
   usage?: Record<string, unknown>;
 };
 
+/** What is said of a fork whose executor cannot branch its conversation off. */
+export const SAME_NAME =
+  'this agent cannot branch a conversation off: the fork goes on with a copy of it under its parent’s name, and shares what the agent keeps outside of the sandbox';
+
 export type Executor = {
   /** Starts what can be started before the first query. A failure shows at that query, never here. */
   warm(): void;

@@ -4,7 +4,7 @@
  * or after a crash a new one, which goes on with the conversation where the agent can.
  */
 import { isExecutorSessionId } from '@atoll/protocol/executor-session';
-import type { Executor, ExecutorContext, Turn, TurnEnd } from '../executor.ts';
+import { type Executor, type ExecutorContext, SAME_NAME, type Turn, type TurnEnd } from '../executor.ts';
 import { within } from '../timers.ts';
 import { failureOf } from './acp-end.ts';
 import { AcpFailure } from './acp-failure.ts';
@@ -33,6 +33,8 @@ class AcpExecutor implements Executor {
   #kept: string | undefined;
   /** Whether the runner asked for this conversation; then it is an error not to have it, and no reason to begin anew. */
   #mustResume = false;
+  /** It goes on with another session's conversation, which is told in its first turn: nobody listens before. */
+  #branches = false;
   #interrupted = false;
   #told = new Set<string>();
 
@@ -44,7 +46,8 @@ class AcpExecutor implements Executor {
     this.#current ??= this.#start();
   }
 
-  resume(executorSessionId: string): void {
+  resume(executorSessionId: string, { branches }: { branches: boolean }): void {
+    this.#branches = branches;
     this.#sessionId = executorSessionId;
     this.#mustResume = true;
     // One that has not come to its conversation yet looks for this one.
@@ -53,6 +56,7 @@ class AcpExecutor implements Executor {
 
   async query(turn: Turn): Promise<TurnEnd> {
     this.#interrupted = false;
+    if (this.#branches) this.#tell(SAME_NAME);
     const served = await this.#serving();
     if ('failed' in served) return this.#named({ status: 'failed', ...served.failed });
     await this.#keep();

@@ -4,7 +4,14 @@
  * in the sandbox's home.
  */
 import { RpcError } from '@atoll/protocol/json-rpc';
-import type { Executor, ExecutorContext, Turn, TurnCause, TurnEnd } from '../executor.ts';
+import {
+  type Executor,
+  type ExecutorContext,
+  SAME_NAME,
+  type Turn,
+  type TurnCause,
+  type TurnEnd,
+} from '../executor.ts';
 import { CODEX, findCodex } from './codex-binary.ts';
 import { prepareHome } from './codex-config.ts';
 import { type TurnInput, turnInput } from './codex-input.ts';
@@ -33,6 +40,8 @@ class CodexExecutor implements Executor {
   #sessionId: string | undefined;
   /** Whether the runner asked for this session; then its absence is an error, and no reason to begin anew. */
   #mustResume = false;
+  /** It goes on with another session's conversation, which is told in its first turn: nobody listens before. */
+  #branches = false;
   #interrupted = false;
 
   constructor(context: ExecutorContext) {
@@ -45,13 +54,16 @@ class CodexExecutor implements Executor {
     this.#alive().catch(() => undefined);
   }
 
-  resume(executorSessionId: string): void {
+  resume(executorSessionId: string, { branches }: { branches: boolean }): void {
+    this.#branches = branches;
     this.#sessionId = executorSessionId;
     this.#mustResume = true;
   }
 
   async query(turn: Turn): Promise<TurnEnd> {
     this.#interrupted = false;
+    if (this.#branches) this.#context.output.log(`[atoll] ${SAME_NAME}\n`);
+    this.#branches = false;
     this.#output.begin({ deltas: turn.options.includePartialMessages === true });
     try {
       return this.#named(await this.#run(turn));
