@@ -6,6 +6,7 @@ import { type Target, wantedTurn } from './target.ts';
 export type AtollTarget = Target & {
   readonly client: Awaited<ReturnType<typeof startAtoll>>['client'];
   readonly sessionIds: readonly string[];
+  readonly dataDir: string;
   /** Opens another session of the benchmarks' agent; returns its id. */
   open(): Promise<string>;
 };
@@ -30,7 +31,7 @@ export async function startAtollTarget({
 }: AtollTargetOptions): Promise<AtollTarget> {
   const atoll = await startAtoll(apart ? { args: ['--no-runner'] } : {});
   const runner = apart ? await startRunner(atoll, 'bench') : undefined;
-  const { url, key, client, pid } = atoll;
+  const { url, key, client, pid, dataDir } = atoll;
   const headers = { authorization: `Bearer ${key}` };
   const sessionIds: string[] = [];
   await deploy(client, AGENT, files);
@@ -46,6 +47,7 @@ export async function startAtollTarget({
     client,
     pid,
     sessionIds,
+    dataDir,
     open,
     health: { url: `${url}/health`, method: 'GET', headers },
     turn: (session, content) =>

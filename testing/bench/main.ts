@@ -17,6 +17,7 @@ import { oneMessage } from './one-message.ts';
 import { past } from './past.ts';
 import type { Measure, Row } from './row.ts';
 import { slowReader } from './slow-reader.ts';
+import { snapshots } from './snapshots.ts';
 import { start } from './start.ts';
 import { jsonTable, markdownTable, textTable } from './table.ts';
 import { throughput } from './throughput.ts';
@@ -33,6 +34,7 @@ const measures: readonly Measure[] = [
   gateway,
   egress,
   past,
+  snapshots,
   worker,
   links,
 ];

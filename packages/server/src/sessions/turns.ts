@@ -227,12 +227,11 @@ export function createTurns(options: TurnsOptions): Turns {
   }
 
   async function interrupt(session: LiveSession, { queued }: { queued: boolean }): Promise<void> {
-    const detail = 'Somebody asked for the turn to stop.';
     const waiting = session.state.queue.flatMap((id) => session.turns.get(id) ?? []);
     // While a paused session comes back, its first turn counts as the running one.
     const stopped = queued ? waiting : session.status === 'resuming' ? waiting.slice(0, 1) : [];
     const ended = stopped.map((turn) =>
-      recordDone(session, turn, { status: 'interrupted', cause: 'interrupted', detail }),
+      recordDone(session, turn, { status: 'interrupted', cause: 'interrupted', detail: ASKED_TO_STOP }),
     );
     const running = session.state.turn === null ? undefined : session.turns.get(session.state.turn);
     if (running && !running.interrupted) {
@@ -280,7 +279,13 @@ function checkAcceptable(session: LiveSession, { content, when }: NewTurn): void
     throw new AtollError('queue_full', 'the waiting turns are too large together');
 }
 
-const interruptedEnd: CommandEnd = { kind: 'end', status: 'interrupted', cause: 'interrupted' };
+const ASKED_TO_STOP = 'Somebody asked for the turn to stop.';
+const interruptedEnd: CommandEnd = {
+  kind: 'end',
+  status: 'interrupted',
+  cause: 'interrupted',
+  detail: ASKED_TO_STOP,
+};
 
 function contentBytes(content: unknown): number {
   return Buffer.byteLength(JSON.stringify(content));
