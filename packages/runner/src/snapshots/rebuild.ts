@@ -240,10 +240,14 @@ function* blobsOf(entries: readonly SnapshotEntry[]): Generator<string> {
   }
 }
 
-/** Node takes seconds as a double, which is exact to a quarter of a microsecond. */
-function setTime(mtime: string, set: (seconds: number) => void): void {
+/**
+ * Node takes seconds as a double, which is exact to a quarter of a microsecond. A number below zero it takes for now; as
+ * text it means what it says.
+ */
+function setTime(mtime: string, set: (seconds: number | string) => void): void {
   const nanoseconds = BigInt(mtime);
-  set(Number(nanoseconds / 1_000_000_000n) + Number(nanoseconds % 1_000_000_000n) / 1e9);
+  const seconds = Number(nanoseconds / 1_000_000_000n) + Number(nanoseconds % 1_000_000_000n) / 1e9;
+  set(seconds < 0 ? String(seconds) : seconds);
 }
 
 function zerosHash(length: number): string {
