@@ -71,6 +71,10 @@ export async function readAll(log: Log, logId: string, after = 0, maxBytes = MiB
 export const seqsOf = (frames: Uint8Array) => [...eventsOf({ frames })].map((event) => event.seq);
 export const range = (from: number, to: number) => Array.from({ length: to - from + 1 }, (_, n) => from + n);
 
+const changeNothing = ({ sql }: Store) => ({
+  query: sql.updateTable('meta').set({ value: 'x' }).where('key', '=', 'none'),
+});
+
 export function logContract(name: string, open: OpenLog): void {
   const opening = open();
   after(async () => (await opening).store.close());
@@ -179,11 +183,23 @@ export function logContract(name: string, open: OpenLog): void {
     await log.append(chunkOf(id, 1, 1, { also: [put('one')] }));
     assert.equal((await read())?.value, 'one');
     await assert.rejects(log.append(chunkOf(id, 2, 1, { also: [put('again')] })), { code: 'storage_failed' });
-    const change = { query: store.sql.updateTable('meta').set({ value: 'x' }).where('key', '=', 'none') };
-    const also = [{ ...change, mustChange: { code: 'illegal_transition' as const } }];
+    const also = [{ ...changeNothing(store), mustChange: { code: 'illegal_transition' as const } }];
     await assert.rejects(log.append(chunkOf(id, 2, 1, { also })), { code: 'illegal_transition' });
     assert.equal((await log.head(id))?.lastSeq, 1);
     assert.deepEqual(seqsOf(await readAll(log, id)), [1]);
+  });
+
+  test(`${name}: what makes the log may stand in the commit of its first events`, async () => {
+    const { store, log } = await opening;
+    const id = `log_${logs++}`;
+    const createdAt = '2026-01-01T00:00:00.000Z';
+    const before = log.create({ id, tenant: 'a', sessionId: 'ses_1', epoch: 0, createdAt });
+    const also = [{ ...changeNothing(store), mustChange: { code: 'illegal_transition' as const } }];
+    await assert.rejects(log.append(chunkOf(id, 1, 2, { before, also })), { code: 'illegal_transition' });
+    assert.equal(await log.head(id), undefined);
+    await log.append(chunkOf(id, 1, 2, { before }));
+    assert.deepEqual({ ...(await log.head(id)) }, { lastSeq: 2, line: 0, epoch: 1 });
+    assert.deepEqual(seqsOf(await readAll(log, id)), [1, 2]);
   });
 
   test(`${name}: a reader may come back anywhere (I2)`, async () => {

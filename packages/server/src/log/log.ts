@@ -14,7 +14,7 @@ export type Log = {
    */
   create(log: NewLog): Step[];
   /**
-   * Appends one chunk and runs `also` in the same commit. Resolves when durable (I1), with the commit's time.
+   * Appends one chunk, and runs `before` it and `also` after it in the same commit. Resolves when durable (I1), with the commit's time.
    * Rejects with `stale_epoch` when the log has seen a newer epoch, with `storage_failed` otherwise; then nothing
    * of it is there.
    */
@@ -86,6 +86,8 @@ export type NewChunk = {
   frames: readonly Uint8Array[];
   /** The highest runner line in here, when it came from a runner. */
   line?: number;
+  /** Such as what makes the log. */
+  before?: readonly Step[];
   also?: readonly Step[];
 };
 

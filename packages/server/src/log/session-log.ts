@@ -57,8 +57,8 @@ export type SessionLog = {
   readonly readers: number;
 };
 
-/** `also` always runs; of the `latest` steps in one commit only the last does (each says all of its row anew). */
-export type RowChanges = { also?: readonly Step[]; latest?: Step };
+/** `before` the events, `also` after them always run; of the `latest` steps in one commit only the last does (each says all of its row anew). */
+export type RowChanges = { before?: readonly Step[]; also?: readonly Step[]; latest?: Step };
 
 export type FollowOptions = { after: number; signal: AbortSignal; until?: () => number | undefined };
 
@@ -177,6 +177,7 @@ export function createSessionLog(options: {
       lastSeq: groupLast,
       frames: group.map(({ frames }) => frames),
       ...(groupLine === undefined ? {} : { line: groupLine }),
+      before: group.flatMap((item) => item.rows.before ?? []),
       also: [...group.flatMap((item) => item.rows.also ?? []), ...(latest ? [latest] : [])],
     });
     if (readers === 0) tail.clear();

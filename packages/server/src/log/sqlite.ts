@@ -91,8 +91,9 @@ function createSteps({ id, tenant, sessionId, epoch, createdAt, parent, first }:
 }
 
 async function append(database: SqliteDatabase, chunk: NewChunk): Promise<{ time: string }> {
-  const { logId, tenant, epoch, firstSeq, lastSeq, frames, line = 0, also = [] } = chunk;
+  const { logId, tenant, epoch, firstSeq, lastSeq, frames, line = 0, before = [], also = [] } = chunk;
   return database.run({
+    before: sqlSteps(before),
     append: { logId, tenant, epoch, firstSeq, lastSeq, line, frames },
     steps: sqlSteps(also),
   });

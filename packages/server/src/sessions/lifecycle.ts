@@ -13,8 +13,10 @@ import { hasReadySandbox, isOver } from './status.ts';
 import type { SandboxLoss, Turns } from './turns.ts';
 
 export type Lifecycle = {
-  /** Brings up the first sandbox, or takes the warm one. `rows` make the session, in the commit that gives it its place. */
+  /** Brings up the first sandbox. `rows` make the session, in the commit that gives it its place. */
   open(session: LiveSession, opening: Opening): Promise<void>;
+  /** Begins with a sandbox that was made ahead and has been told whose it is: `rows` and all else in one commit. */
+  begin(session: LiveSession, rows: readonly Step[], warm: WarmSandbox): Promise<void>;
   /** Brings up the next sandbox of a paused session, with its workspace and conversation. Never rejects: look at the status. */
   resume(session: LiveSession): Promise<void>;
   /** Frees the sandbox of an idle session and keeps its files as they are then. Resolves when its place is free. */
@@ -25,7 +27,7 @@ export type Lifecycle = {
   end(session: LiveSession, end: SandboxEnd): Promise<void>;
 };
 
-export type Opening = { rows: readonly Step[]; traceparent: string; warm: WarmSandbox | undefined };
+export type Opening = { rows: readonly Step[]; settings: SandboxSettings; traceparent: string };
 
 export type LifecycleOptions = {
   sandboxes: SessionSandboxes;
@@ -40,13 +42,22 @@ type Bringing = { settings: SandboxSettings; assignment: Assignment; traceparent
 
 export function createLifecycle(options: LifecycleOptions): Lifecycle {
   const { sandboxes, approvals, turns, snapshotting, settingsOf, onBroken } = options;
-  async function open(session: LiveSession, { rows, traceparent, warm }: Opening): Promise<void> {
-    const prepared = await prepare(session, rows, warm);
+
+  async function open(session: LiveSession, { rows, settings, traceparent }: Opening): Promise<void> {
+    const assignment = await sandboxes.reserve(session, settings.demands, rows);
     // The sandbox is made while event 1 of every log is written.
-    const recorded = session.record([{ event: 'status', data: { status: 'starting' } }]);
-    const [failed] = await Promise.all([bringUp(session, { ...prepared, traceparent }), recorded]);
+    const recorded = session.record([starting]);
+    const [failed] = await Promise.all([bringUp(session, { settings, assignment, traceparent }), recorded]);
     if (failed) throw failed;
     if (isOver(session.status)) throw new AtollError('session_ended', session.state.detail ?? undefined);
+  }
+
+  function begin(session: LiveSession, rows: readonly Step[], warm: WarmSandbox): Promise<void> {
+    const { sandboxId } = warm;
+    const taken = sandboxes.taken(session, warm);
+    return session.record([starting, session.statusEvent('sandbox_ready', { sandboxId })], taken, {
+      before: rows,
+    });
   }
 
   function resume(session: LiveSession): Promise<void> {
@@ -62,11 +73,9 @@ export function createLifecycle(options: LifecycleOptions): Lifecycle {
 
   async function prepare(
     session: LiveSession,
-    rows: readonly Step[] = [],
-    warm?: WarmSandbox,
   ): Promise<{ settings: SandboxSettings; assignment: Assignment }> {
     const settings = await settingsOf(session);
-    return { settings, assignment: await sandboxes.reserve(session, settings.demands, rows, warm) };
+    return { settings, assignment: await sandboxes.reserve(session, settings.demands) };
   }
 
   /** Has the sandbox made and records how that went. Returns why it failed, if it did. */
@@ -167,8 +176,10 @@ export function createLifecycle(options: LifecycleOptions): Lifecycle {
     if (rows.length > 0) await session.record([], rows);
   }
 
-  return { open, resume, pause, lost, end };
+  return { open, begin, resume, pause, lost, end };
 }
+
+const starting = { event: 'status', data: { status: 'starting' } } as const;
 
 /** The trace of the turn that a sandbox is made for, or a new one where it is for a command. */
 function nextTraceparent(session: LiveSession): string {

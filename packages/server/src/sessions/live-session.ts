@@ -139,12 +139,13 @@ export class LiveSession {
 
   /**
    * Records events and the rows that change with them in one commit. State changes at once, in call order; resolves
-   * when durable. Without an event only the rows are written. `change` is what a `report` among the events says.
+   * when durable. Without an event only the rows are written. `change` is what a `report` among the events says; `before`
+   * are the steps that make a session that is not there yet.
    */
   record(
     events: readonly RecordEvent[],
     also: readonly Step[] = [],
-    change?: Partial<Reported>,
+    { change, before = [] }: { change?: Partial<Reported>; before?: readonly Step[] } = {},
   ): Promise<void> {
     if (events.length === 0) return this.#store.commit(also);
     this.lastUsedMs = this.#now();
@@ -162,7 +163,8 @@ export class LiveSession {
       { state, reported },
     );
     const counted = leaves ? countLog(this.row, this.updatedAt) : [];
-    const rows = { also: [...also, ...checkpoint, ...counted], latest: updateSession(this.#store, this) };
+    const all = [...also, ...checkpoint, ...counted];
+    const rows = { before, also: all, latest: updateSession(this.#store, this) };
     return this.log.append(events, rows).then(
       () => {
         this.#durableState = state;

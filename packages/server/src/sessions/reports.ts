@@ -50,7 +50,7 @@ export function createReports({ find }: Pick<LiveSessions, 'find'>): Reports {
       refuseOther(access, session);
       refuseWhenOver(access, session);
       const data = { event_type: 'bind', ...binding };
-      await session.record([{ event: 'report', data }], [], { bound: executor });
+      await session.record([{ event: 'report', data }], [], { change: { bound: executor } });
       return showLive(session);
     },
 
@@ -69,7 +69,7 @@ export function createReports({ find }: Pick<LiveSessions, 'find'>): Reports {
       if (Buffer.byteLength(JSON.stringify(metadata)) > maxMetadataBytes)
         throw new AtollError('body_too_large', `metadata takes ${maxMetadataBytes} bytes at most`);
       const data = { event_type: 'metadata', patch };
-      await session.record([{ event: 'report', data }], [], { metadata });
+      await session.record([{ event: 'report', data }], [], { change: { metadata } });
       return { metadata };
     },
 

@@ -99,6 +99,37 @@ export function insertTurn(store: Store, row: TurnRow): Step {
   return { query: turnInsert(store, row) };
 }
 
+const sessionInsert = prepared<SessionRow, keyof SessionRow>(
+  [
+    'id',
+    'tenant',
+    'agent',
+    'agent_version',
+    'status',
+    'cause',
+    'detail',
+    'epoch',
+    'runner_id',
+    'sandbox_id',
+    'log_id',
+    'parent_id',
+    'parent_seq',
+    'snapshot_seq',
+    'settings',
+    'metadata',
+    'usage',
+    'binding',
+    'created_at',
+    'updated_at',
+    'ended_at',
+  ],
+  (sql, row) => sql.insertInto('sessions').values(row),
+);
+
+export function insertSession(store: Store, row: SessionRow): Step {
+  return { query: sessionInsert(store, row) };
+}
+
 type TurnKey = 'session_id' | 'id';
 
 const turnStart = prepared<TurnRow, TurnKey | 'status' | 'start_seq' | 'epoch'>(

@@ -9,6 +9,7 @@ import { type RunnerRegistry, whenFull } from '../runners/registry.ts';
 import type { Demands, Scheduler } from '../scheduler/scheduler.ts';
 import type { Snapshots } from '../snapshots/snapshots.ts';
 import { commitTime } from '../store/commit-time.ts';
+import { prepared } from '../store/prepared.ts';
 import type { Step, Store } from '../store/store.ts';
 import type { SandboxRow } from '../store/tables.ts';
 import type { LiveSession } from './live-session.ts';
@@ -31,8 +32,6 @@ export type Assignment = {
   jobId: string;
   runnerId: string;
   epoch: number;
-  /** The sandbox is there, and waits. */
-  warm: boolean;
 };
 /** Made ahead, for a session that then has the id it was made with. It holds a reserved place. */
 export type WarmSandbox = { sandboxId: string; sessionId: string; runnerId: string };
@@ -42,16 +41,10 @@ export type SandboxEnd = { cause: string; detail: string };
 export type Making = SandboxSettings & { traceparent: string };
 
 export type SessionSandboxes = {
-  /**
-   * Reserves a place, or takes over that of a warm sandbox, and writes sandbox and job, with `also`, in one commit.
-   * Rejects with `no_capacity`, `no_runner`.
-   */
-  reserve(
-    session: LiveSession,
-    demands: Demands,
-    also?: readonly Step[],
-    warm?: WarmSandbox,
-  ): Promise<Assignment>;
+  /** Reserves a place and writes sandbox and job, with `also`, in one commit. Rejects with `no_capacity`, `no_runner`. */
+  reserve(session: LiveSession, demands: Demands, also?: readonly Step[]): Promise<Assignment>;
+  /** The session's first assignment is this sandbox, which is ready, with its place. The rows that say so. */
+  taken(session: LiveSession, warm: WarmSandbox): Step[];
   /** Has the runner make it. Rejects as RunnerLink.createSandbox does. */
   make(session: LiveSession, assignment: Assignment, how: Making): Promise<void>;
   /** Rows of an assignment that came to be, or not. */
@@ -62,6 +55,30 @@ export type SessionSandboxes = {
   /** Ends it (the latest, unless told which) on its runner, if it is still there. */
   remove(session: LiveSession, options: { sandboxId?: string; cause: string; keep: boolean }): Promise<void>;
 };
+
+/** Of a session's first assignment, which one that was made ahead is made for. */
+export const FIRST_EPOCH = 1;
+
+type InsertedSandbox = Omit<
+  SandboxRow,
+  'created_at' | 'ready_at' | 'ended_at' | 'name' | 'request' | 'counted'
+>;
+
+const COLUMNS = ['id', 'tenant', 'session_id', 'runner_id', 'epoch', 'status', 'cause', 'detail'] as const;
+
+const sandboxInsert = prepared<InsertedSandbox, keyof InsertedSandbox>(COLUMNS, (sql, row) =>
+  sql.insertInto('sandboxes').values((of) => ({ ...row, counted: 0, created_at: commitTime(of) })),
+);
+
+const readySandboxInsert = prepared<InsertedSandbox, keyof InsertedSandbox>(COLUMNS, (sql, row) =>
+  sql
+    .insertInto('sandboxes')
+    .values((of) => ({ ...row, counted: 0, created_at: commitTime(of), ready_at: commitTime(of) })),
+);
+
+function rowOf({ id, row }: LiveSession, { runnerId, epoch }: { runnerId: string; epoch: number }) {
+  return { tenant: row.tenant, session_id: id, runner_id: runnerId, epoch, cause: null, detail: null };
+}
 
 export function createSessionSandboxes(options: {
   store: Store;
@@ -80,20 +97,17 @@ export function createSessionSandboxes(options: {
     session: LiveSession,
     demands: Demands,
     also: readonly Step[] = [],
-    warm?: WarmSandbox,
   ): Promise<Assignment> {
-    const { runner, settled } = warm
-      ? { runner: runners.get(warm.runnerId), settled: () => undefined }
-      : await scheduler.place({ tenant: session.row.tenant, demands, preferred: session.runnerId });
+    const { tenant } = session.row;
+    const where = { tenant, demands, preferred: session.runnerId };
+    const { runner, settled } = await scheduler.place(where);
     const assignment = {
-      sandboxId: warm?.sandboxId ?? newId('sandbox'),
+      sandboxId: newId('sandbox'),
       jobId: newId('job'),
       runnerId: runner.id,
       epoch: session.epoch + 1,
-      warm: warm !== undefined,
     };
-    const place = warm ? [] : [runners.reserve(runner.id)];
-    const steps = [...place, ...insertAssignment(session, assignment), ...also];
+    const steps = [runners.reserve(runner.id), ...insertAssignment(session, assignment), ...also];
     try {
       for (;;) {
         const full = await store.commit(steps).then(() => undefined, whenFull);
@@ -112,25 +126,10 @@ export function createSessionSandboxes(options: {
     return assignment;
   }
 
-  function insertAssignment(session: LiveSession, { sandboxId, jobId, runnerId, epoch }: Assignment): Step[] {
-    const common = {
-      tenant: session.row.tenant,
-      session_id: session.id,
-      runner_id: runnerId,
-      epoch,
-      cause: null,
-      detail: null,
-    };
-    const sandbox = {
-      ...common,
-      id: sandboxId,
-      status: move(sandboxTable, 'pending', 'assigned'),
-      name: null,
-      request: null,
-      ready_at: null,
-      ended_at: null,
-      counted: 0 as const,
-    };
+  function insertAssignment(session: LiveSession, assignment: Assignment): Step[] {
+    const { sandboxId, jobId, ...held } = assignment;
+    const common = rowOf(session, held);
+    const sandbox = { ...common, id: sandboxId, status: move(sandboxTable, 'pending', 'assigned') };
     const job = {
       ...common,
       id: jobId,
@@ -141,27 +140,18 @@ export function createSessionSandboxes(options: {
       created_at: timestamp(),
       updated_at: timestamp(),
     };
-    return [
-      { query: sql.insertInto('sandboxes').values((row) => ({ ...sandbox, created_at: commitTime(row) })) },
-      { query: sql.insertInto('jobs').values(job) },
-    ];
+    return [{ query: sandboxInsert(store, sandbox) }, { query: sql.insertInto('jobs').values(job) }];
   }
 
-  /** A warm one is told whose it is; where that cannot be, a new one takes its name and its place. */
+  function taken(session: LiveSession, { sandboxId, runnerId }: WarmSandbox): Step[] {
+    session.epoch = FIRST_EPOCH;
+    session.runnerId = runnerId;
+    const made = move(sandboxTable, move(sandboxTable, 'pending', 'assigned'), 'ready');
+    const row = { ...rowOf(session, { runnerId, epoch: FIRST_EPOCH }), id: sandboxId, status: made };
+    return [{ query: readySandboxInsert(store, row) }];
+  }
+
   async function make(session: LiveSession, assignment: Assignment, settings: Making): Promise<void> {
-    const { sandboxId, epoch, warm, runnerId } = assignment;
-    if (!warm) return makeNew(session, assignment, settings);
-    const { link } = runners.get(runnerId);
-    const { executor, env, traceparent } = settings;
-    try {
-      await link.claimSandbox({ sandboxId, epoch, traceparent, executor, env });
-    } catch {
-      await link.deleteSandbox({ sandboxId, workspaceId: session.id, epoch, cause: 'ended', keep: false });
-      await makeNew(session, assignment, settings);
-    }
-  }
-
-  async function makeNew(session: LiveSession, assignment: Assignment, settings: Making): Promise<void> {
     const { executorSessionId, executorBranches, sandboxId: earlier } = session.state;
     const snapshot = await snapshots.nearest(session.id, session.log.lastSeq);
     await runners.get(assignment.runnerId).link.createSandbox({
@@ -206,6 +196,7 @@ export function createSessionSandboxes(options: {
 
   return {
     reserve,
+    taken,
     make,
     made: ({ sandboxId, jobId }) => [
       updateSandbox(sandboxId, 'ready_at', { status: move(sandboxTable, 'starting', 'ready') }),

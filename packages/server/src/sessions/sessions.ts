@@ -1,10 +1,8 @@
 /** The sessions of this coordinator, as its operations see them: opened, found, listed, used, ended. */
 import { AtollError } from '@atoll/protocol/errors';
-import { newId } from '@atoll/protocol/ids';
 import type { OperationParams, OperationResult } from '@atoll/protocol/operations';
 import type { CommandEvent, RunnerLink, SandboxEnded, SandboxInventory } from '@atoll/protocol/runner-link';
 import type { Session, Turn } from '@atoll/protocol/schemas/session';
-import { refuseSecrets } from '@atoll/protocol/secrets';
 import type { Agents } from '../agents/agents.ts';
 import type { Access } from '../keys/access.ts';
 import type { SessionTokens } from '../keys/session-tokens.ts';
@@ -14,10 +12,9 @@ import { execIn } from '../runners/exec.ts';
 import type { RunnerRegistry } from '../runners/registry.ts';
 import type { Scheduler } from '../scheduler/scheduler.ts';
 import type { Snapshots } from '../snapshots/snapshots.ts';
-import type { Step, Store } from '../store/store.ts';
-import type { SessionRow } from '../store/tables.ts';
+import type { Store } from '../store/store.ts';
 import { createApprovals } from './approvals.ts';
-import { checkpointAt } from './checkpoints.ts';
+import { createCreating } from './creating.ts';
 import type { SessionDiffs } from './diff.ts';
 import { createLifecycle } from './lifecycle.ts';
 import type { LiveSession } from './live-session.ts';
@@ -108,6 +105,7 @@ export function createSessions(options: SessionsOptions) {
   const recovery = { store, turns, now };
   const recover = (session: LiveSession) => recoverSession(recovery, session, SERVER_LOST);
   const live = createLiveSessions({ store, log, now, recover, onBroken: broken });
+  const create = createCreating({ ...options, live, warm, lifecycle });
   const sending = createSending({ store, turns });
   const reports = createReports(live);
   const retiring = createRetiring({ store, log, live, lifecycle, snapshots, now });
@@ -153,41 +151,6 @@ export function createSessions(options: SessionsOptions) {
     const leaving = there.find((session) => session.status === 'pausing');
     await leaving?.log.until(() => leaving.status !== 'pausing', AbortSignal.timeout(MAX_PAUSING_MS));
     return leaving !== undefined;
-  }
-
-  async function create(
-    access: Access,
-    params: OperationParams<'session.create'>,
-    traceparent: string,
-  ): Promise<Session> {
-    const { agent, version: wanted, metadata = {}, allowSecretEnv = false, ...settings } = params;
-    if (!allowSecretEnv) refuseSecrets(settings.env ?? {});
-    const { version } = await agents.version(access.tenant, agent, wanted);
-    const { tenant } = access;
-    const taken = warm.take({ tenant, agent, version, own: settings });
-    const id = taken?.sessionId ?? newId('session');
-    const row = newRow({ id, tenant, agent, version, settings, metadata, nowMs: now() });
-    const session = live.add(row);
-    try {
-      const rows = newSessionSteps(session);
-      await lifecycle.open(session, { rows, traceparent, warm: taken });
-    } catch (error) {
-      live.delete(row.id);
-      // Without an assignment it is nobody's.
-      if (taken && session.epoch === 0) await warm.discard(taken);
-      throw error;
-    }
-    return showLive(session);
-  }
-
-  /** What it was made with is not in the log: a checkpoint before its first event says it. */
-  function newSessionSteps({ row, state, reported }: LiveSession): Step[] {
-    const place = { log, logId: row.log_id, tenant: row.tenant };
-    return [
-      { query: sql.insertInto('sessions').values(row) },
-      ...log.create({ ...row, sessionId: row.id, createdAt: row.created_at }),
-      ...(row.metadata === '{}' ? [] : [checkpointAt(place, 0, { state, reported })]),
-    ];
   }
 
   async function list(
@@ -500,41 +463,5 @@ export function createSessions(options: SessionsOptions) {
     agentChanged: warm.agentChanged,
     counts,
     makeRoom,
-  };
-}
-
-function newRow(options: {
-  id: string;
-  tenant: string;
-  agent: string;
-  version: number;
-  settings: SessionSettings;
-  metadata: Record<string, unknown>;
-  nowMs: number;
-}): SessionRow {
-  const { id, tenant, agent, version, settings, metadata, nowMs } = options;
-  const createdAt = new Date(nowMs).toISOString();
-  return {
-    id,
-    tenant,
-    agent,
-    agent_version: version,
-    status: 'starting',
-    cause: null,
-    detail: null,
-    epoch: 0,
-    runner_id: null,
-    sandbox_id: null,
-    log_id: id,
-    parent_id: null,
-    parent_seq: null,
-    snapshot_seq: null,
-    settings: JSON.stringify(settings),
-    metadata: JSON.stringify(metadata),
-    usage: '{}',
-    binding: '{}',
-    created_at: createdAt,
-    updated_at: createdAt,
-    ended_at: null,
   };
 }

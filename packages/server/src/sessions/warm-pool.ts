@@ -8,20 +8,24 @@
  */
 import { AtollError } from '@atoll/protocol/errors';
 import { newId } from '@atoll/protocol/ids';
+import type { ClaimSandbox } from '@atoll/protocol/runner-link';
 import type { Agents, AgentVersion } from '../agents/agents.ts';
 import type { Logger } from '../logger.ts';
 import type { RunnerRegistry } from '../runners/registry.ts';
 import type { Scheduler } from '../scheduler/scheduler.ts';
 import type { Store } from '../store/store.ts';
-import type { WarmSandbox } from './sandboxes.ts';
+import { FIRST_EPOCH, type WarmSandbox } from './sandboxes.ts';
 import { type SessionSettings, sandboxSettings } from './settings.ts';
 
 export type WarmPool = {
   /** Reads which agents want some, and goes on from there by itself. */
   start(): Promise<void>;
-  /** One that fits, the caller's from then on with its reserved place. */
-  take(wanted: Wanted): WarmSandbox | undefined;
-  /** Ends one that was taken and did not come to be a session's, and gives its place back. */
+  /**
+   * One that fits and has been told what its session has of its own; the caller's from then on, with its reserved place.
+   * undefined: there is none, or it was of no use and is gone.
+   */
+  claim(wanted: Wanted, told: Told): Promise<WarmSandbox | undefined>;
+  /** Ends one that was claimed and did not come to be a session's, and gives its place back. */
   discard(sandbox: WarmSandbox): Promise<void>;
   /** Ends one on that runner and gives its place back; false when there is none. */
   giveWay(runnerId: string): Promise<boolean>;
@@ -34,6 +38,9 @@ export type WarmPool = {
 };
 
 export type Wanted = { tenant: string; agent: string; version: number; own: SessionSettings };
+
+/** See RunnerLink.claimSandbox. */
+export type Told = Pick<ClaimSandbox, 'executor' | 'env' | 'traceparent'>;
 
 type Key = { tenant: string; agent: string };
 type Line = Key & {
@@ -145,6 +152,16 @@ export function createWarmPool(options: {
     return true;
   }
 
+  function take({ tenant, agent, version, own }: Wanted): WarmSandbox | undefined {
+    const line = lines.get(keyOf({ tenant, agent }));
+    if (!line || line.version.version !== version || !fits(own)) return undefined;
+    const taken = line.ready.shift();
+    if (!taken) return undefined;
+    lastTaken = performance.now();
+    wake(QUIET_MS);
+    return taken;
+  }
+
   async function discard(sandbox: WarmSandbox): Promise<void> {
     const { sandboxId, sessionId: workspaceId, runnerId } = sandbox;
     try {
@@ -180,14 +197,20 @@ export function createWarmPool(options: {
     async start() {
       for (const key of await agents.prewarmed()) await refresh(key);
     },
-    take({ tenant, agent, version, own }) {
-      const line = lines.get(keyOf({ tenant, agent }));
-      if (!line || line.version.version !== version || !fits(own)) return undefined;
-      const taken = line.ready.shift();
+    async claim(wanted, told) {
+      const taken = take(wanted);
       if (!taken) return undefined;
-      lastTaken = performance.now();
-      wake(QUIET_MS);
-      return taken;
+      const { sandboxId, runnerId } = taken;
+      try {
+        await runners.get(runnerId).link.claimSandbox({ sandboxId, epoch: FIRST_EPOCH, ...told });
+        return taken;
+      } catch (err) {
+        logger.warn({ sandboxId, err }, 'a warm sandbox could not be claimed');
+        await discard(taken);
+        return undefined;
+      } finally {
+        lastTaken = performance.now();
+      }
     },
     discard,
     async giveWay(runnerId) {
@@ -232,9 +255,6 @@ export function createWarmPool(options: {
     },
   };
 }
-
-/** A session's first; a session that takes a warm sandbox begins with it. */
-const FIRST_EPOCH = 1;
 
 /** Whose time runs from its start should not wait. */
 function wantedOf({ settings }: AgentVersion): number {

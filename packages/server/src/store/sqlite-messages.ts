@@ -19,8 +19,9 @@ export type ChunkAppend<Frames> = {
   frames: Frames;
 };
 
-/** All or nothing: the append first, then the steps in order. Frames are in pieces until they cross to the writer. */
+/** All or nothing, in order: what comes before the append, it, the steps. Frames are in pieces until they cross to the writer. */
 export type Unit<Frames = readonly Uint8Array[]> = {
+  before?: readonly WriteStep[];
   append?: ChunkAppend<Frames>;
   steps: readonly WriteStep[];
 };

@@ -70,11 +70,15 @@ function runAmongOthers(connection: Connection, unit: Unit<Uint8Array>): Outcome
 }
 
 function runParts(connection: Connection, unit: Unit<Uint8Array>, time: string): Refusal | undefined {
-  if (unit.append !== undefined) {
-    const refusal = appendChunk(connection, unit.append, time);
-    if (refusal !== undefined) return refusal;
-  }
-  for (const step of unit.steps) {
+  const { before = [], append, steps } = unit;
+  const refusal =
+    runSteps(connection, before) ??
+    (append === undefined ? undefined : appendChunk(connection, append, time));
+  return refusal ?? runSteps(connection, steps);
+}
+
+function runSteps(connection: Connection, steps: readonly WriteStep[]): Refusal | undefined {
+  for (const step of steps) {
     const refusal = runStep(connection, step);
     if (refusal !== undefined) return refusal;
   }

@@ -8,7 +8,7 @@ import type { Worker } from 'node:worker_threads';
 import { AtollError } from '@atoll/protocol/errors';
 import { concatBytes } from '@atoll/protocol/lines';
 import { createByteRing } from './byte-ring.ts';
-import type { Outcome, SqlValue, Unit, WriterReply, WriterRequest } from './sqlite-messages.ts';
+import type { Outcome, SqlValue, Unit, WriterReply, WriterRequest, WriteStep } from './sqlite-messages.ts';
 import { startThread } from './sqlite-thread.ts';
 
 /** More than one busy log may have waiting; what does not fit is memory of its own. */
@@ -102,7 +102,12 @@ function detachable(unit: Unit, shared: Uint8Array | undefined, buffers: ArrayBu
     return copy;
   };
   const ownValue = (value: SqlValue) => (value instanceof Uint8Array ? own([value]) : value);
-  const steps = unit.steps.map((step) => ({ ...step, parameters: step.parameters.map(ownValue) }));
-  if (unit.append === undefined) return { steps };
-  return { append: { ...unit.append, frames: shared ?? own(unit.append.frames) }, steps };
+  const ownSteps = (all: readonly WriteStep[]) =>
+    all.map((step) => ({ ...step, parameters: step.parameters.map(ownValue) }));
+  const { before = [], append } = unit;
+  return {
+    before: ownSteps(before),
+    ...(append && { append: { ...append, frames: shared ?? own(append.frames) } }),
+    steps: ownSteps(unit.steps),
+  };
 }
