@@ -1,7 +1,7 @@
-import { readFileSync } from 'node:fs';
 import { deploy, startAtoll } from '../atoll.ts';
 import { startRunner } from '../runner-process.ts';
 import { type Target, wantedTurn } from './target.ts';
+import { AGENT, folderOf } from './target-agent.ts';
 
 export type AtollTarget = Target & {
   readonly client: Awaited<ReturnType<typeof startAtoll>>['client'];
@@ -9,13 +9,6 @@ export type AtollTarget = Target & {
   readonly dataDir: string;
   /** Opens another session of the benchmarks' agent; returns its id. */
   open(): Promise<string>;
-};
-
-export const AGENT = 'bench';
-
-const files = {
-  'agent.mjs': readFileSync(new URL('program.mjs', import.meta.url), 'utf8'),
-  'atoll.json': JSON.stringify({ executor: { kind: 'program', command: ['node', 'agent.mjs'] } }),
 };
 
 export type AtollTargetOptions = {
@@ -34,7 +27,7 @@ export async function startAtollTarget({
   const { url, key, client, pid, dataDir } = atoll;
   const headers = { authorization: `Bearer ${key}` };
   const sessionIds: string[] = [];
-  await deploy(client, AGENT, files);
+  await deploy(client, AGENT, folderOf());
 
   async function open(): Promise<string> {
     const { session } = await client.call('session.create', { agent: AGENT });

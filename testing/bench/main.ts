@@ -7,6 +7,9 @@
  *   --json        the rows as JSON; --markdown  the table for docs/benchmarks.md; --check  exit 1 below a bar
  */
 import { parseArgs } from 'node:util';
+import { claim } from './claim.ts';
+import { claudeFirstEvent } from './claude-first-event.ts';
+import { coldCreates } from './cold-creates.ts';
 import { create } from './create.ts';
 import { egress } from './egress.ts';
 import { gateway } from './gateway.ts';
@@ -27,6 +30,9 @@ const measures: readonly Measure[] = [
   throughput,
   oneMessage,
   create,
+  coldCreates,
+  claim,
+  claudeFirstEvent,
   start,
   health,
   memory,

@@ -1,7 +1,7 @@
 /** A line of the table: one measure of ours beside its floor, and what it must reach. */
 import type { Figure } from './pairs.ts';
 
-export type Unit = 'events/s' | 'ms' | 'MB' | 'MB/s' | 'KB' | 'µs';
+export type Unit = 'events/s' | '/s' | 'ms' | 'MB' | 'MB/s' | 'KB' | 'µs';
 
 export type Row = {
   name: string;
@@ -49,6 +49,11 @@ export function either(absolute: { atMostMs: number }, relative: Goal): Goal {
 
 export function within(ms: number): Goal {
   return { text: `≤ ${ms} ms`, isMet: ({ ours }) => ours <= ms };
+}
+
+/** Of what there is to be much of. */
+export function noLess(than: number, unit: Unit): Goal {
+  return { text: `≥ ${than}${unit}`, isMet: ({ ours }) => ours >= than };
 }
 
 export function both(one: Goal, other: Goal): Goal {

@@ -49,6 +49,7 @@ function verdict(each: Row): string {
 
 function shown(value: number, unit: Unit): string {
   if (unit === 'events/s') return `${Math.round(value / 1000)}k/s`;
+  if (unit === '/s') return `${value.toFixed(1)}/s`;
   return `${value.toFixed(value < 10 ? 2 : value < 100 ? 1 : 0)} ${unit}`;
 }
 

@@ -5,10 +5,11 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { AGENT, startAtollTarget } from './atoll-target.ts';
+import { startAtollTarget } from './atoll-target.ts';
 import { figureOf, type Pair, percentile, takePairs, timed } from './pairs.ts';
 import { startReader } from './reader.ts';
 import { atLeast, atMost, type Goal, type Measure, type Row, row, type Scale } from './row.ts';
+import { AGENT } from './target-agent.ts';
 import { EVENTS } from './throughput.ts';
 import { type PipeHost, pipeHost, spawnWorker } from './worker-target.ts';
 

@@ -39,6 +39,8 @@ export class ClaudeProcess {
   readonly #ended = Promise.withResolvers<void>();
   #child: ChildProcess | undefined;
   #turn: RunningTurn | undefined;
+  /** A turn waits for this process to be ready. */
+  #awaited = false;
   readonly #held: HeldOutput;
   /** Set while the runner, or the absence of a turn, holds messages back. */
   #wait: Promise<void> | undefined;
@@ -99,6 +101,12 @@ export class ClaudeProcess {
       await within(this.#context.timers, STOP_GRACE_MS, this.#ended.promise);
       throw new Error(this.#lastErrors || this.#stderrTail.trim() || messageOf(error), { cause: error });
     }
+  }
+
+  /** What it says while a turn waits for it is that turn's already. */
+  awaited(is: boolean): void {
+    this.#awaited = is;
+    if (is) this.#held.release();
   }
 
   async run(turn: Turn, model: string | undefined): Promise<TurnEnd> {
@@ -180,7 +188,7 @@ export class ClaudeProcess {
     if (Buffer.byteLength(json) > MAX_MESSAGE_BYTES)
       throw new Error('a message is larger than a line may be');
     const line = messageLine(json);
-    return this.#turn ? this.#context.output.messages(line, 'utf8') : this.#held.hold(line);
+    return this.#turn || this.#awaited ? this.#context.output.messages(line, 'utf8') : this.#held.hold(line);
   }
 
   #onResult(result: Record<string, unknown>): void {

@@ -46,6 +46,8 @@ class ClaudeExecutor implements Executor {
   /** Another session's conversation, until there is one of our own. */
   #branchesFrom: string | undefined;
   #interrupted = false;
+  /** A query waits for its process. */
+  #asked = false;
   /** Serves the first process that is asked for, where that begins a conversation. */
   #spare: ClaudeSpare | undefined;
 
@@ -75,7 +77,8 @@ class ClaudeExecutor implements Executor {
 
   async query(turn: Turn): Promise<TurnEnd> {
     this.#interrupted = false;
-    const served = await this.#serving(launchOptions(turn.options));
+    this.#await(true);
+    const served = await this.#serving(launchOptions(turn.options)).finally(() => this.#await(false));
     if ('failed' in served) return this.#named(served.failed);
     await this.#keep();
     // Interrupted while the process started: the message never reaches it.
@@ -88,6 +91,11 @@ class ClaudeExecutor implements Executor {
       this.#branchesFrom = undefined;
     }
     return this.#named(end);
+  }
+
+  #await(asked: boolean): void {
+    this.#asked = asked;
+    this.#process?.awaited(asked);
   }
 
   interrupt(): void {
@@ -183,6 +191,7 @@ class ClaudeExecutor implements Executor {
     try {
       const process = new ClaudeProcess(sdk, this.#context, { launch, model, session, spare });
       this.#process = process;
+      process.awaited(this.#asked);
       await process.ready();
       return { process, key: keyOf(launch) };
     } catch (error) {

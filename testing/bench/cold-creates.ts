@@ -1,0 +1,50 @@
+/** How many sandboxes are made in a second when nothing waits for anybody, several being asked for at a time. */
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type Atoll, deploy, startAtoll } from '../atoll.ts';
+import { runBareSandbox } from './bare-sandbox.ts';
+import { figureOf, takePairs, timed } from './pairs.ts';
+import { type Measure, noLess, row } from './row.ts';
+import { AGENT, folderOf } from './target-agent.ts';
+
+const CREATES = 40;
+const AT_ONCE = 4;
+
+export const coldCreates: Measure = {
+  name: 'cold-creates',
+  what: `${CREATES} sessions of a program agent, ${AT_ONCE} at a time, each until its sandbox is ready`,
+  async take({ pairs: count }) {
+    await using atoll = await startAtoll({ args: ['--capacity', String(2 * CREATES)] });
+    await deploy(atoll.client, AGENT, folderOf());
+    const directory = mkdtempSync(join(tmpdir(), 'atoll-bench-bwrap-'));
+    try {
+      const ours = () => createdPerSecond(atoll);
+      const floor = () => perSecond(() => runBareSandbox(directory));
+      await ours();
+      const figure = figureOf(await takePairs(count, ours, floor), (each) => each);
+      return [row('cold creates', '/s', figure, { bar: noLess(19.4, '/s') })];
+    } finally {
+      rmSync(directory, { recursive: true, force: true });
+    }
+  },
+};
+
+/** They run on until all are there; their end is not in the time. */
+async function createdPerSecond({ client }: Atoll): Promise<number> {
+  const ids: string[] = [];
+  const rate = await perSecond(async () => {
+    ids.push((await client.call('session.create', { agent: AGENT })).session.id);
+  });
+  for (const sessionId of ids) await client.call('session.end', { sessionId, purge: true });
+  return rate;
+}
+
+async function perSecond(work: () => Promise<void>): Promise<number> {
+  let left = CREATES;
+  const one = async () => {
+    while (left-- > 0) await work();
+  };
+  const ms = await timed(() => Promise.all(Array.from({ length: AT_ONCE }, one)));
+  return (CREATES * 1000) / ms;
+}
