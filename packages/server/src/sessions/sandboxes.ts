@@ -88,8 +88,10 @@ export function createSessionSandboxes(options: {
   now: () => number;
   /** Frees a place on the runner by pausing its least recently used idle session; false when there is none. */
   makeRoom: (runnerId: string) => Promise<boolean>;
+  /** Tells that somebody waits for a sandbox, until the function that it returns is called. */
+  busy: () => () => void;
 }): SessionSandboxes {
-  const { store, runners, scheduler, snapshots, now, makeRoom } = options;
+  const { store, runners, scheduler, snapshots, now, makeRoom, busy } = options;
   const { sql } = store;
   const timestamp = () => new Date(now()).toISOString();
 
@@ -152,6 +154,11 @@ export function createSessionSandboxes(options: {
   }
 
   async function make(session: LiveSession, assignment: Assignment, settings: Making): Promise<void> {
+    const done = busy();
+    await makeNew(session, assignment, settings).finally(done);
+  }
+
+  async function makeNew(session: LiveSession, assignment: Assignment, settings: Making): Promise<void> {
     const { executorSessionId, executorBranches, sandboxId: earlier } = session.state;
     const snapshot = await snapshots.nearest(session.id, session.log.lastSeq);
     await runners.get(assignment.runnerId).link.createSandbox({

@@ -74,7 +74,7 @@ export function createSessions(options: SessionsOptions) {
   let comparing: Promise<SessionDiffs> | undefined;
 
   const warm = createWarmPool(options);
-  const sandboxes = createSessionSandboxes({ ...options, makeRoom });
+  const sandboxes = createSessionSandboxes({ ...options, makeRoom, busy: warm.busy });
   const approvals = createApprovals({ store, now, linkOf });
   const snapshotting = createSnapshotting({
     snapshots,

@@ -3,8 +3,8 @@
  * tenant's, holds a reserved place, and is given away once, with the id that its session then has; so nothing in it has
  * to be renamed. What it cannot be for a session that comes, a new sandbox is.
  *
- * It is filled in the background, one after the other, with as long a rest after each as it took, and never while
- * sessions take from it. Whoever needs a place gets that of a warm one first.
+ * It is filled in the background, one after the other, with as long a rest after each as it took, and not while sessions
+ * take from it or have sandboxes made (`pace.ts`). Whoever needs a place gets that of a warm one first.
  */
 import { AtollError } from '@atoll/protocol/errors';
 import { newId } from '@atoll/protocol/ids';
@@ -14,6 +14,7 @@ import type { Logger } from '../logger.ts';
 import type { RunnerRegistry } from '../runners/registry.ts';
 import type { Scheduler } from '../scheduler/scheduler.ts';
 import type { Store } from '../store/store.ts';
+import { createPace } from './pace.ts';
 import { FIRST_EPOCH, type WarmSandbox } from './sandboxes.ts';
 import { type SessionSettings, sandboxSettings } from './settings.ts';
 
@@ -29,6 +30,8 @@ export type WarmPool = {
   discard(sandbox: WarmSandbox): Promise<void>;
   /** Ends one on that runner and gives its place back; false when there is none. */
   giveWay(runnerId: string): Promise<boolean>;
+  /** Until the function that it returns is called, a sandbox is made for somebody who waits. */
+  busy(): () => void;
   /** The agent has a new version, or is gone. */
   agentChanged(tenant: string, agent: string): void;
   /** Nothing happens when it was none. */
@@ -47,28 +50,31 @@ type Line = Key & {
   version: AgentVersion;
   /** The one that waits longest first. */
   ready: WarmSandbox[];
-  /** Since the last one that could be made. */
+  /** Of late: how many could not be made, or ended before anybody had a use for them. */
   failures: number;
+  failedAt: number;
   notBefore: number;
 };
 
-/** Nobody took one for so long, before the next is made; a flow of claims holds it up no longer than `MAX_HOLD_MS`. */
+/** Nobody took one, or had one made, for so long before the next is made; a flow holds it up no longer than `MAX_HOLD_MS`. */
 const QUIET_MS = 200;
 const MAX_HOLD_MS = 2_000;
 /** Until it is looked whether a place has become free, and after a failure, doubling. */
 const AGAIN_MS = 1_000;
 const MAX_AGAIN_MS = 60_000;
+/** After so long without a failure it counts from one again. */
+const FORGOTTEN_MS = 2 * MAX_AGAIN_MS;
 
 export function createWarmPool(options: {
-  store: Store;
-  runners: RunnerRegistry;
+  store: Pick<Store, 'commit'>;
+  runners: Pick<RunnerRegistry, 'get' | 'reserve' | 'release'>;
   scheduler: Scheduler;
-  agents: Agents;
+  agents: Pick<Agents, 'version' | 'prewarmed'>;
   logger: Logger;
 }): WarmPool {
   const { store, runners, scheduler, agents, logger } = options;
   const lines = new Map<string, Line>();
-  let lastTaken = Number.NEGATIVE_INFINITY;
+  const pace = createPace({ quietMs: QUIET_MS, maxHoldMs: MAX_HOLD_MS });
   let filling: Promise<void> | undefined;
   let timer: NodeJS.Timeout | undefined;
   let stopping = false;
@@ -99,16 +105,18 @@ export function createWarmPool(options: {
     const due = short.filter(({ notBefore }) => notBefore <= now);
     const next = due.sort((a, b) => fullness(a) - fullness(b))[0];
     if (!next) return Math.min(...short.map(({ notBefore }) => notBefore)) - now;
-    const quietIn = lastTaken + QUIET_MS - now;
-    if (quietIn > 0 && now - heldSince() < MAX_HOLD_MS) return quietIn;
-    holding = undefined;
+    const waitMs = pace.waitMs();
+    if (waitMs > 0) return waitMs;
     return (await makeFor(next)) ? performance.now() - now : AGAIN_MS;
   }
 
-  let holding: number | undefined;
-  function heldSince(): number {
-    holding ??= performance.now();
-    return holding;
+  /** Twice as long till the next one with each of late. */
+  function failed(line: Line): void {
+    const now = performance.now();
+    if (now - line.failedAt > FORGOTTEN_MS) line.failures = 0;
+    line.failures++;
+    line.failedAt = now;
+    line.notBefore = now + Math.min(AGAIN_MS * 2 ** line.failures, MAX_AGAIN_MS);
   }
 
   /** False when there is no place for it, or it could not be made. */
@@ -141,25 +149,22 @@ export function createWarmPool(options: {
     } catch (error) {
       if (made) await release(made);
       if (error instanceof AtollError && error.code === 'no_capacity') return false;
-      line.failures++;
-      line.notBefore = performance.now() + Math.min(AGAIN_MS * 2 ** line.failures, MAX_AGAIN_MS);
+      failed(line);
       if (!stopping) logger.warn({ tenant, agent, err: error }, 'a warm sandbox could not be made');
       return true;
     }
-    line.failures = 0;
     if (stopping || lines.get(keyOf(line)) !== line) await discard(made);
     else line.ready.push(made);
     return true;
   }
 
-  function take({ tenant, agent, version, own }: Wanted): WarmSandbox | undefined {
+  function take({ tenant, agent, version, own }: Wanted): { line: Line; sandbox: WarmSandbox } | undefined {
     const line = lines.get(keyOf({ tenant, agent }));
     if (!line || line.version.version !== version || !fits(own)) return undefined;
-    const taken = line.ready.shift();
-    if (!taken) return undefined;
-    lastTaken = performance.now();
+    const sandbox = line.ready.shift();
+    if (!sandbox) return undefined;
     wake(QUIET_MS);
-    return taken;
+    return { line, sandbox };
   }
 
   async function discard(sandbox: WarmSandbox): Promise<void> {
@@ -188,7 +193,7 @@ export function createWarmPool(options: {
     if (stopping || (version && before?.version.version === version.version)) return;
     lines.delete(key);
     if (version && wantedOf(version) > 0)
-      lines.set(key, { tenant, agent, version, ready: [], failures: 0, notBefore: 0 });
+      lines.set(key, { tenant, agent, version, ready: [], failures: 0, failedAt: 0, notBefore: 0 });
     wake(0);
     await Promise.all((before?.ready.splice(0) ?? []).map(discard));
   }
@@ -200,16 +205,19 @@ export function createWarmPool(options: {
     async claim(wanted, told) {
       const taken = take(wanted);
       if (!taken) return undefined;
-      const { sandboxId, runnerId } = taken;
+      const { line, sandbox } = taken;
+      const { sandboxId, runnerId } = sandbox;
+      const done = pace.begin();
       try {
         await runners.get(runnerId).link.claimSandbox({ sandboxId, epoch: FIRST_EPOCH, ...told });
-        return taken;
+        return sandbox;
       } catch (err) {
         logger.warn({ sandboxId, err }, 'a warm sandbox could not be claimed');
-        await discard(taken);
+        failed(line);
+        await discard(sandbox);
         return undefined;
       } finally {
-        lastTaken = performance.now();
+        done();
       }
     },
     discard,
@@ -221,22 +229,24 @@ export function createWarmPool(options: {
         if (!given) continue;
         await discard(given);
         // Whoever asked for the place takes it before the next one is made.
-        lastTaken = performance.now();
+        pace.begin()();
         wake(AGAIN_MS);
         return true;
       }
       return false;
     },
+    busy: pace.begin,
     agentChanged(tenant, agent) {
       refresh({ tenant, agent }).catch((err) =>
         logger.error({ tenant, agent, err }, 'the warm sandboxes of an agent could not be looked after'),
       );
     },
     sandboxEnded(sandboxId) {
-      for (const { ready } of lines.values()) {
-        const at = ready.findIndex((sandbox) => sandbox.sandboxId === sandboxId);
-        const [ended] = at === -1 ? [] : ready.splice(at, 1);
+      for (const line of lines.values()) {
+        const at = line.ready.findIndex((sandbox) => sandbox.sandboxId === sandboxId);
+        const [ended] = at === -1 ? [] : line.ready.splice(at, 1);
         if (!ended) continue;
+        failed(line);
         // Its files go with its place.
         discard(ended).catch((err) => logger.error({ sandboxId, err }, 'a place could not be given back'));
         wake(AGAIN_MS);
