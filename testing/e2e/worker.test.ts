@@ -301,14 +301,17 @@ test('a subscription goes on after a seq, and stops when told', async () => {
   await worker.call('session.end', { sessionId });
 });
 
-test('with no network at all it pings and runs a session', async () => {
+test('with no network at all it pings, tells what there is and runs a session', async () => {
   await using alone = await startWorker({ under: ['unshare', '-n'] });
   assert.equal((await alone.call('ping')).result, 'pong');
+  assert.deepEqual(((await alone.call('state_at')).result as { sessions: object[] }).sessions, []);
   await deployOver(alone, 'versatile', versatile);
   const sessionId = await open(alone);
   await alone.call('session.subscribe', { sessionId });
   await alone.call('session.send', { sessionId, content: 'offline' });
   await alone.next(isDone(sessionId));
+  const { result } = await alone.call('state_at', { asOf: 2, sessionId });
+  assert.equal((result as { session: { status: string } }).session.status, 'idle');
 });
 
 test('with a launch token, nothing is answered before it, and a wrong one ends the worker', async () => {

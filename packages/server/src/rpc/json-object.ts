@@ -29,6 +29,13 @@ const COMMA = 0x2c;
 const COLON = 0x3a;
 const QUOTE = 0x22;
 const BACKSLASH = 0x5c;
+const PLUS = 0x2b;
+const MINUS = 0x2d;
+const POINT = 0x2e;
+const ZERO = 0x30;
+const LETTER_E = 0x65;
+/** What a capital letter lacks. */
+const LOWER_CASE = 0x20;
 
 function valueEnd(bytes: Uint8Array, at: number, depth: number): number {
   switch (bytes[at]) {
@@ -76,14 +83,18 @@ function arrayEnd(bytes: Uint8Array, start: number, depth: number): number {
   }
 }
 
+/** By byte: whether it stands for itself inside a string. */
+const PLAIN = new Uint8Array(256).fill(1, 0x20);
+PLAIN[QUOTE] = 0;
+PLAIN[BACKSLASH] = 0;
+
 function stringEnd(bytes: Uint8Array, start: number): number {
   for (let at = start + 1; at < bytes.length; at++) {
     const byte = bytes[at] ?? 0;
-    // Nearly all of a text: small letters.
-    if (byte > BACKSLASH) continue;
+    // Nearly all of a text.
+    if (PLAIN[byte] === 1) continue;
     if (byte === QUOTE) return at + 1;
-    if (byte < 0x20) return NOWHERE;
-    if (byte !== BACKSLASH) continue;
+    if (byte !== BACKSLASH) return NOWHERE;
     at++;
     if (bytes[at] === 0x75) {
       for (let digit = 0; digit < 4; digit++) if (!isHex(bytes[++at] ?? 0)) return NOWHERE;
@@ -97,25 +108,33 @@ function isEscaped(byte: number): boolean {
   return byte === QUOTE || byte === BACKSLASH || '/bfnrt'.includes(String.fromCharCode(byte));
 }
 
-const SCALAR = /^(?:true|false|null|-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?)$/;
+const LITERALS = ['true', 'false', 'null'].map((word) => Buffer.from(word));
 
 function scalarEnd(bytes: Uint8Array, start: number): number {
-  let at = start;
-  let text = '';
-  for (; at < bytes.length && isOfScalar(bytes[at] ?? 0); at++) text += String.fromCharCode(bytes[at] ?? 0);
-  return SCALAR.test(text) ? at : NOWHERE;
+  const first = bytes[start] ?? 0;
+  if (first === MINUS || isDigit(first)) return numberEnd(bytes, start);
+  const literal = LITERALS.find((word) => word[0] === first);
+  return literal?.every((byte, i) => bytes[start + i] === byte) ? start + literal.length : NOWHERE;
 }
 
-function isOfScalar(byte: number): boolean {
-  const isDigit = byte >= 0x30 && byte <= 0x39;
-  return (
-    isDigit ||
-    (byte >= 0x61 && byte <= 0x7a) ||
-    byte === 0x45 ||
-    byte === 0x2b ||
-    byte === 0x2d ||
-    byte === 0x2e
-  );
+function numberEnd(bytes: Uint8Array, start: number): number {
+  const whole = bytes[start] === MINUS ? start + 1 : start;
+  let at = bytes[whole] === ZERO ? whole + 1 : digitsEnd(bytes, whole);
+  if (bytes[at] === POINT) at = digitsEnd(bytes, at + 1);
+  if (at === NOWHERE || ((bytes[at] ?? 0) | LOWER_CASE) !== LETTER_E) return at;
+  const sign = bytes[at + 1];
+  return digitsEnd(bytes, sign === PLUS || sign === MINUS ? at + 2 : at + 1);
+}
+
+/** After one digit and more. */
+function digitsEnd(bytes: Uint8Array, start: number): number {
+  let at = start;
+  while (isDigit(bytes[at] ?? 0)) at++;
+  return at === start ? NOWHERE : at;
+}
+
+function isDigit(byte: number): boolean {
+  return byte >= ZERO && byte <= 0x39;
 }
 
 function isHex(byte: number): boolean {
