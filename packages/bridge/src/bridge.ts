@@ -169,9 +169,9 @@ async function answerSent(): Promise<void> {
 }
 
 async function openGateway(gateway: NonNullable<BridgeConfig['gateway']>): Promise<void> {
-  const { forwardPort } = await import('./port-forward.ts');
+  const { forwardPort, handPort } = await import('./port-forward.ts');
   try {
-    await forwardPort(gateway);
+    await (process.channel ? handPort(gateway.port) : forwardPort(gateway));
   } catch (error) {
     const detail = error instanceof Error ? error.message : String(error);
     throw new AtollError('sandbox_failed', `the gateway's port cannot be opened: ${detail}`, {

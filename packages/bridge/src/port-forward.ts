@@ -2,6 +2,7 @@
  * A sandbox has no network; its gateway is a Unix socket. Programs know only `http://127.0.0.1:<port>`, so the
  * bridge listens there and passes each connection through, half-closes included.
  */
+import { once } from 'node:events';
 import { createConnection, createServer, type OnReadOpts, type Socket } from 'node:net';
 
 export type PortForward = { readonly port: number; close(): void };
@@ -23,6 +24,19 @@ export function forwardPort(options: { port: number; socketPath: string }): Prom
       resolve({ port, close: () => server.close() });
     });
   });
+}
+
+/**
+ * To the runner, where it takes that: the listener goes over the channel of Node's IPC, and nothing else ever does. Resolves
+ * when the runner has closed that, so that nobody finds it open.
+ */
+export async function handPort(port: number): Promise<void> {
+  const server = createServer().listen(port, '127.0.0.1');
+  await once(server, 'listening');
+  const closed = once(process, 'disconnect');
+  process.send?.('listener', server);
+  await closed;
+  server.close();
 }
 
 /** What one read of an answer takes at most; memory that nothing was read into is not used. */

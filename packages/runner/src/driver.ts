@@ -52,6 +52,8 @@ export type SandboxSpec = {
   readOnly: readonly Mount[];
   /** Host Unix sockets shown inside (the gateway's). */
   sockets: readonly Mount[];
+  /** The command would hand a listener on its own loopback over, if it is started with a channel of Node's IPC to do so. */
+  handsListener?: boolean;
   limits: SandboxLimits;
   /** The file system around all that, for the drivers that have images; theirs when none is named. */
   image?: string;
@@ -89,6 +91,11 @@ export type SandboxProcess = {
   usage(): Promise<SandboxUsage>;
   /** Of a sandbox with the host's paths: the one that stands for a path of the inside. Another text comes back as it is. */
   realPath?(path: string): string;
+  /**
+   * The listener that was handed over, for `net.Server.listen`; not there where the driver took none, and the command was
+   * started without a channel. Rejects when something else came, or nothing.
+   */
+  readonly listener?: Promise<object>;
 };
 
 export type SandboxUsage = { memoryBytes: number; processes: number };

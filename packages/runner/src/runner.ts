@@ -242,6 +242,7 @@ export async function createRunner(options: RunnerOptions): Promise<Runner> {
         ...gateway.readOnly,
       ],
       sockets: gateway.sockets,
+      handsListener: enclosed,
       limits: asked,
       ...(request.image === undefined ? {} : { image: request.image }),
     });
@@ -250,6 +251,7 @@ export async function createRunner(options: RunnerOptions): Promise<Runner> {
       workspaceId: request.workspaceId,
       epoch,
       process,
+      onListener: gateway.listenOn,
       logger,
     });
     pool.add(sandbox);

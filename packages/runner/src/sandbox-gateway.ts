@@ -24,6 +24,8 @@ export type SandboxGateway = {
   readonly bridgeEnv: Readonly<Record<string, string>>;
   readonly sockets: SandboxSpec['sockets'];
   readonly readOnly: SandboxSpec['readOnly'];
+  /** Takes calls by that listener from now on; rejects when it is none. */
+  listenOn(listener: object): Promise<void>;
   /** Answers from now on; of a parked sandbox it did not. */
   open(): void;
   /** Resolves when all that went through it is where it is logged. */
@@ -117,6 +119,7 @@ export async function openGateway(options: {
     bridgeEnv: loopback ? {} : { ATOLL_GATEWAY_SOCKET: SOCKET, ATOLL_GATEWAY_PORT: String(PORT) },
     sockets: loopback ? [] : [{ source: gateway.address, target: SOCKET }],
     readOnly: outside.readOnly,
+    listenOn: (listener) => gateway.listenOn(listener, PORT),
     open() {
       open = true;
     },

@@ -2,14 +2,17 @@ import assert from 'node:assert/strict';
 import { Duplex, PassThrough } from 'node:stream';
 import { test } from 'node:test';
 import { setImmediate } from 'node:timers/promises';
+import { AtollError } from '@atoll/protocol/errors';
 import type { CommandEvent } from '@atoll/protocol/runner-link';
 import type { SandboxEndCause, SandboxExit, SandboxProcess } from './driver.ts';
 import { createSandbox } from './sandbox.ts';
 
 const silent = { debug() {}, info() {}, warn() {}, error() {} };
 
+type Handed = { listener?: Promise<object>; onListener?: (listener: object) => Promise<void> };
+
 /** A sandbox whose bridge is the test: what it is asked, and what it writes. */
-function openSandbox() {
+function openSandbox({ listener, onListener = async () => undefined }: Handed = {}) {
   const asked: Record<string, unknown>[] = [];
   const exit = Promise.withResolvers<SandboxExit>();
   const channel = new Duplex({
@@ -30,8 +33,16 @@ function openSandbox() {
     freeze: async () => undefined,
     thaw: async () => undefined,
     usage: async () => ({ memoryBytes: 0, processes: 0 }),
+    ...(listener && { listener }),
   };
-  const sandbox = createSandbox({ id: 'sbx_1', workspaceId: 'ws_1', epoch: 1, process, logger: silent });
+  const sandbox = createSandbox({
+    id: 'sbx_1',
+    workspaceId: 'ws_1',
+    epoch: 1,
+    process,
+    onListener,
+    logger: silent,
+  });
   return {
     sandbox,
     channel,
@@ -128,4 +139,15 @@ test('a bridge that never answers is not waited for, and is what the error names
   );
   mock.timers.tick(60_000);
   await assert.rejects(coming, { code: 'executor_failed', message: /did not answer within 60 s/ });
+});
+
+test('a sandbox that hands over something else than its listener is ended, and so is one whose listener is none', async () => {
+  const refused = (detail: string) => Promise.reject(new AtollError('sandbox_failed', detail));
+  for (const handed of [
+    { listener: refused('that was something else') },
+    { listener: Promise.resolve({}), onListener: () => refused('that was something else') },
+  ]) {
+    const { cause, detail } = await openSandbox(handed).sandbox.exited;
+    assert.deepEqual([cause, detail], ['protocol_violation', 'that was something else']);
+  }
 });

@@ -84,12 +84,15 @@ export type SandboxOptions = {
   workspaceId: string;
   epoch: number;
   process: SandboxProcess;
+  /** Takes the listener that the driver was handed, if it takes any. */
+  onListener: (listener: object) => Promise<void>;
   logger: Logger;
 };
 
 type Running = { method: 'query' | 'exec'; turnId: string; stream: CommandStream; logChars: number };
 
-export function createSandbox({ id, workspaceId, epoch, process, logger }: SandboxOptions): Sandbox {
+export function createSandbox(options: SandboxOptions): Sandbox {
+  const { id, workspaceId, epoch, process, logger } = options;
   const commands = new Map<string, Running>();
   const held: Messages[] = [];
   let heldBytes = 0;
@@ -126,6 +129,13 @@ export function createSandbox({ id, workspaceId, epoch, process, logger }: Sandb
     line += count;
     return line;
   }
+
+  process.listener?.then(options.onListener).catch((error: unknown) => {
+    end(
+      'protocol_violation',
+      error instanceof AtollError ? error.detail : 'the sandbox handed over no listener',
+    );
+  });
 
   /** Ends it for what the bridge did. */
   function end(cause: SandboxEndCause, why: string): void {

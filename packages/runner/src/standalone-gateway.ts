@@ -12,7 +12,7 @@ import type { Logger } from './logger.ts';
 export type { RecordedCall } from './gateway/stub.ts';
 
 /** Its address is a URL. Rejects with the system's own error when the port cannot be had. */
-export type StandaloneGateway = Gateway;
+export type StandaloneGateway = Omit<Gateway, 'listenOn'>;
 
 /** What the runner would own. */
 type Standing = { hostname: string; executorProfile: string };

@@ -98,14 +98,16 @@ function isHostEtc(name: string): boolean {
 
 export type BubblewrapPlan = {
   spec: SandboxSpec;
+  /** Its command finds the channel to hand a listener over. */
+  hands: boolean;
   etc: string;
   /** The host path bwrap can reach a source by. */
   show(source: string): Promise<string>;
 };
 
-export async function bubblewrapArgs({ spec, etc, show }: BubblewrapPlan): Promise<string[]> {
+export async function bubblewrapArgs({ spec, hands, etc, show }: BubblewrapPlan): Promise<string[]> {
   const { limits, directory } = spec;
-  const env = { ...baseEnv, ...spec.env };
+  const env = { ...baseEnv, ...spec.env, ...(hands && { NODE_CHANNEL_FD: String(fds.hand) }) };
   return [
     ...['--unshare-user', '--unshare-pid', '--unshare-net', '--unshare-ipc', '--unshare-uts'],
     ...['--unshare-cgroup-try', '--die-with-parent', '--new-session'],

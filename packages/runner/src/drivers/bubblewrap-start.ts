@@ -4,11 +4,12 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { Duplex, PassThrough, Readable, Writable } from 'node:stream';
 import { AtollError } from '@atoll/protocol/errors';
 import type { SandboxLimits } from '../driver.ts';
+import { type HandedListener, takeListener } from './handed-listener.ts';
 import { quote } from './mount-view.ts';
 import { fileSizeBlocks } from './watchdog.ts';
 
-/** The descriptors the chain is started with. Only the channel is still open when the command runs. */
-export const fds = { channel: 3, seccomp: 4, args: 5, status: 6 } as const;
+/** The descriptors the chain is started with. Only channel and, if asked for, `hand` are still open when the command runs. */
+export const fds = { channel: 3, seccomp: 4, args: 5, status: 6, hand: 7 } as const;
 
 export type StartChain = {
   child: ChildProcess;
@@ -17,11 +18,15 @@ export type StartChain = {
   seccomp: Writable;
   args: Writable;
   status: BwrapStatus;
+  /** What the command may hand over; undefined where this Node cannot take it. */
+  handed: HandedListener | undefined;
 };
 
 export type ChainOptions = {
   command: readonly string[];
   limits: SandboxLimits;
+  /** Whether `hand` stays open. */
+  hands: boolean;
   joinScript: string;
   /** Root only: the mount namespace to enter and who to become in it. */
   become: { namespace: string; uid: number } | undefined;
@@ -41,10 +46,11 @@ export async function openLauncher(): Promise<Launcher> {
   const child = spawn(shell, [], {
     cwd: '/',
     env: {},
-    stdio: ['pipe', 'pipe', 'ignore', 'pipe', 'pipe', 'pipe', 'pipe'],
+    stdio: ['pipe', 'pipe', 'ignore', 'pipe', 'pipe', 'pipe', 'pipe', 'ipc'],
     // Ctrl-C in the runner's terminal is the runner's to answer.
     detached: true,
   });
+  const handed = takeListener(child);
   // The typings know five descriptors.
   const stdio: readonly unknown[] = child.stdio;
   const [input, output, , channel, seccomp, args, status] = stdio;
@@ -60,7 +66,7 @@ export async function openLauncher(): Promise<Launcher> {
   input.write(tidyScript(inherited));
   // Node drains an unread stdout when the child ends; what bwrap said last must outlive that.
   const kept = output.pipe(new PassThrough());
-  return { child, script: input, channel, output: kept, seccomp, args, status: readStatus(status) };
+  return { child, script: input, channel, output: kept, seccomp, args, status: readStatus(status), handed };
 }
 
 /** Sets a launcher going; bwrap then waits for its arguments until `args` is ended. Write them in one piece. */
@@ -106,7 +112,7 @@ function tidyScript(inherited: readonly number[]): string {
   return `exec 2>&1\n${closed.join('')}`;
 }
 
-function chainScript({ limits, joinScript, become, command }: ChainOptions): string {
+function chainScript({ limits, hands, joinScript, become, command }: ChainOptions): string {
   const chain = bwrapCommand(become, command).map(quote).join(' ');
   return [
     joinScript,
@@ -115,8 +121,9 @@ function chainScript({ limits, joinScript, become, command }: ChainOptions): str
     `ulimit -n ${limits.openFiles} 2>/dev/null`,
     // Counted per uid: only of use when this sandbox has one of its own. dash calls it -p.
     become ? `ulimit -u ${limits.processes + 2} 2>/dev/null || ulimit -p ${limits.processes + 2}` : '',
+    hands ? '' : `exec ${fds.hand}>&-`,
     // What a shell exports by itself would be pid 1's environment; bash sets some of it anew at exec.
-    'unset PWD OLDPWD',
+    'unset PWD OLDPWD NODE_CHANNEL_FD NODE_CHANNEL_SERIALIZATION_MODE',
     `if [ -n "$BASH_VERSION" ]; then exec -c ${chain} </dev/null; fi`,
     `exec ${chain} </dev/null\n`,
   ].join('\n');

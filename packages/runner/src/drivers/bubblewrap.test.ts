@@ -2,7 +2,9 @@ import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, readFileSync } from 'node:fs';
+import { createServer } from 'node:net';
 import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
 import { test } from 'node:test';
 import { createBench, nodeCommand, until } from '../driver.bench.ts';
 import { driverContract } from '../driver.contract.ts';
@@ -73,5 +75,43 @@ test('a shell that waits for the next sandbox ends with a runner that is killed'
   runner.kill('SIGKILL');
   await until(async () => ((await findProcess(shell))?.state ?? 'Z') === 'Z');
   await bench.driver.sweep();
+  await bench.close();
+});
+
+/** Hands its listener over, calls it as soon as it is told to, and says what it heard. */
+const handing = `
+const net = require('net');
+const server = net.createServer().listen(4180, '127.0.0.1', () => process.send('', server));
+process.once('disconnect', () => {
+  server.close();
+  net.connect(4180, '127.0.0.1').on('data', (heard) => console.log(String(heard))).on('end', () => process.exit(0));
+});`;
+
+test('a listener of the sandbox comes out of it, takes calls there, and nothing of the way is left', {
+  timeout: 20_000,
+}, async () => {
+  const bench = createBench((dataDir) => createBubblewrapDriver({ dataDir }));
+  await bench.open();
+  const sandbox = await bench.start(nodeCommand(handing), { handsListener: true });
+  const server = createServer((socket) => socket.end('from outside')).listen(await sandbox.listener);
+  assert.equal(await text(sandbox.output), 'from outside\n');
+  assert.equal((await sandbox.exited).exitCode, 0);
+  server.close();
+  // One that is not asked for one has no channel.
+  const { output } = await bench.run('console.log(process.channel)');
+  assert.equal(output, 'undefined\n');
+  await bench.close();
+});
+
+test('a sandbox that says something else in place of its listener is told of as such', {
+  timeout: 20_000,
+}, async () => {
+  const bench = createBench((dataDir) => createBubblewrapDriver({ dataDir }));
+  await bench.open();
+  const sandbox = await bench.start(['sh', '-c', 'exec cat /dev/zero >&7'], { handsListener: true });
+  assert.ok(sandbox.listener);
+  await assert.rejects(sandbox.listener, { code: 'sandbox_failed' });
+  sandbox.output.resume();
+  assert.notEqual((await sandbox.exited).exitCode, 0);
   await bench.close();
 });

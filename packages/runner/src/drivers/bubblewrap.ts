@@ -125,9 +125,12 @@ class BubblewrapDriver implements Driver {
   ): Promise<SandboxProcess> {
     const owner = directories.ownerOf(spec.directory);
     const view = owner && (await this.#openView());
-    const chain = startChain(await this.#takeLauncher(), {
+    const launcher = await this.#takeLauncher();
+    const hands = spec.handsListener === true && launcher.handed !== undefined;
+    const chain = startChain(launcher, {
       command: spec.command,
       limits: spec.limits,
+      hands,
       joinScript: cgroup?.joinScript ?? '',
       become: owner && view && { namespace: view.namespace, uid: owner.uid },
     });
@@ -135,7 +138,7 @@ class BubblewrapDriver implements Driver {
       this.#etc ??= writeEtc(directories.dataDir);
       const etc = this.#etc;
       const show = view ? view.show : async (source: string) => realpathSync(source);
-      const args = await bubblewrapArgs({ spec, etc, show });
+      const args = await bubblewrapArgs({ spec, hands, etc, show });
       chain.seccomp.end(this.#seccomp);
       chain.args.end(args.map((arg) => `${arg}\0`).join(''));
     } catch (error) {
@@ -145,7 +148,10 @@ class BubblewrapDriver implements Driver {
     const innerPid = await chain.status.innerPid;
     if (innerPid === undefined) throw await chainError(chain);
     this.#openNextLauncher();
-    return adopt({ spec, chain, cgroup, innerPid, watchdog: this.#watchdog });
+    const sandbox = adopt({ spec, chain, cgroup, innerPid, watchdog: this.#watchdog });
+    if (hands && chain.handed) return { ...sandbox, listener: chain.handed.take() };
+    chain.handed?.close();
+    return sandbox;
   }
 
   async #takeLauncher(): Promise<Launcher> {

@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import http from 'node:http';
+import net from 'node:net';
 import { after, before, test } from 'node:test';
 import { createGateway, type Gateway } from './gateway.ts';
 
@@ -97,4 +99,49 @@ test('a very long path is looked at in no time', async () => {
   const started = performance.now();
   assert.equal(await ask(`/s/secret/${'a'.repeat(8000)}%`), 400);
   assert.ok(performance.now() - started < 1000);
+});
+
+/** A listener, as a sandbox could have handed one over. */
+async function listening(address: string): Promise<{ listener: net.Server; port: number }> {
+  const listener = net.createServer().listen(0, address);
+  await once(listener, 'listening');
+  const bound = listener.address();
+  assert.ok(typeof bound === 'object' && bound);
+  return { listener, port: bound.port };
+}
+
+test('a listener that is handed over takes the place of the first one', async () => {
+  const other = await createGateway({ where: { secretPath: '/s/x' }, rows: [] });
+  const status = async (url: string) => (await fetch(url)).status;
+  assert.equal(await status(`${other.address}/known`), 404);
+  const { listener, port } = await listening('127.0.0.1');
+  await other.listenOn(listener, port);
+  await assert.rejects(fetch(`${other.address}/known`), 'nobody listens there any more');
+  assert.equal(
+    await status(`http://127.0.0.1:${port}/s/x/known`),
+    400,
+    'by another name than that of its address',
+  );
+  await other.close();
+  await assert.rejects(fetch(`http://127.0.0.1:${port}/s/x/known`), 'it closes with the gateway');
+});
+
+test('what is no listener, or listens elsewhere, is refused, and the first one stays', async () => {
+  const elsewhere = await listening('127.0.0.2');
+  await assert.rejects(gateway.listenOn(elsewhere.listener, elsewhere.port), { code: 'sandbox_failed' });
+  const wrong = await listening('127.0.0.1');
+  await assert.rejects(gateway.listenOn(wrong.listener, wrong.port + 1), { code: 'sandbox_failed' });
+  const socket = net.connect(Number(new URL(gateway.address).port), '127.0.0.1');
+  await once(socket, 'connect');
+  await assert.rejects(gateway.listenOn(socket, 1), { code: 'EINVAL' });
+  socket.destroy();
+  assert.equal(await ask('/s/secret/known'), 200);
+});
+
+test('a listener that comes after the end is closed', async () => {
+  const other = await createGateway({ where: { secretPath: '/s/x' }, rows: [] });
+  await other.close();
+  const { listener, port } = await listening('127.0.0.1');
+  await other.listenOn(listener, port);
+  await assert.rejects(fetch(`http://127.0.0.1:${port}/`));
 });

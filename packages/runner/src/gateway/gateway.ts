@@ -5,15 +5,20 @@
  * path → the first row that takes it. What is asked of a proxy, a whole URL or a tunnel, goes to the egress instead, and
  * reaches no row. Everything else of a sandbox's network is closed.
  */
-import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import { AtollError, type ErrorCode } from '@atoll/protocol/errors';
 import { type Row, refuse } from './call.ts';
 import type { Egress } from './egress/proxy.ts';
-import { listen, type Where } from './listen.ts';
+import { listen, listenOn, type Where } from './listen.ts';
 
 export type Gateway = {
   /** The socket's path, or a URL on loopback. */
   readonly address: string;
+  /**
+   * Listens on what a sandbox made on its own loopback, in place of where it has listened so far. Rejects when that is no
+   * listener, or not at this port.
+   */
+  listenOn(listener: object, port: number): Promise<void>;
   close(): Promise<void>;
 };
 
@@ -38,16 +43,29 @@ export async function createGateway(options: {
   const prefix = 'secretPath' in where ? where.secretPath : '';
   // Imported, it would cost every start 16 ms and more; taken like this, the first sandbox pays.
   const http = process.getBuiltinModule('node:http');
-  const server = http.createServer((request, response) => {
-    try {
-      const refusal = shut();
-      if (refusal !== undefined) throw new AtollError(refusal);
-      if (egress && WHOLE_URL.test(request.url ?? '')) egress.request(request, response);
-      else void answer(request, response);
-    } catch (error) {
-      refuse(response, error instanceof AtollError ? error : new AtollError('internal'));
-    }
-  });
+
+  function createServer(): Server {
+    const created = http.createServer((request, response) => {
+      try {
+        const refusal = shut();
+        if (refusal !== undefined) throw new AtollError(refusal);
+        if (egress && WHOLE_URL.test(request.url ?? '')) egress.request(request, response);
+        else void answer(request, response);
+      } catch (error) {
+        refuse(response, error instanceof AtollError ? error : new AtollError('internal'));
+      }
+    });
+    // A model may think for long before it says anything; nothing here gives up on it.
+    created.requestTimeout = 0;
+    created.maxConnections = MAX_CONNECTIONS;
+    created.on('clientError', (_error, socket) => socket.destroy());
+    if (egress)
+      created.on('connect', (request: IncomingMessage, socket, head: Buffer) => {
+        if (shut() === undefined) egress.connect(request, head);
+        else socket.end('HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\n\r\n');
+      });
+    return created;
+  }
 
   function answer(request: IncomingMessage, response: ServerResponse): void | Promise<void> {
     const { host = '', upgrade } = request.headers;
@@ -67,21 +85,23 @@ export async function createGateway(options: {
     return row.answer({ request, response, path, query: url.slice(path.length) });
   }
 
-  // A model may think for long before it says anything; nothing here gives up on it.
-  server.requestTimeout = 0;
-  server.maxConnections = MAX_CONNECTIONS;
-  server.on('clientError', (_error, socket) => socket.destroy());
-  if (egress)
-    server.on('connect', (request: IncomingMessage, socket, head: Buffer) => {
-      if (shut() === undefined) egress.connect(request, head);
-      else socket.end('HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\n\r\n');
-    });
-
+  let server = createServer();
+  let closed = false;
   const address = await listen(server, where);
   return {
     address,
+    async listenOn(listener, port) {
+      const other = createServer();
+      await listenOn(other, listener, port);
+      // Nobody is connected to the first yet, and `maxConnections` is for all of them.
+      const unused = closed ? other : server;
+      if (!closed) server = other;
+      unused.close();
+      unused.closeAllConnections();
+    },
     close: () =>
       new Promise((resolve) => {
+        closed = true;
         egress?.close();
         server.close(() => resolve());
         server.closeAllConnections();

@@ -2,6 +2,7 @@
 import { chmod, chown, open } from 'node:fs/promises';
 import type { Server } from 'node:http';
 import { basename, dirname } from 'node:path';
+import { AtollError } from '@atoll/protocol/errors';
 import type { SandboxOwner } from '../driver.ts';
 
 export type Where = { socketPath: string; owner: SandboxOwner } | { secretPath: string; port?: number };
@@ -36,4 +37,16 @@ function listening(
     server.once('error', reject);
     server.listen(options, () => resolve());
   });
+}
+
+/** Listens on a handle that somebody else made. Closed again, it is at an end, wherever it was. */
+export async function listenOn(server: Server, listener: object, port: number): Promise<void> {
+  const { promise, resolve, reject } = Promise.withResolvers<void>();
+  server.once('error', reject);
+  server.listen(listener, resolve);
+  await promise;
+  const bound = server.address();
+  if (typeof bound === 'object' && bound?.address === '127.0.0.1' && bound.port === port) return;
+  server.close();
+  throw new AtollError('sandbox_failed', `the sandbox handed over a listener that is not at port ${port}`);
 }
