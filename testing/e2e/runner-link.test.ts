@@ -8,15 +8,19 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describeBridge } from '@atoll/bridge/install';
 import { AtollError } from '@atoll/protocol/errors';
+import { newId } from '@atoll/protocol/ids';
 import type { SandboxEnded, SnapshotBlobs } from '@atoll/protocol/runner-link';
 import { runnerOperations } from '@atoll/protocol/runner-operations';
+import { PROTOCOL_VERSION } from '@atoll/protocol/wire';
 import { createBubblewrapDriver, createRunner } from '@atoll/runner';
 import { readProfiles } from '@atoll/runner/executor-profiles';
+import { createGrpcConnection, createGrpcCoordinator, createGrpcService } from '@atoll/runner/grpc';
 import { createHeldLink } from '@atoll/runner/held-link';
 import { createRunnerHandlers } from '@atoll/runner/http-handlers';
 import { access } from '@atoll/server/access';
 import { createApp } from '@atoll/server/app';
 import { createFront } from '@atoll/server/front';
+import { createGrpcServer, type RemoteLink } from '@atoll/server/grpc-server';
 import { createHttpLink } from '@atoll/server/http-link';
 import { runnerLinkContract } from '../runner-link.contract.ts';
 
@@ -68,7 +72,72 @@ runnerLinkContract('http', async () => {
   };
 });
 
-async function openRunner() {
+runnerLinkContract('grpc', async () => {
+  const dialled = Promise.withResolvers<RemoteLink>();
+  const stored = blobsInMemory();
+  const lease = { leaseMs: 15_000, heartbeatMs: 5_000, until: new Date().toISOString() };
+  const server = await createGrpcServer({
+    registrations: {
+      async register(_access, _asked, link) {
+        assert.ok(link);
+        dialled.resolve(link);
+        return { registrationId: newId('job'), lease };
+      },
+      heartbeat: async () => ({ lease }),
+      deregister: async () => ({ sandboxes: 0 }),
+    },
+    async recognise(secret) {
+      if (secret !== TOKEN) throw new AtollError('unauthorized');
+      return access('t', 'runner');
+    },
+    agents: {
+      manifest: async () => assert.fail('no agent was asked for'),
+      file: async () => assert.fail('no file was asked for'),
+    },
+    snapshots: stored,
+    apiUrl: 'http://127.0.0.1:1',
+    logger: silent,
+  });
+  const port = await server.listen({ host: '127.0.0.1', port: 0, tls: undefined });
+  const wire = await cuttable(`http://127.0.0.1:${port}`);
+  const tokens = { token: async () => TOKEN };
+  const connection = createGrpcConnection({
+    target: { server: wire.url.replace('http', 'grpc'), tls: { ca: undefined, cert: undefined, key: undefined } },
+    tokens,
+    logger: silent,
+  });
+  const coordinator = createGrpcCoordinator({ connection, tokens, logger: silent });
+  const { runner, dispose } = await openRunner(coordinator.snapshots);
+  const link = createHeldLink(runner.link);
+  connection.serve(createGrpcService({ link, logger: silent }));
+  await connection.requests.register({
+    runnerId: 'run_test',
+    address: 'here',
+    capacity: 4,
+    labels: {},
+    executorProfiles: [],
+    drivers: ['bubblewrap'],
+    hostname: 'here',
+    version: '0',
+    protocolVersion: PROTOCOL_VERSION,
+    callbackToken: 'at-least-sixteen-characters',
+  });
+  const remote = await dialled.promise;
+  return {
+    link: remote,
+    ended: async () => link.ended(),
+    remote: { cut: wire.cut, lose: remote.lost },
+    async [Symbol.asyncDispose]() {
+      remote.lost();
+      connection.close();
+      await server.close();
+      wire.close();
+      await dispose();
+    },
+  };
+});
+
+async function openRunner(snapshots: SnapshotBlobs = blobsInMemory()) {
   const dataDir = await mkdtemp(join(tmpdir(), 'atoll-link-'));
   const runner = await createRunner({
     dataDir: join(dataDir, 'runner'),
@@ -81,7 +150,7 @@ async function openRunner() {
         manifest: async () => assert.fail('no agent was asked for'),
         file: async () => assert.fail('no file was asked for'),
       },
-      snapshots: blobsInMemory(),
+      snapshots,
       url: 'http://127.0.0.1:1',
       sessionToken: async () => assert.fail('no token was asked for'),
       credentials: async () => [],

@@ -82,7 +82,15 @@ export const commands: Readonly<Record<string, Command>> = {
   start: {
     summary: 'Start a server that runs sandboxes on this machine',
     args: [],
-    flags: { 'no-runner': { summary: 'Run no sandboxes here: runners elsewhere do (atoll runner)' } },
+    flags: {
+      'no-runner': { summary: 'Run no sandboxes here: runners elsewhere do (atoll runner)' },
+      'grpc-port': { value: 'PORT', summary: 'Let runners dial in by gRPC on this port (usual: 50051)' },
+      'grpc-tls-cert': { value: 'FILE', summary: 'Certificate for that port (PEM)' },
+      'grpc-tls-key': { value: 'FILE', summary: 'Its key (PEM)' },
+      'grpc-tls-ca': { value: 'FILE', summary: 'Only runners with a certificate of this authority (PEM)' },
+      'api-url': { value: 'URL', summary: 'Where those runners reach the HTTP API (default: where it listens)' },
+      insecure: { summary: 'Allow gRPC without TLS on an address other than loopback' },
+    },
     settings: [
       'host',
       'port',
@@ -151,15 +159,17 @@ export const commands: Readonly<Record<string, Command>> = {
     summary: 'Run sandboxes on this machine for a server elsewhere; needs a key with the role runner',
     args: [],
     flags: {
-      link: { value: 'LINK', summary: 'How the server reaches it: http (default)' },
+      link: { value: 'LINK', summary: 'http: the server calls it (default); grpc: it dials --server' },
       name: { value: 'NAME', summary: 'Several on one machine have one each (default: the host name)' },
       id: { value: 'ID', summary: 'Id that the server knows it by (default: made at the first start)' },
       port: { value: 'PORT', summary: 'Port to listen on (default: 4200, or a free one)' },
       url: { value: 'URL', summary: 'How the server reaches it (default: where it listens)' },
       label: { value: 'NAME=VALUE', many: true, summary: 'What agents may demand of their runner' },
       insecure: { summary: 'Allow an address other than loopback without TLS' },
-      'tls-cert': { value: 'FILE', summary: 'Certificate to serve TLS with (PEM)' },
+      once: { summary: 'End when the server cannot be reached, and do not try again' },
+      'tls-cert': { value: 'FILE', summary: 'Certificate to serve TLS with, or to show by gRPC (PEM)' },
       'tls-key': { value: 'FILE', summary: 'Its key (PEM)' },
+      'tls-ca': { value: 'FILE', summary: 'Authority of the server’s certificate, by gRPC (PEM)' },
     },
     settings: [
       ...client,
@@ -177,6 +187,7 @@ export const commands: Readonly<Record<string, Command>> = {
     examples: [
       'atoll runner --server https://atoll.example.com --url https://runner-1.example.com:4200',
       'atoll runner --name second --label gpu=yes',
+      'atoll runner --link grpc --server grpcs://atoll.example.com:50051',
     ],
     untilStopped: true,
     load: () => import('./commands/runner.ts'),

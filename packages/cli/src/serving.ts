@@ -12,7 +12,7 @@ import { version } from './version.ts';
 export function makeServer(
   config: Config,
   directory: DataDirectory,
-  { withRunner = true } = {},
+  { withRunner = true, grpc }: { withRunner?: boolean; grpc?: ServerOptions['grpc'] } = {},
 ): Promise<Server> {
   const log = createLog(config.logLevel);
   const { dataDir } = directory;
@@ -23,7 +23,7 @@ export function makeServer(
   const retention = retentionOf(config);
   const oidc = issuerOf(config);
   const own = withRunner ? { runner } : {};
-  return createServer({ dataDir, version, log, secretKey, oidc, idlePauseMs, retention, ...own });
+  return createServer({ dataDir, version, log, secretKey, oidc, idlePauseMs, retention, grpc, ...own });
 }
 
 function retentionOf(config: Config): NonNullable<ServerOptions['retention']> {

@@ -22,7 +22,8 @@ import { createHandlers } from './routes/handlers.ts';
 import { createRunnerRegistry } from './runners/registry.ts';
 import { createSandboxes } from './sandboxes/sandboxes.ts';
 import { createScheduler } from './scheduler/scheduler.ts';
-import type { EmbeddedRunner, Health, ServerOptions } from './server-options.ts';
+import type { GrpcServer } from './runners/grpc-server.ts';
+import type { EmbeddedRunner, GrpcOptions, Health, ServerOptions } from './server-options.ts';
 import { createSessions } from './sessions/sessions.ts';
 import { createCollector } from './snapshots/collector.ts';
 import { createSnapshots } from './snapshots/snapshots.ts';
@@ -35,6 +36,8 @@ export type Platform = {
   readonly handlers: Handlers;
   readonly recognise: Recognise;
   load(): Promise<Pick<Health, 'sessions' | 'pool'>>;
+  /** Lets runners dial in, and resolves with the port. Rejects with a plain Error when that is taken. */
+  dialIn(at: { host: string } & GrpcOptions): Promise<number>;
   /** Ends what runs with cause `server_stopped`. */
   stop(): Promise<void>;
 };
@@ -150,7 +153,18 @@ export async function createPlatform(options: {
     return (await sessions.token(runnerAccess, request)).token;
   }
 
+  const recognise = createRecognise({ keys, tokens, oidc: server.oidc, logger, now });
+  let dialled: GrpcServer | undefined;
   return {
+    async dialIn({ apiUrl = options.url, ...at }) {
+      const { createGrpcServer } = await import('./runners/grpc-server.ts');
+      const registrations = await remote();
+      const { source } = agents;
+      const { blobs: stored } = snapshots;
+      const made = { registrations, recognise, agents: source, snapshots: stored, apiUrl, logger };
+      dialled = await createGrpcServer(made);
+      return dialled.listen(at);
+    },
     handlers: createHandlers({
       agents,
       credentials,
@@ -164,7 +178,7 @@ export async function createPlatform(options: {
       health,
       metrics: async () => renderMetrics(await health(), retiredCounters(retention.retired)),
     }),
-    recognise: createRecognise({ keys, tokens, oidc: server.oidc, logger, now }),
+    recognise,
     async load() {
       const { sessions: live, running, idle, warm } = sessions.counts();
       return { sessions: live, pool: { ...(await runners.usage()), running, idle, warm } };
@@ -177,6 +191,7 @@ export async function createPlatform(options: {
       await Promise.all([sessions.stop(), sandboxes.stop()]);
       await Promise.race([snapshots.settled(), delay(MAX_SETTLING_MS, undefined, { ref: false })]);
       await embedded?.stop();
+      await dialled?.close();
       (await fleet)?.close();
     },
   };

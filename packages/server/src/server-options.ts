@@ -17,11 +17,22 @@ export type ServerOptions = {
   oidc?: OidcIssuer | undefined;
   /** Makes the runner in this process. Called once; it lives as long as the server. */
   runner?: (coordinator: Coordinator) => Promise<EmbeddedRunner>;
+  /** Where runners may dial in; absent: nowhere. */
+  grpc?: GrpcOptions | undefined;
   /** An idle session's sandbox is freed after this; 0: never. Default 30 minutes. */
   idlePauseMs?: number;
   /** What goes when it is old. Default: nothing. */
   retention?: RetentionSettings;
   now?: () => number;
+};
+
+export type GrpcOptions = {
+  /** 0: any free one. */
+  port: number;
+  /** PEM. With `clientCa`, runners have to show a certificate of that authority. */
+  tls: { cert: Buffer; key: Buffer; clientCa: Buffer | undefined } | undefined;
+  /** Where runners find the HTTP API; default: where it listens. */
+  apiUrl: string | undefined;
 };
 
 /** Who speaks JSON-RPC with the server. */

@@ -24,7 +24,7 @@ export type Server = {
    * Recovers what a crash left behind, then serves HTTP. Port 0: any free one. Rejects with a plain Error when the port is
    * taken.
    */
-  listen(at: { host: string; port: number }): Promise<{ url: string; adminKeyFile: string }>;
+  listen(at: { host: string; port: number }): Promise<Listening>;
   /** Instead of `listen`: recovers, and serves nobody but the hosts of `serve`. No port is opened (I8). */
   open(): Promise<void>;
   /** After `open`: speaks JSON-RPC 2.0 lines with one host until it is gone. Never rejects. */
@@ -36,6 +36,9 @@ export type Server = {
   /** Takes no more requests, ends what runs with cause `server_stopped`, closes the store. */
   stop(): Promise<void>;
 };
+
+/** `grpcUrl`: where runners dial in, when that was asked for. */
+export type Listening = { url: string; adminKeyFile: string; grpcUrl?: string };
 
 const EMPTY = { sessions: 0, pool: { capacity: 0, reserved: 0, running: 0, idle: 0, warm: 0 } };
 
@@ -135,7 +138,12 @@ export async function createServer(options: ServerOptions): Promise<Server> {
       // Until the port is ours, nothing on this machine is touched.
       url = await front.listen(at);
       await Promise.all([recovered(), adminKey()]);
-      return { url, adminKeyFile };
+      if (!options.grpc) return { url, adminKeyFile };
+      await api();
+      const { host } = at;
+      const port = await platform?.dialIn({ host, ...options.grpc });
+      const named = host.includes(':') ? `[${host}]` : host;
+      return { url, adminKeyFile, grpcUrl: `${options.grpc.tls ? 'grpcs' : 'grpc'}://${named}:${port}` };
     },
     async open() {
       connect = front.connect;

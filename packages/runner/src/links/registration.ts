@@ -10,6 +10,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { AtollError, type ErrorCode } from '@atoll/protocol/errors';
 import type { internalOperations } from '@atoll/protocol/internal-operations';
 import type * as v from 'valibot';
+import type { SandboxEnded } from '@atoll/protocol/runner-link';
 import type { CoordinatorRequests } from '../coordinator/requests.ts';
 import type { Logger } from '../logger.ts';
 import type { HeldLink } from './held-link.ts';
@@ -30,6 +31,30 @@ const FATAL: readonly ErrorCode[] = [
 
 export type RunnerDescription = v.InferOutput<(typeof internalOperations)['runner.register']['params']>;
 
+type Lease = { leaseMs: number; heartbeatMs: number };
+
+/** What a runner asks for its lease, on whatever wire. */
+export type LeaseRequests = {
+  register(description: RunnerDescription): Promise<{ registrationId: string; lease: Lease }>;
+  /** Rejects with `stale_epoch` when the registration is over. */
+  heartbeat(of: {
+    runnerId: string;
+    registrationId: string;
+    ended: readonly SandboxEnded[];
+  }): Promise<{ lease: Lease }>;
+  /** Resolves with how many places are taken still. */
+  deregister(of: { runnerId: string; registrationId: string }): Promise<{ sandboxes: number }>;
+};
+
+/** Over HTTP. */
+export function leaseRequests(requests: CoordinatorRequests): LeaseRequests {
+  return {
+    register: (description) => requests.call('runner.register', description),
+    heartbeat: (beat) => requests.call('runner.heartbeat', beat),
+    deregister: (of) => requests.call('runner.deregister', of),
+  };
+}
+
 export type Registration = {
   /** Resolves when it is registered. Rejects when it never will be; until then it tries. */
   registered(): Promise<void>;
@@ -41,7 +66,7 @@ export type Registration = {
 };
 
 export function createRegistration(options: {
-  requests: CoordinatorRequests;
+  requests: LeaseRequests;
   link: Pick<HeldLink, 'ended' | 'acknowledgeEnded' | 'onEnded'>;
   description: RunnerDescription;
   /** Milliseconds of a clock that only runs forward, and goes on while the machine sleeps. */
@@ -94,7 +119,7 @@ export function createRegistration(options: {
 
   async function register(): Promise<void> {
     const sentAtMs = clock();
-    const { registrationId: id, lease } = await requests.call('runner.register', description);
+    const { registrationId: id, lease } = await requests.register(description);
     registrationId = id;
     leased(sentAtMs, lease);
     logger.info({ runnerId, registrationId }, 'registered');
@@ -104,7 +129,7 @@ export function createRegistration(options: {
   async function beat(of: string): Promise<void> {
     const sentAtMs = clock();
     const ended = link.ended();
-    const { lease } = await requests.call('runner.heartbeat', { runnerId, registrationId: of, ended });
+    const { lease } = await requests.heartbeat({ runnerId, registrationId: of, ended });
     link.acknowledgeEnded(ended.map(({ sandboxId }) => sandboxId));
     leased(sentAtMs, lease);
   }
@@ -147,7 +172,7 @@ export function createRegistration(options: {
     mayAct: () => clock() < endsAtMs,
     async deregister() {
       if (registrationId === undefined) return 0;
-      const answer = await requests.call('runner.deregister', { runnerId, registrationId });
+      const answer = await requests.deregister({ runnerId, registrationId });
       return answer.sandboxes;
     },
     stop() {

@@ -24,8 +24,8 @@ type Registered = OperationResult<'runner.register'>;
 type Lease = Registered['lease'];
 
 export type Registrations = {
-  /** Rejects with `wrong_version`, `already_exists`. */
-  register(access: Access, asked: NewRegistration): Promise<Registered>;
+  /** `dialled`: the link of a runner that called. Rejects with `wrong_version`, `already_exists`. */
+  register(access: Access, asked: NewRegistration, dialled?: RemoteLink): Promise<Registered>;
   /** Rejects with `stale_epoch` when that registration is over: the runner has to register anew. */
   heartbeat(access: Access, beat: OperationParams<'runner.heartbeat'>): Promise<{ lease: Lease }>;
   deregister(access: Access, of: OperationParams<'runner.deregister'>): Promise<{ sandboxes: number }>;
@@ -69,7 +69,11 @@ export function createRegistrations(options: RegistrationsOptions): Registration
   /** One registration of a runner after the other. */
   const registering = new Map<string, Promise<unknown>>();
 
-  async function register(access: Access, asked: NewRegistration): Promise<Registered> {
+  async function register(
+    access: Access,
+    asked: NewRegistration,
+    dialled?: RemoteLink,
+  ): Promise<Registered> {
     const { runnerId } = asked;
     if (asked.protocolVersion !== PROTOCOL_VERSION)
       throw new AtollError(
@@ -77,7 +81,7 @@ export function createRegistrations(options: RegistrationsOptions): Registration
         `the runner speaks protocol version ${asked.protocolVersion}, this coordinator ${PROTOCOL_VERSION}`,
       );
     const before = registering.get(runnerId);
-    const registered = Promise.allSettled([before]).then(() => replace(access, asked));
+    const registered = Promise.allSettled([before]).then(() => replace(access, asked, dialled));
     registering.set(runnerId, registered);
     try {
       return await registered;
@@ -86,7 +90,11 @@ export function createRegistrations(options: RegistrationsOptions): Registration
     }
   }
 
-  async function replace(access: Access, asked: NewRegistration): Promise<Registered> {
+  async function replace(
+    access: Access,
+    asked: NewRegistration,
+    dialled: RemoteLink | undefined,
+  ): Promise<Registered> {
     const { runnerId, callbackToken } = asked;
     const held = live.get(runnerId);
     const connected = runners.find(runnerId);
@@ -95,13 +103,13 @@ export function createRegistrations(options: RegistrationsOptions): Registration
     if (held && (held.callbackToken !== callbackToken || held.access.tenant !== access.tenant))
       throw new AtollError('already_exists', taken);
     if (held) await lose(runnerId, held);
-    const link = connect(asked);
+    const link = dialled ?? connect(asked);
     const registrationId = newId('job');
     const lease = newLease();
     const tenant = access.crossesTenants ? undefined : access.tenant;
     const reserved = await options.heldBy(runnerId);
     const registration = { id: registrationId, tenant, leaseUntil: lease.until, reserved };
-    await runners.attach(link, infoOf(asked), registration);
+    await runners.attach(link, infoOf(asked, dialled ? 'grpc' : 'http'), registration);
     live.set(runnerId, { registrationId, callbackToken, access, link, endsAtMs: clock() + LEASE_MS });
     options.onRegistered(runnerId, link);
     return { registrationId, lease };
@@ -157,16 +165,11 @@ export function createRegistrations(options: RegistrationsOptions): Registration
   };
 }
 
-function infoOf({
-  hostname,
-  address,
-  capacity,
-  labels,
-  executorProfiles,
-  drivers,
-  version,
-}: NewRegistration): RunnerInfo {
-  return { hostname, address, link: 'http', capacity, labels, executorProfiles, drivers, version };
+function infoOf(
+  { hostname, address, capacity, labels, executorProfiles, drivers, version }: NewRegistration,
+  link: 'http' | 'grpc',
+): RunnerInfo {
+  return { hostname, address, link, capacity, labels, executorProfiles, drivers, version };
 }
 
 type ToldEnded = OperationParams<'runner.heartbeat'>['ended'][number];

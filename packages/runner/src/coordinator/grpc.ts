@@ -1,0 +1,65 @@
+/**
+ * A coordinator that a runner dialled: blobs come and go over that connection, by their hashes; what gateways need goes
+ * to its HTTP API, whose address it tells when the runner registers.
+ */
+import { createHash } from 'node:crypto';
+import { AtollError } from '@atoll/protocol/errors';
+import { parse } from '@atoll/protocol/parse';
+import type { Coordinator } from '@atoll/protocol/runner-link';
+import { agentManifest } from '@atoll/protocol/schemas/internal';
+import type { GrpcConnection } from '../links/grpc-connection.ts';
+import type { Logger } from '../logger.ts';
+import { createAgentCache } from './agent-cache.ts';
+import { createRemoteCoordinator } from './http.ts';
+import type { TokenSource } from './renewed.ts';
+
+export function createGrpcCoordinator(options: {
+  connection: Pick<GrpcConnection, 'apiUrl' | 'get' | 'put'>;
+  tokens: TokenSource;
+  logger: Logger;
+}): Coordinator {
+  const { connection, tokens, logger } = options;
+  let api: ReturnType<typeof createRemoteCoordinator> | undefined;
+  connection.apiUrl.then(
+    (url) => {
+      api = createRemoteCoordinator({ url, tokens, logger });
+    },
+    () => undefined, // it never registered, so no sandbox asks
+  );
+
+  function http(): ReturnType<typeof createRemoteCoordinator> {
+    if (api) return api;
+    throw new AtollError('coordinator_unreachable', 'this runner is not registered yet');
+  }
+
+  return {
+    get url() {
+      return http().url;
+    },
+    agents: createAgentCache({
+      manifest: async (of) =>
+        parse(agentManifest, JSON.parse(Buffer.from(await connection.get('manifest', of)).toString())),
+      file: (of) => connection.get('agent_file', of),
+    }),
+    snapshots: {
+      async put({ tenant, content }) {
+        const hash = sha256(content);
+        await connection.put({ tenant, hash, content });
+        return hash;
+      },
+      async get({ tenant, hash }) {
+        const content = await connection.get('snapshot_get', { tenant, hash });
+        if (sha256(content) === hash) return content;
+        throw new AtollError('storage_failed', `blob ${hash} is not what was stored`);
+      },
+    },
+    sessionToken: (of) => http().sessionToken(of),
+    credentials: (of) => http().credentials(of),
+    recordAccess: (report) => http().recordAccess(report),
+    modelUse: (report) => http().modelUse(report),
+  };
+}
+
+function sha256(content: Uint8Array): string {
+  return createHash('sha256').update(content).digest('hex');
+}

@@ -1,0 +1,387 @@
+/**
+ * Where runners dial in: one stream each, by the definition of runner.proto. The first message registers; from then on
+ * the stream is the runner's link. A runner that says what it may not ends its own stream, and nothing else.
+ */
+import type { ServerDuplexStream } from '@grpc/grpc-js';
+import { createByteChannel, type ByteChannel } from '@atoll/protocol/byte-channel';
+import { AtollError } from '@atoll/protocol/errors';
+import {
+  type CoordinatorMessages,
+  type Decoded,
+  MAX_MESSAGE_BYTES,
+  type OneOf,
+  type RunnerMessages,
+  runnerProto,
+} from '@atoll/protocol/grpc-messages';
+import { internalOperations } from '@atoll/protocol/internal-operations';
+import { parse } from '@atoll/protocol/parse';
+import type { AgentSource, SnapshotBlobs } from '@atoll/protocol/runner-link';
+import { refuseUnlessAllowed } from '../keys/access.ts';
+import type { Access } from '../keys/access.ts';
+import type { Recognise } from '../keys/recognise.ts';
+import type { Logger } from '../logger.ts';
+import { toAtollError } from '../routes/to-atoll-error.ts';
+import type { GrpcOptions } from '../server-options.ts';
+import { createGrpcLink, type GrpcLink, type Incoming, type RunnerStream } from './grpc-link.ts';
+import type { Registrations } from './registrations.ts';
+
+export type { RemoteLink } from './remote-link.ts';
+
+export type GrpcServerOptions = {
+  registrations: Pick<Registrations, 'register' | 'heartbeat' | 'deregister'>;
+  recognise: Recognise;
+  agents: AgentSource;
+  snapshots: SnapshotBlobs;
+  /** Where runners find the HTTP API. */
+  apiUrl: string;
+  logger: Logger;
+};
+
+export type GrpcServer = {
+  /** Rejects with a plain Error when the port is taken. Returns the port. */
+  listen(at: { host: string; port: number; tls: GrpcOptions['tls'] }): Promise<number>;
+  close(): Promise<void>;
+};
+
+type Call = ServerDuplexStream<Decoded<RunnerMessages>, OneOf<CoordinatorMessages>>;
+
+const REGISTER_MS = 10_000;
+const KEEPALIVE_MS = 10_000;
+const MAX_BLOBS = 64;
+/** A runner that reads takes them as they are written. */
+const MAX_UNREAD_MESSAGES = 10_000;
+/** A blob as a whole; runners put snapshots in pieces far smaller. */
+const MAX_BLOB_BYTES = 64 * 1024 * 1024;
+
+const linkMessages: readonly string[] = [
+  'inventory',
+  'jobUpdate',
+  'eventBatch',
+  'commandOutput',
+  'approvalRequest',
+  'commandEnd',
+  'fileAnswer',
+  'fileChunk',
+] satisfies (keyof Incoming)[];
+
+export async function createGrpcServer(options: GrpcServerOptions): Promise<GrpcServer> {
+  const { registrations, recognise, logger } = options;
+  const grpc = await import('@grpc/grpc-js');
+  const { loadSync } = await import('@grpc/proto-loader');
+  const { fileURLToPath } = process.getBuiltinModule('node:url');
+  const definition = loadSync(fileURLToPath(runnerProto), { longs: Number, defaults: true, oneofs: true });
+  const service = definition['atoll.runner.v1.RunnerService'] as import('@grpc/grpc-js').ServiceDefinition;
+  const server = new grpc.Server({
+    'grpc.max_receive_message_length': MAX_MESSAGE_BYTES,
+    'grpc.max_send_message_length': MAX_MESSAGE_BYTES,
+    'grpc.keepalive_time_ms': KEEPALIVE_MS,
+    'grpc.keepalive_timeout_ms': KEEPALIVE_MS,
+  });
+  /** The link of each registration: a runner that comes back within its lease goes on with it. */
+  const links = new Map<string, GrpcLink>();
+  const open = new Set<Call>();
+
+  server.addService(service, {
+    Connect: (call: Call) => {
+      open.add(call);
+      serve(call)
+        .catch((error: unknown) => end(call, toAtollError(error, logger)))
+        .finally(() => open.delete(call));
+    },
+  });
+
+  function end(call: Call, { code, detail }: AtollError): void {
+    const status = statusOf(code, grpc.status);
+    const metadata = new grpc.Metadata();
+    metadata.set('atoll-code', code);
+    call.emit('error', { code: status, details: `${code}: ${detail}`, metadata });
+  }
+
+  /** Resolves when the stream is over; rejects with why it is refused. */
+  async function serve(call: Call): Promise<void> {
+    const over = Promise.withResolvers<void>();
+    const fail = (error: unknown) => over.reject(error);
+    let conversation: Conversation | undefined;
+    let asking: Promise<Access> | undefined;
+    const late = setTimeout(
+      () => fail(new AtollError('request_timeout', 'the first message has to be Register')),
+      REGISTER_MS,
+    );
+    // Messages come in order, and those after Register wait for its answer.
+    let before: Promise<unknown> = Promise.resolve();
+    call.on('error', () => over.resolve());
+    call.on('cancelled', () => over.resolve());
+    call.on('end', () => over.resolve());
+    call.on('data', (message: Decoded<RunnerMessages>) => {
+      if (conversation && message.message !== 'heartbeat') {
+        try {
+          conversation.take(message);
+        } catch (error) {
+          fail(error);
+        }
+        return;
+      }
+      call.pause();
+      before = before
+        .then(async () => {
+          asking ??= authenticate(call);
+          const access = await asking;
+          if (conversation)
+            return message.message === 'heartbeat'
+              ? conversation.heartbeat(message)
+              : conversation.take(message);
+          conversation = await begin(call, access, message);
+          clearTimeout(late);
+        })
+        .catch(fail)
+        .finally(() => call.resume());
+    });
+    try {
+      await over.promise;
+    } finally {
+      clearTimeout(late);
+      conversation?.close();
+      call.end();
+    }
+  }
+
+  async function authenticate(call: Call): Promise<Access> {
+    const [given = ''] = call.metadata.get('authorization');
+    const secret = /^Bearer (\S+)$/i.exec(String(given))?.[1];
+    if (secret === undefined)
+      throw new AtollError('unauthorized', 'send an API key as metadata, authorization: Bearer …');
+    const access = await recognise(secret);
+    refuseUnlessAllowed(access, { role: 'runner' });
+    return access;
+  }
+
+  async function begin(
+    call: Call,
+    access: Access,
+    { message, register }: Decoded<RunnerMessages>,
+  ): Promise<Conversation> {
+    if (message !== 'register' || !register)
+      throw new AtollError('invalid_request', 'the first message has to be Register');
+    const { registrationId: earlier, ...said } = register;
+    const asked = parse(internalOperations['runner.register'].params, {
+      ...said,
+      address: said.address || 'grpc',
+    });
+    const stream: RunnerStream = {
+      send(outgoing) {
+        if (call.writableLength > MAX_UNREAD_MESSAGES) call.emit('error', new Error('the runner does not read'));
+        else call.write(outgoing);
+      },
+    };
+    const { runnerId } = asked;
+    const known = links.get(earlier);
+    let registrationId = earlier;
+    let link = known;
+    let lease: { leaseMs: number; heartbeatMs: number };
+    if (link) ({ lease } = await registrations.heartbeat(access, { runnerId, registrationId, ended: [] }));
+    else {
+      if (earlier !== '') throw new AtollError('stale_epoch', 'this registration is over: register anew');
+      link = createGrpcLink(runnerId, () => links.delete(registrationId));
+      ({ registrationId, lease } = await registrations.register(access, asked, link));
+      links.set(registrationId, link);
+    }
+    const { leaseMs, heartbeatMs } = lease;
+    stream.send({ registered: { registrationId, leaseMs, heartbeatMs, apiUrl: options.apiUrl } });
+    link.attach(stream);
+    return converse({ stream, link, access, runnerId, registrationId });
+  }
+
+  type Conversation = {
+    take(message: Decoded<RunnerMessages>): void;
+    heartbeat(message: Decoded<RunnerMessages>): Promise<void>;
+    close(): void;
+  };
+
+  function converse(of: {
+    stream: RunnerStream;
+    link: GrpcLink;
+    access: Access;
+    runnerId: string;
+    registrationId: string;
+  }): Conversation {
+    const { stream, link, access, runnerId, registrationId } = of;
+    const blobs = createBlobServer(options, access, stream);
+    return {
+      take(message) {
+        const { message: name } = message;
+        if (name === undefined) throw new AtollError('invalid_request', 'a message of an unknown kind');
+        if (name === 'window') {
+          const { requestId = '' } = message.window ?? {};
+          if (!blobs.window(requestId, message.window?.bytes ?? 0) && message.window)
+            link.receive('window', message.window);
+        } else if (name === 'blobRequest' && message.blobRequest) blobs.ask(message.blobRequest);
+        else if (name === 'blobChunk' && message.blobChunk) blobs.chunk(message.blobChunk);
+        else if (name === 'deregister')
+          registrations.deregister(access, { runnerId, registrationId }).catch((err) => {
+            logger.warn({ runnerId, err }, 'a runner could not be drained');
+          });
+        else if (linkMessages.includes(name)) link.receive(name as keyof Incoming, message[name] as never);
+        else throw new AtollError('invalid_request', `${name} does not come here`);
+      },
+      async heartbeat({ heartbeat }) {
+        if (heartbeat?.registrationId !== registrationId)
+          throw new AtollError('stale_epoch', 'that is another registration');
+        const ended = heartbeat.ended.map(({ sessionId, ...rest }) =>
+          sessionId === '' ? rest : { ...rest, sessionId },
+        );
+        const params = { runnerId, registrationId, ended };
+        const checked = parse(internalOperations['runner.heartbeat'].params, params);
+        const { lease } = await registrations.heartbeat(access, checked);
+        const heard = ended.map(({ sandboxId }) => sandboxId);
+        stream.send({ leaseRenewed: { leaseMs: lease.leaseMs, heard } });
+      },
+      close() {
+        blobs.close();
+        link.detach(stream);
+      },
+    };
+  }
+
+  return {
+    async listen({ host, port, tls }) {
+      const { ServerCredentials } = grpc;
+      const credentials = tls
+        ? ServerCredentials.createSsl(
+            tls.clientCa ?? null,
+            [{ cert_chain: tls.cert, private_key: tls.key }],
+            tls.clientCa !== undefined,
+          )
+        : ServerCredentials.createInsecure();
+      const address = `${host.includes(':') ? `[${host}]` : host}:${port}`;
+      return new Promise((resolve, reject) => {
+        server.bindAsync(address, credentials, (error, bound) => {
+          if (error) reject(new Error(`gRPC cannot listen on ${address}: ${error.message}`));
+          else resolve(bound);
+        });
+      });
+    },
+    async close() {
+      for (const call of open) end(call, new AtollError('shutting_down'));
+      server.forceShutdown();
+    },
+  };
+}
+
+type BlobServer = {
+  ask(request: RunnerMessages['blobRequest']): void;
+  chunk(chunk: RunnerMessages['blobChunk']): void;
+  /** Whether it is one of these. */
+  window(requestId: string, bytes: number): boolean;
+  close(): void;
+};
+
+/** Agent folders and snapshots for one runner. */
+function createBlobServer(
+  { agents, snapshots }: Pick<GrpcServerOptions, 'agents' | 'snapshots'>,
+  access: Access,
+  stream: RunnerStream,
+): BlobServer {
+  const channels = new Map<string, ByteChannel>();
+
+  function channelOf(requestId: string): ByteChannel {
+    const channel = createByteChannel({
+      piece: ({ bytes, last, error }) =>
+        stream.send({
+          blobChunk: { requestId, bytes, last, cause: error?.code ?? '', detail: error?.detail ?? '' },
+        }),
+      window: (bytes) => stream.send({ window: { requestId, bytes } }),
+    });
+    channels.set(requestId, channel);
+    return channel;
+  }
+
+  async function answer(
+    { requestId, op, tenant, hash }: RunnerMessages['blobRequest'],
+    channel: ByteChannel,
+  ): Promise<void> {
+    const where = parse(internalOperations['snapshot.blob.get'].params, { tenant, hash });
+    if (!access.may(where.tenant)) throw new AtollError('not_found', `no blob ${hash}`);
+    if (op === 'snapshot_put') {
+      const content = await gathered(channel.received);
+      const stored = await snapshots.put({ tenant, content });
+      if (stored !== hash) throw new AtollError('invalid_request', `what came is ${stored}, not ${hash}`);
+      stream.send({ blobAnswer: { requestId, cause: '', detail: '', sizeBytes: content.length } });
+      return;
+    }
+    const content = await found(op, where);
+    stream.send({ blobAnswer: { requestId, cause: '', detail: '', sizeBytes: content.length } });
+    await channel.send([content]);
+  }
+
+  async function found(op: string, where: { tenant: string; hash: string }): Promise<Uint8Array> {
+    if (op === 'manifest') return Buffer.from(JSON.stringify(await agents.manifest(where)));
+    if (op === 'agent_file') return agents.file(where);
+    if (op === 'snapshot_get') return snapshots.get(where);
+    throw new AtollError('invalid_request', `a blob request of the kind ${op.slice(0, 100)}`);
+  }
+
+  return {
+    ask(request) {
+      const { requestId } = request;
+      if (channels.size >= MAX_BLOBS || channels.has(requestId))
+        throw new AtollError('too_many_requests', `at most ${MAX_BLOBS} blobs at a time, each with its own id`);
+      const channel = channelOf(requestId);
+      answer(request, channel)
+        .catch((error: unknown) => {
+          const { code, detail } =
+            error instanceof AtollError ? error : new AtollError('internal', undefined, { cause: error });
+          stream.send({ blobAnswer: { requestId, cause: code, detail, sizeBytes: 0 } });
+        })
+        .finally(() => channels.delete(requestId));
+    },
+    chunk({ requestId, bytes, last, cause, detail }) {
+      const error = cause === '' ? {} : { error: new AtollError('cancelled', detail) };
+      if (channels.get(requestId)?.onPiece({ bytes, last, ...error }) === false)
+        throw new AtollError('invalid_request', 'a blob chunk beyond its window');
+    },
+    window(requestId, bytes) {
+      const channel = channels.get(requestId);
+      channel?.onWindow(bytes);
+      return channel !== undefined;
+    },
+    close() {
+      for (const channel of channels.values()) channel.break(new AtollError('cancelled'));
+      channels.clear();
+    },
+  };
+}
+
+async function gathered(content: AsyncIterable<Uint8Array>): Promise<Uint8Array> {
+  const pieces: Uint8Array[] = [];
+  let bytes = 0;
+  for await (const piece of content) {
+    bytes += piece.length;
+    if (bytes > MAX_BLOB_BYTES) throw new AtollError('body_too_large', 'a blob has to be smaller');
+    pieces.push(piece);
+  }
+  return Buffer.concat(pieces, bytes);
+}
+
+/** As gRPC clients know it; the code itself is in the metadata `atoll-code`. */
+function statusOf(code: string, status: typeof import('@grpc/grpc-js').status): number {
+  switch (code) {
+    case 'unauthorized':
+      return status.UNAUTHENTICATED;
+    case 'forbidden':
+    case 'forbidden_for_session':
+      return status.PERMISSION_DENIED;
+    case 'already_exists':
+      return status.ALREADY_EXISTS;
+    case 'stale_epoch':
+    case 'wrong_version':
+      return status.FAILED_PRECONDITION;
+    case 'invalid_request':
+      return status.INVALID_ARGUMENT;
+    case 'too_many_requests':
+      return status.RESOURCE_EXHAUSTED;
+    case 'shutting_down':
+      return status.UNAVAILABLE;
+    default:
+      return status.INTERNAL;
+  }
+}
