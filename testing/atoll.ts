@@ -15,6 +15,8 @@ const MAIN = fileURLToPath(new URL('../packages/cli/src/main.mjs', import.meta.u
 
 export type Atoll = {
   readonly url: string;
+  /** Where runners dial in; '' without `--grpc-port`. */
+  readonly grpcUrl: string;
   readonly key: string;
   readonly dataDir: string;
   readonly pid: number;
@@ -54,6 +56,9 @@ export async function startAtoll(options: AtollOptions = {}): Promise<Atoll> {
     get url() {
       return running.url;
     },
+    get grpcUrl() {
+      return running.grpcUrl;
+    },
     get key() {
       return running.key;
     },
@@ -80,7 +85,14 @@ export async function startAtoll(options: AtollOptions = {}): Promise<Atoll> {
   };
 }
 
-type Running = { child: ChildProcess; url: string; key: string; client: Client; errors: string[] };
+type Running = {
+  child: ChildProcess;
+  url: string;
+  grpcUrl: string;
+  key: string;
+  client: Client;
+  errors: string[];
+};
 
 async function launch(
   dataDir: string,
@@ -94,9 +106,10 @@ async function launch(
   child.stderr?.on('data', (chunk: Buffer) => errors.push(chunk.toString()));
   const first = await firstLine(child);
   if (first === undefined) throw new Error(`atoll start ended before it listened:\n${errors.join('')}`);
-  const { url, adminKeyFile } = JSON.parse(first) as { url: string; adminKeyFile: string };
+  const { url, grpcUrl = '', adminKeyFile } = JSON.parse(first) as Record<string, string>;
+  if (!url || !adminKeyFile) throw new Error(`it does not say where it is: ${first}`);
   const key = (await readFile(adminKeyFile, 'utf8')).trim();
-  return { child, url, key, client: createClient({ url, key }), errors };
+  return { child, url, grpcUrl, key, client: createClient({ url, key }), errors };
 }
 
 async function firstLine(child: ChildProcess): Promise<string | undefined> {

@@ -28,7 +28,11 @@ export type RunnerProcess = {
 export async function startRunner(
   atoll: Atoll,
   name: string,
-  { args = [], key = atoll.key }: { args?: readonly string[]; key?: string } = {},
+  {
+    args = [],
+    key = atoll.key,
+    link = 'http',
+  }: { args?: readonly string[]; key?: string; link?: 'http' | 'grpc' } = {},
 ): Promise<RunnerProcess> {
   const dataDir = join(atoll.dataDir, 'fleet');
   const { PATH = '', HOME = '' } = process.env;
@@ -37,14 +41,15 @@ export async function startRunner(
     [
       MAIN,
       'runner',
+      '--link',
+      link,
       '--server',
-      atoll.url,
+      link === 'http' ? atoll.url : atoll.grpcUrl,
       '--name',
       name,
       '--data-dir',
       dataDir,
-      '--port',
-      '0',
+      ...(link === 'http' ? ['--port', '0'] : []),
       '--json',
       ...args,
     ],

@@ -102,7 +102,10 @@ runnerLinkContract('grpc', async () => {
   const wire = await cuttable(`http://127.0.0.1:${port}`);
   const tokens = { token: async () => TOKEN };
   const connection = createGrpcConnection({
-    target: { server: wire.url.replace('http', 'grpc'), tls: { ca: undefined, cert: undefined, key: undefined } },
+    target: {
+      server: wire.url.replace('http', 'grpc'),
+      tls: { ca: undefined, cert: undefined, key: undefined },
+    },
     tokens,
     logger: silent,
   });

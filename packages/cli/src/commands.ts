@@ -88,7 +88,10 @@ export const commands: Readonly<Record<string, Command>> = {
       'grpc-tls-cert': { value: 'FILE', summary: 'Certificate for that port (PEM)' },
       'grpc-tls-key': { value: 'FILE', summary: 'Its key (PEM)' },
       'grpc-tls-ca': { value: 'FILE', summary: 'Only runners with a certificate of this authority (PEM)' },
-      'api-url': { value: 'URL', summary: 'Where those runners reach the HTTP API (default: where it listens)' },
+      'api-url': {
+        value: 'URL',
+        summary: 'Where those runners reach the HTTP API (default: where it listens)',
+      },
       insecure: { summary: 'Allow gRPC without TLS on an address other than loopback' },
     },
     settings: [

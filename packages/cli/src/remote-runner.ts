@@ -35,6 +35,7 @@ export type RemoteRunnerOptions = {
   directory: DataDirectory;
   open: (callbackToken: string) => Promise<Wire>;
   id: string | undefined;
+  once: boolean;
   labels: Readonly<Record<string, string>>;
   log: Logger;
 };
@@ -92,6 +93,7 @@ export async function startRemoteRunner(options: RemoteRunnerOptions): Promise<R
       runner.thaw().catch((err) => log.error({ err }, 'sandboxes could not be thawed'));
     },
     onFatal: refusal.reject,
+    once: options.once,
     logger: log,
   });
 

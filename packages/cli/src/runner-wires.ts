@@ -97,7 +97,9 @@ export async function openGrpcWire(options: {
   log: Logger;
 }): Promise<Wire> {
   const { tokens, log: logger } = options;
-  const { createGrpcConnection, createGrpcCoordinator, createGrpcService } = await import('@atoll/runner/grpc');
+  const { createGrpcConnection, createGrpcCoordinator, createGrpcService } = await import(
+    '@atoll/runner/grpc'
+  );
   const target = { server: options.server, tls: options.tls };
   const connection = createGrpcConnection({ target, tokens, logger });
   return {

@@ -39,7 +39,7 @@ async function serve(
   directory: ReturnType<typeof dataDirectory>,
   name: string,
 ): Promise<void> {
-  const { options, lists, config, terminal } = invocation;
+  const { options, switches, lists, config, terminal } = invocation;
   const open = options.link === 'grpc' ? grpcWire(invocation) : httpWire(invocation);
   const log = createLog(config.logLevel);
   const tokens = await ownTokens(config, terminal, log);
@@ -52,6 +52,7 @@ async function serve(
     directory,
     open: (callbackToken) => open({ tokens, callbackToken, log }),
     id: options.id,
+    once: switches.once === true,
     labels: { name, ...labelsOf(lists.label) },
     log,
   });
@@ -116,7 +117,9 @@ function grpcUrl(server: string): string {
   const named = { grpc: 'grpc', grpcs: 'grpcs', http: 'grpc', https: 'grpcs' }[scheme];
   const url = `${named}://${rest}`;
   if (named === undefined || !URL.canParse(url) || new URL(url).hostname === '')
-    throw new UsageError(`--server ${server} is not where gRPC is: give grpc://HOST:PORT, or grpcs:// for TLS`);
+    throw new UsageError(
+      `--server ${server} is not where gRPC is: give grpc://HOST:PORT, or grpcs:// for TLS`,
+    );
   return url;
 }
 

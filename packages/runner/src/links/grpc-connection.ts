@@ -2,10 +2,11 @@
  * A runner's connection to a coordinator that it dials: one stream at a time. When one breaks, the next goes on with the
  * same registration while its lease runs; whoever waits for an answer hears that it broke, and asks again.
  */
-import { AtollError } from '@atoll/protocol/errors';
-import { createByteChannel, type ByteChannel } from '@atoll/protocol/byte-channel';
-import type { CoordinatorMessages, Decoded, RunnerMessages } from '@atoll/protocol/grpc-messages';
+
 import { setTimeout as delay } from 'node:timers/promises';
+import { type ByteChannel, createByteChannel } from '@atoll/protocol/byte-channel';
+import { AtollError } from '@atoll/protocol/errors';
+import type { CoordinatorMessages, Decoded, RunnerMessages } from '@atoll/protocol/grpc-messages';
 import type { TokenSource } from '../coordinator/renewed.ts';
 import type { Logger } from '../logger.ts';
 import type { GrpcService } from './grpc-service.ts';
@@ -97,11 +98,7 @@ export function createGrpcConnection(options: {
     }
   }
 
-  function take(
-    message: Decoded<CoordinatorMessages>,
-    from: GrpcStream,
-    service: GrpcService,
-  ): void {
+  function take(message: Decoded<CoordinatorMessages>, from: GrpcStream, service: GrpcService): void {
     if (message.message === 'leaseRenewed' && message.leaseRenewed) renewed.resolve(message.leaseRenewed);
     else if (message.message === 'blobAnswer' && message.blobAnswer) {
       const { requestId, cause, detail } = message.blobAnswer;
@@ -155,7 +152,9 @@ export function createGrpcConnection(options: {
     stream?.send({ heartbeat: { registrationId, ended } });
     const late = AbortSignal.timeout(ANSWER_MS);
     const timedOut = new Promise<never>((_, reject) => {
-      late.addEventListener('abort', () => reject(unreachable(target.server, 'a heartbeat was not answered')));
+      late.addEventListener('abort', () =>
+        reject(unreachable(target.server, 'a heartbeat was not answered')),
+      );
     });
     const lease = await Promise.race([answer, timedOut]);
     renewed = Promise.withResolvers();

@@ -2,7 +2,7 @@
  * What a runner does for the coordinator that it dialled: the same as over HTTP, by messages. It outlives each stream:
  * a job that is asked for again gets the answer that it had, a command goes on after the last line that came.
  */
-import { createByteChannel, type ByteChannel } from '@atoll/protocol/byte-channel';
+import { type ByteChannel, createByteChannel } from '@atoll/protocol/byte-channel';
 import { AtollError } from '@atoll/protocol/errors';
 import type {
   CoordinatorMessages,
@@ -14,8 +14,8 @@ import type {
 import { parse } from '@atoll/protocol/parse';
 import type { CommandEvent, Messages, TakenSnapshot } from '@atoll/protocol/runner-link';
 import { runnerOperations } from '@atoll/protocol/runner-operations';
-import * as v from 'valibot';
 import { newClaim, newCommand, newSandbox } from '@atoll/protocol/schemas/runner-link';
+import * as v from 'valibot';
 import { linesOf } from '../command-stream.ts';
 import type { Logger } from '../logger.ts';
 import type { GrpcStream } from './grpc-stream.ts';
@@ -82,7 +82,10 @@ export function createGrpcService({ link, logger }: { link: HeldLink; logger: Lo
         return {};
       case 'claim': {
         const { env, executor } = sandboxOf(sandboxId, job.sandbox);
-        await link.claimSandbox({ sandboxId, ...parse(claimParams, { epoch, ...traceOf(job), executor, env }) });
+        await link.claimSandbox({
+          sandboxId,
+          ...parse(claimParams, { epoch, ...traceOf(job), executor, env }),
+        });
         return {};
       }
       case 'delete': {

@@ -2,7 +2,7 @@
  * One call of a runner to its coordinator: dialled, written with backpressure, over when either side says so or the
  * connection breaks.
  */
-import type { ClientDuplexStream, ServiceClientConstructor } from '@grpc/grpc-js';
+
 import { AtollError, isErrorCode } from '@atoll/protocol/errors';
 import {
   type CoordinatorMessages,
@@ -12,6 +12,7 @@ import {
   type RunnerMessages,
   runnerProto,
 } from '@atoll/protocol/grpc-messages';
+import type { ClientDuplexStream, ServiceClientConstructor } from '@grpc/grpc-js';
 
 export type GrpcTarget = {
   /** `grpc://HOST:PORT`, or `grpcs://` for TLS. */

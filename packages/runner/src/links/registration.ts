@@ -9,8 +9,8 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { AtollError, type ErrorCode } from '@atoll/protocol/errors';
 import type { internalOperations } from '@atoll/protocol/internal-operations';
-import type * as v from 'valibot';
 import type { SandboxEnded } from '@atoll/protocol/runner-link';
+import type * as v from 'valibot';
 import type { CoordinatorRequests } from '../coordinator/requests.ts';
 import type { Logger } from '../logger.ts';
 import type { HeldLink } from './held-link.ts';
@@ -76,6 +76,8 @@ export function createRegistration(options: {
   onRenewed: () => void;
   /** It cannot go on: the coordinator refuses it for good. */
   onFatal: (error: AtollError) => void;
+  /** Whoever is not registered at the first attempt never is. */
+  once?: boolean;
   random?: () => number;
   logger: Logger;
 }): Registration {
@@ -147,7 +149,8 @@ export function createRegistration(options: {
           registrationId = undefined;
           continue;
         }
-        if (error instanceof AtollError && FATAL.includes(error.code)) {
+        const given = options.once === true && registrationId === undefined;
+        if (error instanceof AtollError && (given || FATAL.includes(error.code))) {
           first.reject(error);
           return onFatal(error);
         }

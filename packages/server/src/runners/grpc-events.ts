@@ -29,7 +29,11 @@ export function outputOf(
 ): CommandEvent {
   if ('request' in said) {
     const { requestId, request, line } = said;
-    return { kind: 'approval', ...parse(commandEvents.approval, { requestId, request: readJson(request) }), line };
+    return {
+      kind: 'approval',
+      ...parse(commandEvents.approval, { requestId, request: readJson(request) }),
+      line,
+    };
   }
   const { stream, text, line } = said;
   if (stream === 'log') return { kind: 'log', text, line };

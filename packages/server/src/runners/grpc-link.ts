@@ -3,7 +3,7 @@
  * runner's lease runs. What was asked and not answered is asked again then, commands after the last line that came; when
  * the lease is over, whatever waits ends with cause `runner_lost`.
  */
-import { createByteChannel, type ByteChannel } from '@atoll/protocol/byte-channel';
+import { type ByteChannel, createByteChannel } from '@atoll/protocol/byte-channel';
 import { AtollError, isErrorCode } from '@atoll/protocol/errors';
 import type {
   CoordinatorMessages,
@@ -123,7 +123,14 @@ export function createGrpcLink(runnerId: string, onLost: () => void): GrpcLink {
 
   async function* command(request: SandboxCommand): AsyncGenerator<CommandEvent> {
     const { commandId } = request;
-    const open: OpenCommand = { request, line: 0, events: [], over: false, refusal: undefined, changed: Promise.withResolvers() };
+    const open: OpenCommand = {
+      request,
+      line: 0,
+      events: [],
+      over: false,
+      refusal: undefined,
+      changed: Promise.withResolvers(),
+    };
     commands.set(commandId, open);
     try {
       begin(open);
@@ -162,7 +169,9 @@ export function createGrpcLink(runnerId: string, onLost: () => void): GrpcLink {
     const requestId = `file_${fileIds}`;
     const channel = createByteChannel({
       piece: ({ bytes, last, error }) =>
-        send({ fileChunk: { requestId, bytes, last, cause: error?.code ?? '', detail: error?.detail ?? '' } }),
+        send({
+          fileChunk: { requestId, bytes, last, cause: error?.code ?? '', detail: error?.detail ?? '' },
+        }),
       window: (bytes) => send({ window: { requestId, bytes } }),
     });
     const file = { answer: Promise.withResolvers<RunnerMessages['fileAnswer']>(), channel };
@@ -273,7 +282,14 @@ export function createGrpcLink(runnerId: string, onLost: () => void): GrpcLink {
     },
     async claimSandbox({ sandboxId, epoch, traceparent = '', executor, env }) {
       const sandbox = { executor: Buffer.from(JSON.stringify(executor)), env };
-      await run({ jobId: newId('job'), type: 'claim', sandboxId, epoch, traceparent, sandbox: filled(sandbox) });
+      await run({
+        jobId: newId('job'),
+        type: 'claim',
+        sandboxId,
+        epoch,
+        traceparent,
+        sandbox: filled(sandbox),
+      });
       epochs.set(sandboxId, epoch);
     },
     async deleteSandbox(request) {
@@ -295,11 +311,19 @@ export function createGrpcLink(runnerId: string, onLost: () => void): GrpcLink {
     onSandboxEnded: () => undefined,
     files: fileCalls,
     async snapshot({ workspaceId, tenant, epoch, base }): Promise<TakenSnapshot> {
-      const job = { jobId: newId('job'), type: 'snapshot', workspaceId, tenant, epoch, snapshotId: base ?? '' };
+      const job = {
+        jobId: newId('job'),
+        type: 'snapshot',
+        workspaceId,
+        tenant,
+        epoch,
+        snapshotId: base ?? '',
+      };
       const { snapshot } = await run(job);
       if (!snapshot) throw new AtollError('snapshot_failed', 'the runner did not say what it took');
       const { root, files: count, sizeBytes, storedBytes, skipped, firstSkipped } = snapshot;
-      if (!/^[0-9a-f]{64}$/.test(root)) throw new AtollError('snapshot_failed', 'the runner named no snapshot');
+      if (!/^[0-9a-f]{64}$/.test(root))
+        throw new AtollError('snapshot_failed', 'the runner named no snapshot');
       return { root, files: count, sizeBytes, storedBytes, skipped: { count: skipped, first: firstSkipped } };
     },
     async restore({ workspaceId, tenant, root, epoch }) {
@@ -357,10 +381,7 @@ function fileType(type: string): 'file' | 'directory' | 'symlink' | 'other' {
   return type === 'file' || type === 'directory' || type === 'symlink' ? type : 'other';
 }
 
-async function* finished(
-  content: AsyncIterable<Uint8Array>,
-  then: () => void,
-): AsyncGenerator<Uint8Array> {
+async function* finished(content: AsyncIterable<Uint8Array>, then: () => void): AsyncGenerator<Uint8Array> {
   try {
     yield* content;
   } finally {

@@ -2,8 +2,8 @@
  * Where runners dial in: one stream each, by the definition of runner.proto. The first message registers; from then on
  * the stream is the runner's link. A runner that says what it may not ends its own stream, and nothing else.
  */
-import type { ServerDuplexStream } from '@grpc/grpc-js';
-import { createByteChannel, type ByteChannel } from '@atoll/protocol/byte-channel';
+
+import { type ByteChannel, createByteChannel } from '@atoll/protocol/byte-channel';
 import { AtollError } from '@atoll/protocol/errors';
 import {
   type CoordinatorMessages,
@@ -16,8 +16,9 @@ import {
 import { internalOperations } from '@atoll/protocol/internal-operations';
 import { parse } from '@atoll/protocol/parse';
 import type { AgentSource, SnapshotBlobs } from '@atoll/protocol/runner-link';
-import { refuseUnlessAllowed } from '../keys/access.ts';
+import type { ServerDuplexStream } from '@grpc/grpc-js';
 import type { Access } from '../keys/access.ts';
+import { refuseUnlessAllowed } from '../keys/access.ts';
 import type { Recognise } from '../keys/recognise.ts';
 import type { Logger } from '../logger.ts';
 import { toAtollError } from '../routes/to-atoll-error.ts';
@@ -138,10 +139,10 @@ export async function createGrpcServer(options: GrpcServerOptions): Promise<Grpc
     });
     try {
       await over.promise;
+      call.end();
     } finally {
       clearTimeout(late);
       conversation?.close();
-      call.end();
     }
   }
 
@@ -169,7 +170,8 @@ export async function createGrpcServer(options: GrpcServerOptions): Promise<Grpc
     });
     const stream: RunnerStream = {
       send(outgoing) {
-        if (call.writableLength > MAX_UNREAD_MESSAGES) call.emit('error', new Error('the runner does not read'));
+        if (call.writableLength > MAX_UNREAD_MESSAGES)
+          call.emit('error', new Error('the runner does not read'));
         else call.write(outgoing);
       },
     };
@@ -324,7 +326,10 @@ function createBlobServer(
     ask(request) {
       const { requestId } = request;
       if (channels.size >= MAX_BLOBS || channels.has(requestId))
-        throw new AtollError('too_many_requests', `at most ${MAX_BLOBS} blobs at a time, each with its own id`);
+        throw new AtollError(
+          'too_many_requests',
+          `at most ${MAX_BLOBS} blobs at a time, each with its own id`,
+        );
       const channel = channelOf(requestId);
       answer(request, channel)
         .catch((error: unknown) => {

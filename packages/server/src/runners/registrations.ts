@@ -69,11 +69,7 @@ export function createRegistrations(options: RegistrationsOptions): Registration
   /** One registration of a runner after the other. */
   const registering = new Map<string, Promise<unknown>>();
 
-  async function register(
-    access: Access,
-    asked: NewRegistration,
-    dialled?: RemoteLink,
-  ): Promise<Registered> {
+  async function register(access: Access, asked: NewRegistration, dialled?: RemoteLink): Promise<Registered> {
     const { runnerId } = asked;
     if (asked.protocolVersion !== PROTOCOL_VERSION)
       throw new AtollError(

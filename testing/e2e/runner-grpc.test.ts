@@ -1,0 +1,348 @@
+/**
+ * Runners that dial out. One is ours, in a process of its own. The other is no runner at all: a stock gRPC library with
+ * the definition of the service, which does what docs/runners.md says, as a runner in another language would.
+ */
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { after, before, describe, test } from 'node:test';
+import { setTimeout as delay } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import { runnerProto } from '@atoll/protocol/grpc-messages';
+import * as grpc from '@grpc/grpc-js';
+import { loadSync } from '@grpc/proto-loader';
+import { asking, versatile } from '../agents.ts';
+import { type Atoll, deploy, deployProgram, startAtoll, until } from '../atoll.ts';
+import { type RunnerProcess, startRunner } from '../runner-process.ts';
+
+let atoll: Atoll;
+let runnerKey: string;
+before(async () => {
+  atoll = await startAtoll({ args: ['--no-runner', '--grpc-port', '0'] });
+  runnerKey = (await atoll.client.call('key.create', { role: 'runner' })).secret;
+  await deployProgram(atoll.client, 'versatile', versatile);
+});
+after(() => atoll[Symbol.asyncDispose]());
+
+const show = async (sessionId: string) => (await atoll.client.call('session.show', { sessionId })).session;
+const say = async (sessionId: string, content: string) => {
+  const events = await Array.fromAsync(atoll.client.send(sessionId, { content }));
+  const messages = events.filter(({ event }) => event === 'message').map(({ text }) => JSON.parse(text));
+  return { messages, done: JSON.parse(events.at(-1)?.text ?? '{}') };
+};
+
+describe('atoll runner --link grpc', () => {
+  let runner: RunnerProcess;
+  before(async () => {
+    runner = await startRunner(atoll, 'dialled', { key: runnerKey, link: 'grpc', args: ['--capacity', '4'] });
+  });
+  after(() => runner.stop());
+
+  test('is listed as what it is, and listens nowhere', async () => {
+    const { runners } = await atoll.client.call('runner.list', {});
+    assert.deepEqual(
+      runners.map(({ id, link, status, address }) => [id, link, status, address]),
+      [[runner.id, 'grpc', 'available', atoll.grpcUrl]],
+    );
+  });
+
+  test('turns, files, commands, a pause and what comes after it', async () => {
+    const { session } = await atoll.client.call('session.create', { agent: 'versatile' });
+    assert.equal(session.runnerId, runner.id);
+    const { messages, done } = await say(session.id, 'emit 20000 300');
+    assert.equal(done.status, 'completed');
+    assert.deepEqual(
+      messages.slice(0, -1).map(({ n }) => n),
+      Array.from({ length: 20_000 }, (_, n) => n),
+    );
+    await say(session.id, 'remember the sea');
+    const content = Buffer.alloc(2_000_000, 'z');
+    await atoll.client.writeFile(session.id, 'big', content);
+    const read = await atoll.client.readFile(session.id, 'big');
+    assert.ok(Buffer.concat(await Array.fromAsync(read)).equals(content));
+    const ran = await atoll.client.call('session.exec', {
+      sessionId: session.id,
+      command: 'wc -c < big; exit 4',
+    });
+    assert.deepEqual([ran.exitCode, ran.stdout], [4, '2000000\n']);
+    await atoll.client.call('session.pause', { sessionId: session.id });
+    await until(async () => (await show(session.id)).status === 'paused');
+    const { files } = await atoll.client.call('session.files.list', { sessionId: session.id });
+    assert.ok(files.some(({ path }) => path === 'big'));
+    assert.equal((await say(session.id, 'hello again')).done.status, 'completed');
+    await atoll.client.call('session.end', { sessionId: session.id });
+  });
+
+  test('an approval goes to whoever asks for it, and its answer back', async () => {
+    await deploy(atoll.client, 'asking', asking);
+    const { session } = await atoll.client.call('session.create', { agent: 'asking' });
+    const turn = say(session.id, JSON.stringify({ ask: [{ tool: 'Bash', input: { command: 'rm' } }] }));
+    const open = await until(async () => {
+      const { approvals } = await atoll.client.call('approval.list', { sessionId: session.id });
+      return approvals[0];
+    });
+    const decided = { sessionId: session.id, approvalId: open.id, decision: 'allow' } as const;
+    await atoll.client.call('approval.decide', decided);
+    assert.equal((await turn).done.status, 'completed');
+    await atoll.client.call('session.end', { sessionId: session.id });
+  });
+});
+
+type Message = Record<string, unknown> & { message?: string };
+
+/** A stock client: what it does is in this file alone. */
+class Stranger {
+  readonly call: grpc.ClientDuplexStream<object, Message>;
+  readonly client: grpc.Client;
+  readonly ended: Promise<grpc.ServiceError | undefined>;
+  #got: Message[] = [];
+  #wake = Promise.withResolvers<void>();
+
+  constructor(key: string) {
+    const definition = loadSync(fileURLToPath(runnerProto), { longs: Number, defaults: true, oneofs: true });
+    const { atoll: service } = grpc.loadPackageDefinition(definition) as unknown as {
+      atoll: { runner: { v1: { RunnerService: grpc.ServiceClientConstructor } } };
+    };
+    const address = new URL(atoll.grpcUrl).host;
+    this.client = new service.runner.v1.RunnerService(address, grpc.credentials.createInsecure());
+    const metadata = new grpc.Metadata();
+    metadata.set('authorization', `Bearer ${key}`);
+    const { Connect: connect } = this.client as unknown as Record<
+      string,
+      (of: grpc.Metadata) => grpc.ClientDuplexStream<object, Message>
+    >;
+    this.call = connect?.call(this.client, metadata) as grpc.ClientDuplexStream<object, Message>;
+    this.call.on('data', (message: Message) => {
+      this.#got.push(message);
+      this.#wake.resolve();
+      this.#wake = Promise.withResolvers();
+    });
+    this.ended = new Promise((resolve) => {
+      this.call.on('error', (error: grpc.ServiceError) => resolve(error));
+      this.call.on('end', () => resolve(undefined));
+    });
+  }
+
+  /** The next message of that kind; others before it are passed over. */
+  async next<T>(kind: string): Promise<T> {
+    for (;;) {
+      const at = this.#got.findIndex(({ message }) => message === kind);
+      const [found] = at === -1 ? [] : this.#got.splice(0, at + 1).slice(-1);
+      if (found) return found[kind] as T;
+      await this.#wake.promise;
+    }
+  }
+
+  async register(runnerId: string, more: object = {}): Promise<{ registrationId: string; leaseMs: number }> {
+    this.call.write({
+      register: {
+        runnerId,
+        address: 'elsewhere',
+        capacity: 2,
+        labels: { stranger: 'yes' },
+        executorProfiles: ['program'],
+        drivers: ['imagined'],
+        hostname: 'elsewhere',
+        version: '9.9.9',
+        protocolVersion: 1,
+        callbackToken: `secret-of-${runnerId}-1234`,
+        ...more,
+      },
+    });
+    return this.next('registered');
+  }
+
+  close(): void {
+    this.call.cancel();
+    this.client.close();
+  }
+}
+
+describe('a runner by a stock gRPC library', () => {
+  const demands = { labels: { stranger: 'yes' } };
+
+  test('registers, takes a create job, reports it, streams events, and is fenced after its lease', {
+    timeout: 60_000,
+  }, async () => {
+    const stranger = new Stranger(runnerKey);
+    const { registrationId, leaseMs } = await stranger.register('stranger');
+    assert.match(registrationId, /^job_/);
+    assert.ok(leaseMs > 0);
+    stranger.call.write({ inventory: { sandboxes: [] } });
+    stranger.call.write({ heartbeat: { registrationId, ended: [] } });
+    const renewed = await stranger.next<{ leaseMs: number }>('leaseRenewed');
+    assert.ok(renewed.leaseMs > 0);
+
+    const creating = atoll.client.call('session.create', { agent: 'versatile', demands });
+    type Job = { jobId: string; epoch: number; sandboxId: string; type: string; sandbox: { tenant: string } };
+    let job = await stranger.next<Job>('job');
+    // What is there of before is looked through first.
+    for (; job.type !== 'create'; job = await stranger.next<Job>('job'))
+      stranger.call.write({ jobUpdate: { jobId: job.jobId, epoch: job.epoch, status: 'completed' } });
+    assert.equal(job.epoch, 1);
+    const { jobId, epoch, sandboxId } = job;
+    stranger.call.write({ jobUpdate: { jobId, epoch, status: 'running', sandboxId } });
+    stranger.call.write({ jobUpdate: { jobId, epoch, status: 'completed', sandboxId } });
+    const { session } = await creating;
+    assert.deepEqual([session.status, session.runnerId, session.sandboxId], ['idle', 'stranger', sandboxId]);
+
+    const turn = say(session.id, 'whoever you are');
+    type Command = { commandId: string; method: string; params: Buffer };
+    const { commandId, method, params } = await stranger.next<Command>('command');
+    assert.equal(method, 'query');
+    assert.equal(JSON.parse(params.toString()).content, 'whoever you are');
+    const of = { sandboxId, epoch, commandId };
+    const said = ['{"type":"said",  "n":1}', '{"type":"said","n":2,"ü":"ü"}'];
+    stranger.call.write({
+      eventBatch: { ...of, firstLine: 1, bytes: Buffer.from(`${said.join('\n')}\n`) },
+    });
+    stranger.call.write({ commandEnd: { ...of, line: 3, status: 'completed' } });
+    const { messages, done } = await turn;
+    assert.deepEqual(
+      messages,
+      said.map((text) => JSON.parse(text)),
+    );
+    assert.equal(done.status, 'completed');
+    const ack = await stranger.next<{ line: number; commandId: string }>('ack');
+    assert.equal(ack.commandId, commandId);
+
+    // No heartbeat any more: it is lost, its session usable elsewhere, and what it says late is refused.
+    const lost = await until(async () => {
+      const { runner } = await atoll.client.call('runner.show', { runnerId: 'stranger' });
+      return runner.status === 'lost';
+    }, leaseMs + 10_000);
+    assert.ok(lost);
+    assert.equal((await show(session.id)).status, 'paused');
+    assert.equal((await show(session.id)).cause, 'runner_lost');
+    stranger.call.write({ heartbeat: { registrationId, ended: [] } });
+    const refused = await stranger.ended;
+    assert.equal(refused?.code, grpc.status.FAILED_PRECONDITION);
+    assert.match(refused?.details ?? '', /stale_epoch/);
+    stranger.close();
+    const again = new Stranger(runnerKey);
+    again.register('stranger', { registrationId }).catch(() => undefined);
+    assert.equal((await again.ended)?.code, grpc.status.FAILED_PRECONDITION, 'a registration that is over');
+    again.close();
+  });
+
+  const refusals: [string, () => Stranger, (stranger: Stranger) => void, number][] = [
+    [
+      'no key',
+      () => new Stranger(''),
+      (it) => void it.register('a').catch(() => undefined),
+      grpc.status.UNAUTHENTICATED,
+    ],
+    [
+      'a wrong key',
+      () => new Stranger('atoll_wrong'),
+      (it) => void it.register('a').catch(() => undefined),
+      grpc.status.UNAUTHENTICATED,
+    ],
+    [
+      'anything before Register',
+      () => new Stranger(runnerKey),
+      (it) => void it.call.write({ inventory: { sandboxes: [] } }),
+      grpc.status.INVALID_ARGUMENT,
+    ],
+    [
+      'another protocol version',
+      () => new Stranger(runnerKey),
+      (it) => void it.register('b', { protocolVersion: 2 }).catch(() => undefined),
+      grpc.status.FAILED_PRECONDITION,
+    ],
+    [
+      'a name that is no name',
+      () => new Stranger(runnerKey),
+      (it) => void it.register('../b').catch(() => undefined),
+      grpc.status.INVALID_ARGUMENT,
+    ],
+    [
+      'a message of a kind that does not exist',
+      () => new Stranger(runnerKey),
+      (it) => void it.call.write({}),
+      grpc.status.INVALID_ARGUMENT,
+    ],
+  ];
+  for (const [what, connect, offend, code] of refusals)
+    test(`${what}: refused`, { timeout: 20_000 }, async () => {
+      const stranger = connect();
+      offend(stranger);
+      assert.equal((await stranger.ended)?.code, code);
+      stranger.close();
+    });
+
+  test('another one’s name is refused while that one is there, and its work is its own', {
+    timeout: 20_000,
+  }, async () => {
+    const owner = new Stranger(runnerKey);
+    const { registrationId } = await owner.register('owned');
+    owner.call.write({ inventory: { sandboxes: [] } });
+    const thief = new Stranger(runnerKey);
+    thief.register('owned', { callbackToken: 'not-the-same-secret' }).catch(() => undefined);
+    assert.equal((await thief.ended)?.code, grpc.status.ALREADY_EXISTS);
+    const other = new Stranger(runnerKey);
+    await other.register('other');
+    other.call.write({ inventory: { sandboxes: [] } });
+    // An answer to a job that it does not hold changes nothing.
+    other.call.write({ jobUpdate: { jobId: registrationId, epoch: 1, status: 'completed' } });
+    other.call.write({ heartbeat: { registrationId, ended: [] } });
+    assert.equal((await other.ended)?.code, grpc.status.FAILED_PRECONDITION);
+    owner.call.write({ heartbeat: { registrationId, ended: [] } });
+    await owner.next('leaseRenewed');
+    for (const each of [owner, thief, other]) each.close();
+  });
+
+  test('what is too large, or no message, ends its stream and nobody else’s', {
+    timeout: 20_000,
+  }, async () => {
+    const steady = new Stranger(runnerKey);
+    const { registrationId } = await steady.register('steady');
+    steady.call.write({ inventory: { sandboxes: [] } });
+    const large = new Stranger(runnerKey);
+    await large.register('large');
+    large.call.write({ eventBatch: { sandboxId: 'sbx_x', bytes: Buffer.alloc(64 * 1024 * 1024) } });
+    assert.equal((await large.ended)?.code, grpc.status.RESOURCE_EXHAUSTED);
+    const liar = new Stranger(runnerKey);
+    await liar.register('liar');
+    liar.call.write({
+      eventBatch: { sandboxId: 'sbx_x', commandId: 'c', firstLine: 1, bytes: Buffer.from('\r\n') },
+    });
+    assert.equal((await liar.ended)?.code, grpc.status.INVALID_ARGUMENT);
+    steady.call.write({ heartbeat: { registrationId, ended: [] } });
+    await steady.next('leaseRenewed');
+    for (const each of [steady, large, liar]) each.close();
+    await delay(0);
+    assert.equal((await fetch(`${atoll.url}/health`)).status, 200);
+  });
+});
+
+test('who cannot be reached is named within six seconds, and with --once that is the end', {
+  timeout: 30_000,
+}, async () => {
+  const { spawn } = await import('node:child_process');
+  const main = fileURLToPath(new URL('../../packages/cli/src/main.mjs', import.meta.url));
+  const { PATH = '', HOME = '' } = process.env;
+  const began = performance.now();
+  const child = spawn(
+    process.execPath,
+    [
+      main,
+      'runner',
+      '--link',
+      'grpc',
+      '--server',
+      'grpc://127.0.0.1:1',
+      '--once',
+      '--data-dir',
+      atoll.dataDir,
+    ],
+    { env: { PATH, HOME, ATOLL_RUNNER_KEY: runnerKey }, stdio: ['ignore', 'ignore', 'pipe'] },
+  );
+  let said = '';
+  child.stderr.on('data', (chunk: Buffer) => {
+    said += chunk;
+  });
+  await once(child, 'exit');
+  assert.equal(child.exitCode, 3, said);
+  assert.match(said, /cannot reach grpc:\/\/127\.0\.0\.1:1: .*ECONNREFUSED/);
+  assert.ok(performance.now() - began < 10_000);
+});
