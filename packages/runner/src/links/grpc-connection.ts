@@ -80,7 +80,7 @@ export function createGrpcConnection(options: {
     });
     const late = setTimeout(() => answered.reject(unreachable(target.server, 'no answer in 5 s')), DIAL_MS);
     try {
-      opened.send({ register: { ...description, registrationId } });
+      void opened.send({ register: { ...description, registrationId } });
       const registered = await answered.promise;
       registrationId = registered.registrationId;
       apiUrl.resolve(registered.apiUrl);

@@ -1,4 +1,5 @@
 /** The link of a runner that dials its coordinator. */
-export { createGrpcCoordinator } from '../coordinator/grpc.ts';
+
 export { createGrpcConnection } from './grpc-connection.ts';
+export { createGrpcCoordinator } from './grpc-coordinator.ts';
 export { createGrpcService } from './grpc-service.ts';

@@ -21,7 +21,6 @@ import type { Access } from '../keys/access.ts';
 import { refuseUnlessAllowed } from '../keys/access.ts';
 import type { Recognise } from '../keys/recognise.ts';
 import type { Logger } from '../logger.ts';
-import { toAtollError } from '../routes/to-atoll-error.ts';
 import type { GrpcOptions } from '../server-options.ts';
 import { createGrpcLink, type GrpcLink, type Incoming, type RunnerStream } from './grpc-link.ts';
 import type { Registrations } from './registrations.ts';
@@ -86,10 +85,16 @@ export async function createGrpcServer(options: GrpcServerOptions): Promise<Grpc
     Connect: (call: Call) => {
       open.add(call);
       serve(call)
-        .catch((error: unknown) => end(call, toAtollError(error, logger)))
+        .catch((error: unknown) => end(call, refusalOf(error)))
         .finally(() => open.delete(call));
     },
   });
+
+  function refusalOf(error: unknown): AtollError {
+    if (error instanceof AtollError) return error;
+    logger.error({ err: error }, 'a runner could not be served');
+    return new AtollError('internal');
+  }
 
   function end(call: Call, { code, detail }: AtollError): void {
     const status = statusOf(code, grpc.status);

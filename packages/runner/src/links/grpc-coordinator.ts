@@ -7,11 +7,11 @@ import { AtollError } from '@atoll/protocol/errors';
 import { parse } from '@atoll/protocol/parse';
 import type { Coordinator } from '@atoll/protocol/runner-link';
 import { agentManifest } from '@atoll/protocol/schemas/internal';
-import type { GrpcConnection } from '../links/grpc-connection.ts';
+import { createAgentCache } from '../coordinator/agent-cache.ts';
+import { createRemoteCoordinator } from '../coordinator/http.ts';
+import type { TokenSource } from '../coordinator/renewed.ts';
 import type { Logger } from '../logger.ts';
-import { createAgentCache } from './agent-cache.ts';
-import { createRemoteCoordinator } from './http.ts';
-import type { TokenSource } from './renewed.ts';
+import type { GrpcConnection } from './grpc-connection.ts';
 
 export function createGrpcCoordinator(options: {
   connection: Pick<GrpcConnection, 'apiUrl' | 'get' | 'put'>;
