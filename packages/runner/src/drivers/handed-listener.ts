@@ -29,7 +29,7 @@ export type HandedListener = {
 export function takeListener(child: ChildProcess): HandedListener | undefined {
   const channel = channelOf(child);
   if (!channel) {
-    child.disconnect();
+    if (child.connected) child.disconnect();
     return undefined;
   }
   const { promise: listener, resolve, reject } = Promise.withResolvers<object>();
