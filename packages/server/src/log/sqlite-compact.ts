@@ -12,7 +12,7 @@ import { eventsOf } from './frames.ts';
 import type { Compaction, Log } from './log.ts';
 
 /** What one piece reads: few enough to be written back in a moment. */
-const PIECE_BYTES = 128 * 1024;
+const PIECE_BYTES = 64 * 1024;
 
 const CHUNKS = `SELECT epoch, first_seq AS firstSeq, last_seq AS lastSeq, time, frames FROM log_chunks
   WHERE log_id = ?1 AND first_seq <= ?3 AND last_seq > ?2 AND first_seq >= coalesce(
