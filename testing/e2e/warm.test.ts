@@ -222,3 +222,12 @@ test('Claude that waits is claimed with a model of the session, and with a syste
   }
   await api.close();
 });
+
+test('a stop while the pool is being filled leaves nothing', { timeout: 60_000 }, async () => {
+  await using atoll = await startAtoll({ args: ['--capacity', '6', ...ENCLOSED] });
+  await deployProgram(atoll.client, 'a', versatile, { prewarm: 5 });
+  await until(async () => (await workspaces(atoll)).length >= 2);
+  assert.equal(await atoll.stop(), 0);
+  assert.deepEqual(await workspaces(atoll), []);
+  assert.deepEqual(tracesOf(basename(atoll.dataDir)), []);
+});
