@@ -112,7 +112,6 @@ async function restorations(
     count,
     async () => {
       rmSync(workspace, { recursive: true });
-      execFileSync('sync');
       const ms = await timed(() => client.call('session.resume', { sessionId }));
       await client.call('session.pause', { sessionId });
       return (bytes / MB / ms) * 1000;
@@ -120,7 +119,6 @@ async function restorations(
     async () => {
       rmSync(out, { recursive: true, force: true });
       mkdirSync(out);
-      execFileSync('sync');
       const ms = await timed(async () => execFileSync('tar', ['xf', archive, '-C', out]));
       return (bytes / MB / ms) * 1000;
     },

@@ -177,3 +177,26 @@ test('a blob that rotted, or is gone, is named', async () => {
     assert.equal((await show(atoll, id)).status, 'paused');
   }
 });
+
+test('when the latest snapshot cannot be read, a fork goes on from the one before it', async () => {
+  await using atoll = await startAtoll();
+  const id = await begin(atoll);
+  const { lastSeq } = await show(atoll, id);
+  await atoll.client.call('session.state', { sessionId: id, at: lastSeq });
+  const store = join(atoll.dataDir, 'snapshots', 't-default');
+  const early = new Set(await filesBelow(store));
+  await say(atoll, id, 'remember the harbour');
+  await pause(atoll, id);
+  for (const file of await filesBelow(store))
+    if (!early.has(file)) await writeFile(join(store, file), 'rotten');
+  await rm(join(atoll.dataDir, 'runner', 'workspaces'), { recursive: true });
+  await assert.rejects(resume(atoll, id), /rotted/);
+  await assert.rejects(atoll.client.call('session.files.list', { sessionId: id }), {
+    code: 'storage_failed',
+  });
+  const { status, cause } = await show(atoll, id);
+  assert.deepEqual([status, cause], ['paused', 'storage_failed']);
+  const { session } = await atoll.client.call('session.fork', { sessionId: id, at: lastSeq });
+  const events = await say(atoll, session.id, 'recall');
+  assert.ok(events.some((event) => event.text.includes('the ferry')));
+});
