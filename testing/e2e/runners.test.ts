@@ -79,6 +79,8 @@ test('turns, files, commands, a pause and what comes after it', async () => {
     command: 'wc -c < big; exit 4',
   });
   assert.deepEqual([exitCode, stdout.trim()], [4, '2000000']);
+  const { changes } = await atoll.client.call('session.diff', { sessionId: id });
+  assert.ok(changes.some(({ path }) => path === 'big'));
   await atoll.client.call('session.pause', { sessionId: id });
   assert.equal((await show(id)).status, 'paused');
   assert.deepEqual(messagesOf(await send(id, 'recall'))[0], { type: 'recalled', text: 'the sea' });
@@ -130,11 +132,8 @@ test('a sandbox without an agent', async () => {
   const { stdout } = await atoll.client.call('sandbox.exec', { sandboxId: sandbox.id, command: 'echo bare' });
   assert.equal(stdout, 'bare\n');
   await atoll.client.call('sandbox.delete', { sandboxId: sandbox.id, wait: true });
-  const inventory = await createAsk({ url: runner.url, key: runner.callbackToken })(
-    'GET',
-    '/runner/sandboxes',
-  );
-  assert.deepEqual(inventory.body, { sandboxes: [] });
+  const inventory = createAsk({ url: runner.url, key: runner.callbackToken });
+  await until(async () => (await inventory('GET', '/runner/sandboxes')).text === '{"sandboxes":[]}');
 });
 
 const description = {

@@ -6,7 +6,6 @@
  * Phases: `unregistered` → `registered` (heartbeats) → `expired` (nothing of it runs) → either again `registered`, when a
  * heartbeat is answered after all, or `unregistered`, when it is told that the registration is over.
  */
-import { setTimeout as delay } from 'node:timers/promises';
 import { AtollError, type ErrorCode } from '@atoll/protocol/errors';
 import type { internalOperations } from '@atoll/protocol/internal-operations';
 import type { SandboxEnded } from '@atoll/protocol/runner-link';
@@ -84,16 +83,16 @@ export function createRegistration(options: {
   const { requests, link, description, clock, onExpired, onRenewed, onFatal, logger } = options;
   const { random = Math.random } = options;
   const { runnerId } = description;
-  const stopping = new AbortController();
   const first = Promise.withResolvers<void>();
   let registrationId: string | undefined;
   let endsAtMs = Number.NEGATIVE_INFINITY;
   let heartbeatMs = FIRST_PAUSE_MS;
   let expired = false;
   let expiry: NodeJS.Timeout | undefined;
-  let wake = new AbortController();
+  let stopping = false;
+  let wake = () => {};
 
-  link.onEnded(() => wake.abort());
+  link.onEnded(() => wake());
 
   /** From when the request was sent: the coordinator counts from later. */
   function leased(sentAtMs: number, lease: { leaseMs: number; heartbeatMs: number }): void {
@@ -137,14 +136,14 @@ export function createRegistration(options: {
   }
 
   async function run(): Promise<void> {
-    for (let pauseMs = FIRST_PAUSE_MS; !stopping.signal.aborted; ) {
+    for (let pauseMs = FIRST_PAUSE_MS; !stopping; ) {
       try {
         await (registrationId === undefined ? register() : beat(registrationId));
         pauseMs = FIRST_PAUSE_MS;
         // What ended meanwhile is told at once.
         if (link.ended().length === 0) await rest(heartbeatMs);
       } catch (error) {
-        if (stopping.signal.aborted) return;
+        if (stopping) return;
         if (error instanceof AtollError && error.code === 'stale_epoch') {
           registrationId = undefined;
           continue;
@@ -161,10 +160,13 @@ export function createRegistration(options: {
     }
   }
 
+  /** Until then, or until something happens that is to be told. */
   async function rest(ms: number): Promise<void> {
-    wake = new AbortController();
-    const signal = AbortSignal.any([stopping.signal, wake.signal]);
-    await delay(ms, undefined, { signal }).catch(() => undefined); // woken, or stopped
+    const rested = Promise.withResolvers<void>();
+    const timer = setTimeout(rested.resolve, ms);
+    wake = rested.resolve;
+    await rested.promise;
+    clearTimeout(timer);
   }
 
   // Whoever does not wait for it hears of it by `onFatal`.
@@ -179,8 +181,9 @@ export function createRegistration(options: {
       return answer.sandboxes;
     },
     stop() {
-      stopping.abort();
+      stopping = true;
       clearTimeout(expiry);
+      wake();
     },
   };
 }

@@ -17,8 +17,12 @@ import { createCommandEvents } from './command-events.ts';
 import type { RemoteLink } from './remote-link.ts';
 import { createRunnerHttp, type RunnerHttp } from './runner-http.ts';
 
-/** Acknowledgements are gathered for so long: a busy command has many. */
-const ACK_MS = 20;
+/**
+ * Acknowledgements are gathered: for so long, or until so much came since the last ones. The runner holds eight times
+ * as much of each command.
+ */
+const ACK_MS = 500;
+const ACK_BYTES = 512 * 1024;
 
 export type HttpLinkOptions = {
   runnerId: string;
@@ -46,7 +50,7 @@ export function createHttpLink({ runnerId, address, token }: HttpLinkOptions): R
       for (;;) {
         const events = await http.persist(() => attach(request, after));
         try {
-          for await (const event of eventsOf(events, after)) {
+          for await (const event of eventsOf(events, after, acks.came)) {
             after = event.line;
             yield event;
             if (event.kind === 'end') return;
@@ -92,10 +96,17 @@ export function createHttpLink({ runnerId, address, token }: HttpLinkOptions): R
   };
 }
 
-async function* eventsOf(response: IncomingMessage, after: number): AsyncGenerator<CommandEvent> {
+async function* eventsOf(
+  response: IncomingMessage,
+  after: number,
+  came: (bytes: number) => void,
+): AsyncGenerator<CommandEvent> {
   const events = createCommandEvents(after);
   try {
-    for await (const chunk of response as AsyncIterable<Buffer>) yield* events.push(chunk);
+    for await (const chunk of response as AsyncIterable<Buffer>) {
+      came(chunk.length);
+      yield* events.push(chunk);
+    }
   } catch (error) {
     if (error instanceof AtollError) throw error;
     throw new AtollError('runner_unreachable', 'the stream broke off', { cause: error });
@@ -115,17 +126,28 @@ async function unlessLost(done: Promise<unknown>): Promise<void> {
   }
 }
 
+type Acks = {
+  add: RunnerLink['acknowledge'];
+  /** So much came that will be acknowledged. */
+  came(bytes: number): void;
+  close(): void;
+};
+
 /** The last line of each command that is kept, told in the background: what does not arrive, the next one says too. */
-function createAcks(http: RunnerHttp): { add: RunnerLink['acknowledge']; close(): void } {
+function createAcks(http: RunnerHttp): Acks {
   const waiting = new Map<string, { sandboxId: string; commandId: string; line: number }>();
   let timer: NodeJS.Timeout | undefined;
   let sending = false;
+  let cameBytes = 0;
 
   async function send(): Promise<void> {
+    clearTimeout(timer);
+    timer = undefined;
     sending = true;
     while (waiting.size > 0 && !http.closed) {
       const all = [...waiting.values()];
       waiting.clear();
+      cameBytes = 0;
       // Only a lost runner does not answer at last, and it holds nothing.
       await Promise.allSettled(all.map((ack) => http.call('ack', ack)));
     }
@@ -136,11 +158,12 @@ function createAcks(http: RunnerHttp): { add: RunnerLink['acknowledge']; close()
     add({ sandboxId, commandId, line }) {
       const known = waiting.get(commandId);
       waiting.set(commandId, { sandboxId, commandId, line: Math.max(line, known?.line ?? 0) });
-      if (timer !== undefined || sending) return;
-      timer = setTimeout(() => {
-        timer = undefined;
-        void send();
-      }, ACK_MS);
+      if (sending) return;
+      if (cameBytes > ACK_BYTES) void send();
+      else timer ??= setTimeout(() => void send(), ACK_MS);
+    },
+    came(bytes) {
+      cameBytes += bytes;
     },
     close() {
       clearTimeout(timer);

@@ -10,6 +10,7 @@ import type { Access } from '../keys/access.ts';
 import { commitTime } from '../store/commit-time.ts';
 import type { Step, Store } from '../store/store.ts';
 import type { RunnerRow } from '../store/tables.ts';
+import { goneLink } from './gone-link.ts';
 
 export type RunnerInfo = {
   hostname: string;
@@ -54,6 +55,8 @@ export type RunnerRegistry = {
   find(runnerId: string): RegisteredRunner | undefined;
   /** Throws `no_runner`. */
   get(runnerId: string): RegisteredRunner;
+  /** To one that is not there, a link that says so. */
+  link(runnerId: string): RunnerLink;
   /** Takes one place; the commit fails with `no_capacity` when none is left. */
   reserve(runnerId: string): Step;
   release(runnerId: string): Step;
@@ -152,6 +155,7 @@ export function createRunnerRegistry(options: { store: Store; now: () => number 
     renewed: (runnerId, leaseUntil) => store.commit([update(runnerId, { lease_until: leaseUntil })]),
     all: () => [...runners.values()],
     find: (runnerId) => runners.get(runnerId),
+    link: (runnerId) => runners.get(runnerId)?.link ?? goneLink(runnerId),
     get(runnerId) {
       const runner = runners.get(runnerId);
       if (!runner) throw new AtollError('no_runner', `runner ${runnerId} is not connected`);

@@ -11,7 +11,9 @@ const noAnswer: Retries = { firstMs: 250, maxMs: 5_000, forMs: 60_000 };
 
 const passing: Partial<Record<ErrorCode, Retries>> = {
   no_runner: noRunner,
+  runner_lost: noRunner,
   no_capacity: noPlace,
+  runner_unreachable: noAnswer,
   timed_out: noAnswer,
   shutting_down: noAnswer,
   storage_failed: noAnswer,

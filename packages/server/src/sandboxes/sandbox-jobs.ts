@@ -112,8 +112,7 @@ export function createSandboxJobs(options: SandboxJobsOptions): SandboxJobs {
   async function tryToCreate(sandbox: SandboxRow, job: JobRow): Promise<AtollError | undefined> {
     try {
       const assigned = await assign(sandbox, job);
-      const { link } = runners.get(assigned.runnerId);
-      await link.createSandbox(requestOf(sandbox, job.id, assigned.epoch));
+      await runners.link(assigned.runnerId).createSandbox(requestOf(sandbox, job.id, assigned.epoch));
       await persist(madeSteps({ ...job, status: 'running' }));
       return undefined;
     } catch (error) {
@@ -179,7 +178,7 @@ export function createSandboxJobs(options: SandboxJobsOptions): SandboxJobs {
   async function deleteOn({ id, runner_id: runnerId, epoch }: SandboxRow): Promise<AtollError | undefined> {
     try {
       const gone = { sandboxId: id, workspaceId: id, epoch, cause: 'ended', keep: false };
-      if (runnerId !== null) await runners.get(runnerId).link.deleteSandbox(gone);
+      if (runnerId !== null) await runners.link(runnerId).deleteSandbox(gone);
       return undefined;
     } catch (error) {
       return error instanceof AtollError ? error : new AtollError('internal', undefined, { cause: error });

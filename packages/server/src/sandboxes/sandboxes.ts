@@ -256,10 +256,10 @@ export function createSandboxes(options: SandboxJobsOptions): Sandboxes {
     delete: remove,
     async exec(access, { sandboxId, ...command }, how) {
       const { runnerId, epoch } = await readyOf(access, sandboxId);
-      return execIn(runners.get(runnerId).link, { sandboxId, epoch }, command, how);
+      return execIn(runners.link(runnerId), { sandboxId, epoch }, command, how);
     },
     async filesOf(access, id) {
-      return runners.get((await readyOf(access, id)).runnerId).link.files;
+      return runners.link((await readyOf(access, id)).runnerId).files;
     },
     jobs,
     async job(access, id) {

@@ -155,7 +155,9 @@ export function createLifecycle(options: LifecycleOptions): Lifecycle {
     const error = { event: 'error', data: { code: 'sandbox_failed', detail: end.detail } } as const;
     const told = turn && session.record([error]);
     const done = turn && turns().recordDone(session, turn, { status, ...end });
-    if (done && turn.doneSeq !== undefined) snapshotting.afterTurn(session, turn.doneSeq, done);
+    // With a runner that is lost, its files are.
+    const there = end.cause !== 'runner_lost';
+    if (done && there && turn.doneSeq !== undefined) snapshotting.afterTurn(session, turn.doneSeq, done);
     const recorded = [told, done, session.record([session.statusEvent('sandbox_lost', end)], rows)];
     turns().advance(session);
     await Promise.all(recorded);

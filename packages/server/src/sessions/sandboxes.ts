@@ -161,7 +161,7 @@ export function createSessionSandboxes(options: {
   async function makeNew(session: LiveSession, assignment: Assignment, settings: Making): Promise<void> {
     const { executorSessionId, executorBranches, sandboxId: earlier } = session.state;
     const snapshot = await snapshots.nearest(session.id, session.log.lastSeq);
-    await runners.get(assignment.runnerId).link.createSandbox({
+    await runners.link(assignment.runnerId).createSandbox({
       jobId: assignment.jobId,
       epoch: assignment.epoch,
       traceparent: settings.traceparent,
@@ -223,8 +223,7 @@ export function createSessionSandboxes(options: {
     async remove(session, { sandboxId = session.state.sandboxId, cause, keep }) {
       if (session.runnerId === null) return;
       const request = { workspaceId: session.id, epoch: session.epoch, cause, keep };
-      // One that is lost drops it by itself.
-      await runners.find(session.runnerId)?.link.deleteSandbox({ ...request, sandboxId: sandboxId ?? '' });
+      await runners.link(session.runnerId).deleteSandbox({ ...request, sandboxId: sandboxId ?? '' });
     },
   };
 }

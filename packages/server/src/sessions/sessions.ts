@@ -115,7 +115,7 @@ export function createSessions(options: SessionsOptions) {
   function linkOf(session: LiveSession): RunnerLink {
     if (session.runnerId === null)
       throw new AtollError('no_runner', 'the session has no runner before its first message');
-    return runners.get(session.runnerId).link;
+    return runners.link(session.runnerId);
   }
 
   async function settingsOf({ row }: LiveSession): Promise<SandboxSettings> {
@@ -380,7 +380,7 @@ export function createSessions(options: SessionsOptions) {
   async function sweepRunner(runnerId: string): Promise<void> {
     const lasting = sql.selectFrom('sessions').select('id').where('runner_id', '=', runnerId);
     const rows = await store.all(lasting.where('status', 'not in', ['ended', 'failed']));
-    await runners.find(runnerId)?.link.sweep({ keep: rows.map(({ id }) => id) });
+    await runners.link(runnerId).sweep({ keep: rows.map(({ id }) => id) });
   }
 
   function counts(): { sessions: number; running: number; idle: number; warm: number } {

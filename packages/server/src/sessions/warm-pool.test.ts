@@ -71,7 +71,7 @@ function openPool(agents: Record<string, AgentVersion>, { capacity = 100 } = {})
         reserved += change;
       },
     },
-    runners: { get: () => runner, reserve: () => step('reserve'), release: () => step('release') },
+    runners: { link: () => runner.link, reserve: () => step('reserve'), release: () => step('release') },
     scheduler: { place: async () => ({ runner, settled: () => undefined }) },
     agents: {
       async version(tenant, name) {

@@ -67,7 +67,7 @@ const FORGOTTEN_MS = 2 * MAX_AGAIN_MS;
 
 export function createWarmPool(options: {
   store: Pick<Store, 'commit'>;
-  runners: Pick<RunnerRegistry, 'get' | 'reserve' | 'release'>;
+  runners: Pick<RunnerRegistry, 'link' | 'reserve' | 'release'>;
   scheduler: Scheduler;
   agents: Pick<Agents, 'version' | 'prewarmed'>;
   logger: Logger;
@@ -171,7 +171,7 @@ export function createWarmPool(options: {
     const { sandboxId, sessionId: workspaceId, runnerId } = sandbox;
     try {
       const gone = { sandboxId, workspaceId, epoch: FIRST_EPOCH, cause: 'ended', keep: false };
-      await runners.get(runnerId).link.deleteSandbox(gone);
+      await runners.link(runnerId).deleteSandbox(gone);
     } catch (err) {
       logger.warn({ sandboxId, err }, 'a warm sandbox could not be ended');
     }
@@ -209,7 +209,7 @@ export function createWarmPool(options: {
       const { sandboxId, runnerId } = sandbox;
       const done = pace.begin();
       try {
-        await runners.get(runnerId).link.claimSandbox({ sandboxId, epoch: FIRST_EPOCH, ...told });
+        await runners.link(runnerId).claimSandbox({ sandboxId, epoch: FIRST_EPOCH, ...told });
         return sandbox;
       } catch (err) {
         logger.warn({ sandboxId, err }, 'a warm sandbox could not be claimed');
