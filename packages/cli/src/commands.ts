@@ -179,6 +179,8 @@ export const commands: Readonly<Record<string, Command>> = {
       'runnerKeyFile',
       'host',
       'driver',
+      'gvisorPlatform',
+      'dockerImage',
       'capacity',
       'memoryMb',
       'processes',
