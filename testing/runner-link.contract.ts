@@ -224,6 +224,9 @@ export function runnerLinkContract(name: string, open: () => Promise<OpenLink>):
       await link.files.write({ workspaceId: own.workspaceId, path: 'passing', content: bytes('by') });
       const look = await link.snapshot({ ...of, base: taken.root, passing: true });
       assert.deepEqual([look.root === taken.root, look.files], [false, taken.files + 1]);
+      // Where it was forgotten, only what differs from the one before it is stored, again and again.
+      const next = await link.snapshot({ ...of, base: taken.root, passing: true });
+      assert.deepEqual([next.root, next.storedBytes], [look.root, look.storedBytes]);
       await link.files.remove({ workspaceId: own.workspaceId, path: 'passing' });
       await remove(own);
       const again = creation(made, { fresh: false, snapshot: { root: taken.root, epoch: 1 } }, 2);

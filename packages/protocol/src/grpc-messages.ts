@@ -76,6 +76,7 @@ export type CoordinatorMessages = {
     tenant: string;
     snapshotId: string;
     keepWorkspaces: string[];
+    passing: boolean;
   };
   command: {
     commandId: string;

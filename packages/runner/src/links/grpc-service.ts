@@ -73,7 +73,7 @@ export function createGrpcService({ link, logger }: { link: HeldLink; logger: Lo
   }
 
   async function performed(job: Job): Promise<JobAnswer> {
-    const { jobId, epoch, sandboxId, workspaceId, tenant, snapshotId, keep } = job;
+    const { jobId, epoch, sandboxId, workspaceId, tenant, snapshotId, keep, passing } = job;
     switch (job.type) {
       case 'create':
         await link.createSandbox(
@@ -93,12 +93,11 @@ export function createGrpcService({ link, logger }: { link: HeldLink; logger: Lo
         await link.deleteSandbox({ sandboxId, workspaceId: whose, epoch, cause: job.cause || 'ended', keep });
         return {};
       }
-      case 'snapshot':
-        return {
-          snapshot: snapshotMessage(
-            await link.snapshot({ workspaceId, tenant, epoch, base: snapshotId === '' ? null : snapshotId }),
-          ),
-        };
+      case 'snapshot': {
+        const base = snapshotId === '' ? null : snapshotId;
+        const taken = await link.snapshot({ workspaceId, tenant, epoch, base, passing });
+        return { snapshot: snapshotMessage(taken) };
+      }
       case 'restore':
         await link.restore({ workspaceId, tenant, epoch, root: snapshotId });
         return {};

@@ -310,7 +310,7 @@ export function createGrpcLink(runnerId: string, onLost: () => void): GrpcLink {
     // The runner tells it with its heartbeat.
     onSandboxEnded: () => undefined,
     files: fileCalls,
-    async snapshot({ workspaceId, tenant, epoch, base }): Promise<TakenSnapshot> {
+    async snapshot({ workspaceId, tenant, epoch, base, passing = false }): Promise<TakenSnapshot> {
       const job = {
         jobId: newId('job'),
         type: 'snapshot',
@@ -318,6 +318,7 @@ export function createGrpcLink(runnerId: string, onLost: () => void): GrpcLink {
         tenant,
         epoch,
         snapshotId: base ?? '',
+        passing,
       };
       const { snapshot } = await run(job);
       if (!snapshot) throw new AtollError('snapshot_failed', 'the runner did not say what it took');
