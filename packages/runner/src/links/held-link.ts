@@ -103,11 +103,8 @@ export function createHeldLink(link: RunnerLink): HeldLink {
 
   const deleteSandbox: RunnerLink['deleteSandbox'] = async (request) => {
     await link.deleteSandbox(request);
-    const held = sandboxes.get(request.sandboxId);
-    if (!held) return;
-    held.status = 'ended';
-    held.untold = undefined;
-    forgetEnded();
+    // Whoever reads one of its commands now reads on to the end; nobody else will ask.
+    sandboxes.delete(request.sandboxId);
   };
 
   function forgetEnded(): void {

@@ -73,6 +73,16 @@ test('a lease is renewed by heartbeats, and lost a margin after its end', async 
   });
 });
 
+test('a heartbeat after the end renews nothing', async () => {
+  const { registrations, clock, told } = setUp();
+  const { registrationId } = await registrations.register(key, asked);
+  clock.nowMs += LEASE_MS + MARGIN_MS;
+  await assert.rejects(registrations.heartbeat(key, { runnerId: 'one', registrationId, ended: [] }), {
+    code: 'stale_epoch',
+  });
+  assert.deepEqual(told, ['attached', 'link lost', 'lost one']);
+});
+
 test('another registration of the same runner ends the first, and what that says later is refused', async () => {
   const { registrations, told } = setUp();
   const first = await registrations.register(key, asked);

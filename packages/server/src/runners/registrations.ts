@@ -133,9 +133,16 @@ export function createRegistrations(options: RegistrationsOptions): Registration
     await onLost(runnerId);
   }
 
+  async function expire(): Promise<void> {
+    const late = [...live].filter(([, { endsAtMs }]) => endsAtMs + MARGIN_MS <= clock());
+    await Promise.all(late.map(([runnerId, held]) => lose(runnerId, held)));
+  }
+
   return {
     register,
     async heartbeat(access, { runnerId, registrationId, ended }) {
+      // One that comes after the end renews nothing, whether or not somebody looked in time.
+      await expire();
       const held = current(access, { runnerId, registrationId });
       held.endsAtMs = clock() + LEASE_MS;
       const lease = newLease();
@@ -150,10 +157,7 @@ export function createRegistrations(options: RegistrationsOptions): Registration
       onDraining(runnerId);
       return { sandboxes: (await runners.reserved()).get(runnerId) ?? 0 };
     },
-    async expire() {
-      const late = [...live].filter(([, { endsAtMs }]) => endsAtMs + MARGIN_MS <= clock());
-      await Promise.all(late.map(([runnerId, held]) => lose(runnerId, held)));
-    },
+    expire,
     close() {
       for (const { link } of live.values()) link.lost();
       live.clear();
