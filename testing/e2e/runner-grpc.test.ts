@@ -211,8 +211,11 @@ describe('a runner by a stock gRPC library', () => {
       return runner.status === 'lost';
     }, leaseMs + 10_000);
     assert.ok(lost);
-    assert.equal((await show(session.id)).status, 'paused');
-    assert.equal((await show(session.id)).cause, 'runner_lost');
+    const paused = await until(async () => {
+      const shown = await show(session.id);
+      return shown.status === 'paused' ? shown : undefined;
+    });
+    assert.equal(paused.cause, 'runner_lost');
     stranger.call.write({ heartbeat: { registrationId, ended: [] } });
     const refused = await stranger.ended;
     assert.equal(refused?.code, grpc.status.FAILED_PRECONDITION);
@@ -307,9 +310,13 @@ describe('a runner by a stock gRPC library', () => {
       eventBatch: { sandboxId: 'sbx_x', commandId: 'c', firstLine: 1, bytes: Buffer.from('\r\n') },
     });
     assert.equal((await liar.ended)?.code, grpc.status.INVALID_ARGUMENT);
+    const torn = new Stranger(runnerKey);
+    await torn.register('torn');
+    torn.call.write({ commandOutput: { sandboxId: 'sbx_x', stream: `${'a'.repeat(99)}\u{1f600}` } });
+    assert.equal((await torn.ended)?.code, grpc.status.INVALID_ARGUMENT, 'half a character in a refusal');
     steady.call.write({ heartbeat: { registrationId, ended: [] } });
     await steady.next('leaseRenewed');
-    for (const each of [steady, large, liar]) each.close();
+    for (const each of [steady, large, liar, torn]) each.close();
     await delay(0);
     assert.equal((await fetch(`${atoll.url}/health`)).status, 200);
   });

@@ -82,6 +82,7 @@ export function createGrpcConnection(options: {
     try {
       void opened.send({ register: { ...description, registrationId } });
       const registered = await answered.promise;
+      opened.signal.throwIfAborted();
       registrationId = registered.registrationId;
       apiUrl.resolve(registered.apiUrl);
       stream = opened;
@@ -150,15 +151,15 @@ export function createGrpcConnection(options: {
     if (!stream) await connect();
     const answer = renewed.promise;
     stream?.send({ heartbeat: { registrationId, ended } });
-    const late = AbortSignal.timeout(ANSWER_MS);
-    const timedOut = new Promise<never>((_, reject) => {
-      late.addEventListener('abort', () =>
-        reject(unreachable(target.server, 'a heartbeat was not answered')),
-      );
-    });
-    const lease = await Promise.race([answer, timedOut]);
-    renewed = Promise.withResolvers();
-    return lease;
+    // What is answered too late must not be taken for the answer to the next one: the stream ends, and that with it.
+    const asked = stream;
+    const late = setTimeout(() => asked?.close(), ANSWER_MS);
+    try {
+      return await answer;
+    } finally {
+      clearTimeout(late);
+      renewed = Promise.withResolvers();
+    }
   }
 
   const requests: LeaseRequests = {

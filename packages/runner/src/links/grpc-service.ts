@@ -54,9 +54,11 @@ export function createGrpcService({ link, logger }: { link: HeldLink; logger: Lo
   let current: GrpcStream | undefined;
 
   function doJob(job: Job): void {
-    const known = answers.get(job.jobId);
+    // Another attempt at a job has another epoch, and may go better.
+    const name = `${job.jobId} ${job.epoch}`;
+    const known = answers.get(name);
     const answer = known ?? perform(job);
-    answers.set(job.jobId, answer);
+    answers.set(name, answer);
     const [oldest] = answers.keys();
     if (answers.size > MAX_ANSWERS && oldest !== undefined) answers.delete(oldest);
     const { jobId, epoch, sandboxId } = job;

@@ -32,7 +32,11 @@ type JobUpdate = RunnerMessages['jobUpdate'];
 type FileRequest = Partial<CoordinatorMessages['fileRequest']>;
 
 /** Where messages go while the runner is connected. */
-export type RunnerStream = { send(message: Outgoing): void };
+export type RunnerStream = {
+  send(message: Outgoing): void;
+  /** It is not the runner's any more. */
+  end(): void;
+};
 
 export type GrpcLink = RemoteLink & {
   /** The runner is connected by this stream from now on. */
@@ -65,12 +69,18 @@ const LOST: CommandEnd = {
   sandboxEnded: true,
 };
 
+const MAX_UNREAD_BYTES = 64 * 1024 * 1024;
+/** What is said again to a runner that comes back, of each kind: the last of it. */
+const MAX_SAID = 1_000;
+
 type OpenJob = { job: Job; answer: PromiseWithResolvers<JobUpdate> };
 type OpenCommand = {
   request: SandboxCommand;
   /** The last line that came. */
   line: number;
   events: CommandEvent[];
+  /** Of those, what nobody took. */
+  unreadBytes: number;
   over: boolean;
   /** Why it was not begun. */
   refusal: AtollError | undefined;
@@ -84,6 +94,12 @@ export function createGrpcLink(runnerId: string, onLost: () => void): GrpcLink {
   const files = new Map<string, OpenFile>();
   /** Of the sandboxes made over this link: nobody waits for an answer to a cancel or a decision, so it is given here. */
   const epochs = new Map<string, number>();
+  /** What has no answer, by what it is about: a stream that broke may have lost it, and twice is no harm. */
+  const said = {
+    acks: new Map<string, Outgoing>(),
+    cancels: new Map<string, Outgoing>(),
+    decisions: new Map<string, Outgoing>(),
+  };
   let stream: RunnerStream | undefined;
   let inventory = Promise.withResolvers<readonly SandboxInventory[]>();
   let gone = false;
@@ -92,6 +108,15 @@ export function createGrpcLink(runnerId: string, onLost: () => void): GrpcLink {
   inventory.promise.catch(() => undefined);
 
   const send = (message: Outgoing) => stream?.send(message);
+
+  function say(kind: keyof typeof said, about: string, message: Outgoing): void {
+    const all = said[kind];
+    all.delete(about);
+    all.set(about, message);
+    const [oldest] = all.keys();
+    if (all.size > MAX_SAID && oldest !== undefined) all.delete(oldest);
+    send(message);
+  }
 
   async function run(job: Job): Promise<JobUpdate> {
     if (gone) throw new AtollError('runner_lost');
@@ -127,6 +152,7 @@ export function createGrpcLink(runnerId: string, onLost: () => void): GrpcLink {
       request,
       line: 0,
       events: [],
+      unreadBytes: 0,
       over: false,
       refusal: undefined,
       changed: Promise.withResolvers(),
@@ -137,6 +163,7 @@ export function createGrpcLink(runnerId: string, onLost: () => void): GrpcLink {
       for (;;) {
         const next = open.events.shift();
         if (next) {
+          open.unreadBytes -= bytesOf(next);
           yield next;
           if (next.kind === 'end') return;
         } else if (open.refusal) throw open.refusal;
@@ -155,9 +182,14 @@ export function createGrpcLink(runnerId: string, onLost: () => void): GrpcLink {
     const open = commands.get(commandId);
     // Nobody reads it any more; or it comes twice, which a new stream may bring about.
     if (!open || open.over || open.request.sandboxId !== sandboxId || event.line <= open.line) return;
+    const later = linesAfter(event, open.line);
     open.line = event.line;
     open.over = event.kind === 'end';
-    open.events.push(event);
+    open.events.push(later);
+    open.unreadBytes += bytesOf(later);
+    // A runner holds what was not acknowledged, and so sends far less.
+    if (open.unreadBytes > MAX_UNREAD_BYTES)
+      throw new AtollError('invalid_request', 'more of a command came than may be held unacknowledged');
     open.changed.resolve();
     open.changed = Promise.withResolvers();
   }
@@ -202,7 +234,14 @@ export function createGrpcLink(runnerId: string, onLost: () => void): GrpcLink {
       const file = await openFile({ op: 'read', workspaceId, path, offset, ...bounded });
       try {
         const { sizeBytes, contentBytes, modifiedAt } = await answered(file);
-        const content = finished(file.channel.received, () => files.delete(file.requestId));
+        const { requestId } = file;
+        const content = leaving(file.channel.received, (early) => {
+          files.delete(requestId);
+          if (early)
+            send({
+              fileChunk: { requestId, bytes: new Uint8Array(0), last: true, cause: 'cancelled', detail: '' },
+            });
+        });
         return { sizeBytes, contentBytes, modifiedAt, content };
       } catch (error) {
         files.delete(file.requestId);
@@ -239,8 +278,8 @@ export function createGrpcLink(runnerId: string, onLost: () => void): GrpcLink {
     jobUpdate(update) {
       if (update.status !== 'completed' && update.status !== 'failed') return;
       const open = jobs.get(update.jobId);
-      // Not a job of this runner, or one that was answered.
-      if (!open) return;
+      // Not a job of this runner, or one that was answered, or an earlier attempt at it.
+      if (!open || (open.job.epoch ?? 0) !== update.epoch) return;
       jobs.delete(update.jobId);
       open.answer.resolve(update);
     },
@@ -273,6 +312,15 @@ export function createGrpcLink(runnerId: string, onLost: () => void): GrpcLink {
     files.clear();
   }
 
+  function detach(old: RunnerStream): void {
+    if (stream !== old) return;
+    stream = undefined;
+    connected = Promise.withResolvers();
+    inventory = Promise.withResolvers();
+    inventory.promise.catch(() => undefined);
+    breakFiles(new AtollError('runner_unreachable', `the connection of runner ${runnerId} broke off`));
+  }
+
   return {
     runnerId,
     inventory: () => inventory.promise,
@@ -298,14 +346,16 @@ export function createGrpcLink(runnerId: string, onLost: () => void): GrpcLink {
     },
     sweep: ({ keep }) => unlessLost({ jobId: newId('job'), type: 'sweep', keepWorkspaces: [...keep] }),
     command,
-    acknowledge: ({ sandboxId, commandId, line }) => send({ ack: { sandboxId, commandId, line } }),
+    acknowledge: ({ sandboxId, commandId, line }) =>
+      say('acks', commandId, { ack: { sandboxId, commandId, line } }),
     async cancel({ sandboxId, epoch, commandId }) {
       refuseStale({ sandboxId, epoch });
-      send({ cancelCommand: { sandboxId, epoch, commandId } });
+      say('cancels', commandId, { cancelCommand: { sandboxId, epoch, commandId } });
     },
     async decide({ sandboxId, epoch, requestId, decision }) {
       refuseStale({ sandboxId, epoch });
-      send({ approval: { sandboxId, epoch, requestId, decision: Buffer.from(JSON.stringify(decision)) } });
+      const json = Buffer.from(JSON.stringify(decision));
+      say('decisions', requestId, { approval: { sandboxId, epoch, requestId, decision: json } });
     },
     // The runner tells it with its heartbeat.
     onSandboxEnded: () => undefined,
@@ -343,19 +393,18 @@ export function createGrpcLink(runnerId: string, onLost: () => void): GrpcLink {
       onLost();
     },
     attach(next) {
+      const old = stream;
+      if (old) {
+        detach(old);
+        old.end();
+      }
       stream = next;
       connected.resolve();
       for (const { job } of jobs.values()) send({ job });
       for (const open of commands.values()) if (!open.over) begin(open);
+      for (const all of Object.values(said)) for (const message of all.values()) send(message);
     },
-    detach(old) {
-      if (stream !== old) return;
-      stream = undefined;
-      connected = Promise.withResolvers();
-      inventory = Promise.withResolvers();
-      inventory.promise.catch(() => undefined);
-      breakFiles(new AtollError('runner_unreachable', `the connection of runner ${runnerId} broke off`));
-    },
+    detach,
     receive(name, message) {
       receivers[name](message);
     },
@@ -382,12 +431,50 @@ function fileType(type: string): 'file' | 'directory' | 'symlink' | 'other' {
   return type === 'file' || type === 'directory' || type === 'symlink' ? type : 'other';
 }
 
-async function* finished(content: AsyncIterable<Uint8Array>, then: () => void): AsyncGenerator<Uint8Array> {
-  try {
-    yield* content;
-  } finally {
-    then();
-  }
+/** Tells once that it was read to its end, or left early, which it may be before its first piece. */
+function leaving(
+  content: AsyncIterable<Uint8Array>,
+  left: (early: boolean) => void,
+): AsyncIterableIterator<Uint8Array> {
+  const pieces = content[Symbol.asyncIterator]();
+  let done = false;
+  const leave = (early: boolean) => {
+    if (!done) left(early);
+    done = true;
+  };
+  return {
+    async next() {
+      if (done) return { done: true, value: undefined };
+      try {
+        const piece = await pieces.next();
+        if (piece.done) leave(false);
+        return piece;
+      } catch (error) {
+        leave(true);
+        throw error;
+      }
+    },
+    async return() {
+      leave(true);
+      return { done: true, value: undefined };
+    },
+    [Symbol.asyncIterator]() {
+      return this;
+    },
+  };
+}
+
+function bytesOf(event: CommandEvent): number {
+  if (event.kind === 'messages') return event.messages.bytes.length;
+  return event.kind === 'log' || event.kind === 'output' ? event.text.length : 0;
+}
+
+/** Of messages that came in part before, the others. */
+function linesAfter(event: CommandEvent, after: number): CommandEvent {
+  if (event.kind !== 'messages') return event;
+  const { bytes, spans } = event.messages;
+  const known = after - (event.line - spans.length / 2);
+  return known <= 0 ? event : { ...event, messages: { bytes, spans: spans.subarray(2 * known) } };
 }
 
 /** A message with what was not said. */

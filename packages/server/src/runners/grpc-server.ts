@@ -48,6 +48,9 @@ type Call = ServerDuplexStream<Decoded<RunnerMessages>, OneOf<CoordinatorMessage
 const REGISTER_MS = 10_000;
 const KEEPALIVE_MS = 10_000;
 const MAX_BLOBS = 64;
+const MAX_DETAIL_CHARS = 2_000;
+/** Of one connection: a runner has one, and the next one while the first is not known to be dead. */
+const MAX_STREAMS = 8;
 /** A runner that reads takes them as they are written. */
 const MAX_UNREAD_MESSAGES = 10_000;
 /** A blob as a whole; runners put snapshots in pieces far smaller. */
@@ -74,6 +77,7 @@ export async function createGrpcServer(options: GrpcServerOptions): Promise<Grpc
   const server = new grpc.Server({
     'grpc.max_receive_message_length': MAX_MESSAGE_BYTES,
     'grpc.max_send_message_length': MAX_MESSAGE_BYTES,
+    'grpc.max_concurrent_streams': MAX_STREAMS,
     'grpc.keepalive_time_ms': KEEPALIVE_MS,
     'grpc.keepalive_timeout_ms': KEEPALIVE_MS,
   });
@@ -100,7 +104,9 @@ export async function createGrpcServer(options: GrpcServerOptions): Promise<Grpc
     const status = statusOf(code, grpc.status);
     const metadata = new grpc.Metadata();
     metadata.set('atoll-code', code);
-    call.emit('error', { code: status, details: `${code}: ${detail}`, metadata });
+    // Half a character, which a runner may have said, is more than gRPC can write.
+    const details = `${code}: ${detail}`.slice(0, MAX_DETAIL_CHARS).toWellFormed();
+    call.emit('error', { code: status, details, metadata });
   }
 
   /** Resolves when the stream is over; rejects with why it is refused. */
@@ -108,16 +114,24 @@ export async function createGrpcServer(options: GrpcServerOptions): Promise<Grpc
     const over = Promise.withResolvers<void>();
     const fail = (error: unknown) => over.reject(error);
     let conversation: Conversation | undefined;
-    let asking: Promise<Access> | undefined;
+    const isOver = () => ended;
+    let ended = false;
     const late = setTimeout(
       () => fail(new AtollError('request_timeout', 'the first message has to be Register')),
       REGISTER_MS,
     );
-    // Messages come in order, and those after Register wait for its answer.
-    let before: Promise<unknown> = Promise.resolve();
     call.on('error', () => over.resolve());
     call.on('cancelled', () => over.resolve());
     call.on('end', () => over.resolve());
+    over.promise
+      .catch(() => undefined)
+      .finally(() => {
+        ended = true;
+      });
+    // Before that nothing is read.
+    const access = await authenticate(call);
+    // Messages come in order, and those after Register wait for its answer.
+    let before: Promise<unknown> = Promise.resolve();
     call.on('data', (message: Decoded<RunnerMessages>) => {
       if (conversation && message.message !== 'heartbeat') {
         try {
@@ -130,14 +144,15 @@ export async function createGrpcServer(options: GrpcServerOptions): Promise<Grpc
       call.pause();
       before = before
         .then(async () => {
-          asking ??= authenticate(call);
-          const access = await asking;
-          if (conversation)
-            return message.message === 'heartbeat'
-              ? conversation.heartbeat(message)
-              : conversation.take(message);
-          conversation = await begin(call, access, message);
-          clearTimeout(late);
+          if (conversation && message.message !== 'heartbeat') return conversation.take(message);
+          if (!conversation) {
+            conversation = await begin(call, access, message, isOver);
+            clearTimeout(late);
+            return;
+          }
+          // A key that was revoked opens nothing any more.
+          await authenticate(call);
+          await conversation.heartbeat(message);
         })
         .catch(fail)
         .finally(() => call.resume());
@@ -165,6 +180,7 @@ export async function createGrpcServer(options: GrpcServerOptions): Promise<Grpc
     call: Call,
     access: Access,
     { message, register }: Decoded<RunnerMessages>,
+    isOver: () => boolean,
   ): Promise<Conversation> {
     if (message !== 'register' || !register)
       throw new AtollError('invalid_request', 'the first message has to be Register');
@@ -179,6 +195,7 @@ export async function createGrpcServer(options: GrpcServerOptions): Promise<Grpc
           call.emit('error', new Error('the runner does not read'));
         else call.write(outgoing);
       },
+      end: () => end(call, new AtollError('cancelled', 'the runner is connected by another stream')),
     };
     const { runnerId } = asked;
     const known = links.get(earlier);
@@ -193,6 +210,7 @@ export async function createGrpcServer(options: GrpcServerOptions): Promise<Grpc
       links.set(registrationId, link);
     }
     const { leaseMs, heartbeatMs } = lease;
+    if (isOver()) throw new AtollError('cancelled', 'the runner left while it was registered');
     stream.send({ registered: { registrationId, leaseMs, heartbeatMs, apiUrl: options.apiUrl } });
     link.attach(stream);
     return converse({ stream, link, access, runnerId, registrationId });
