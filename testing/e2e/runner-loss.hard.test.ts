@@ -1,9 +1,11 @@
-/** A runner that is killed: what it held ends, and its sessions go on elsewhere. */
+/** A runner that is lost: by a kill, and by a coordinator that does not hear of it for longer than its lease. */
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
+import { setTimeout as delay } from 'node:timers/promises';
 import type { StreamEvent } from '@atoll/client';
 import { versatile } from '../agents.ts';
 import { type Atoll, deployProgram, startAtoll, until } from '../atoll.ts';
+import { type Ask, createAsk } from '../raw-http.ts';
 import { type RunnerProcess, startRunner } from '../runner-process.ts';
 
 let atoll: Atoll;
@@ -56,4 +58,39 @@ test('killed: the turn ends interrupted within 20 s, and the session goes on els
   assert.deepEqual(saidBy(await send(id, 'recall')), { type: 'recalled', text: 'the sea' });
   assert.equal((await show(id)).runnerId, second.id);
   await atoll.client.call('session.end', { sessionId: id });
+});
+
+test('not heard of for too long: it stands still before its session may go elsewhere, and is told to drop it', {
+  timeout: 90_000,
+}, async () => {
+  await first.kill();
+  first = await startRunner(atoll, 'first');
+  const ask: Ask = createAsk({ url: first.url, key: first.callbackToken });
+  const { id, turn } = await runningSession();
+  turn.catch(() => undefined);
+  const count = 'i=0; while :; do i=$((i+1)); echo $i > count; sleep 0.1; done';
+  await atoll.client.call('session.exec', { sessionId: id, command: `(${count}) > /dev/null 2>&1 &` });
+  const counted = async () => Number((await ask('GET', `/runner/sandboxes/${id}/files/count`)).text);
+  await until(async () => (await counted()) > 2);
+  process.kill(atoll.pid, 'SIGSTOP');
+  try {
+    // Its last heartbeat may be five seconds old.
+    await delay(6_500);
+    const before = await counted();
+    await delay(500);
+    assert.ok((await counted()) > before, 'its lease still runs');
+    await delay(7_000);
+    const frozen = await counted();
+    await delay(1_000);
+    assert.equal(await counted(), frozen, 'nothing of it runs');
+    await delay(5_000);
+  } finally {
+    process.kill(atoll.pid, 'SIGCONT');
+  }
+  await until(async () => (await show(id)).cause === 'runner_lost', 20_000);
+  await until(async () => {
+    const { body } = await ask('GET', '/runner/sandboxes');
+    return (body as { sandboxes?: unknown[] }).sandboxes?.length === 0;
+  }, 20_000);
+  assert.deepEqual(saidBy(await send(id, 'recall')), { type: 'recalled', text: 'the sea' });
 });

@@ -373,7 +373,8 @@ export function createSessions(options: SessionsOptions) {
   /** Whether a runner is right to hold that sandbox for that session. */
   function holds(runnerId: string, { id, sessionId, epoch }: SandboxInventory): boolean {
     const session = sessionId === undefined ? undefined : live.known(sessionId);
-    return session?.runnerId === runnerId && session.epoch === epoch && session.state.sandboxId === id;
+    if (!session || !holdsSandbox(session.status)) return false;
+    return session.runnerId === runnerId && session.epoch === epoch && session.state.sandboxId === id;
   }
 
   /** Of sessions that last: they may need their files again. */
