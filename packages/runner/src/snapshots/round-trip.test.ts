@@ -10,12 +10,13 @@ import {
   readdirSync,
   renameSync,
   rmSync,
+  statSync,
   symlinkSync,
   truncateSync,
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { after, test } from 'node:test';
 import fc from 'fast-check';
 import type { KnownTree } from './known-tree.ts';
@@ -200,9 +201,16 @@ test('a file that is closed to the runner is left out under each of its names', 
   }
   chmodSync(at('a-closed'), 0);
   chmodSync(root, 0o755);
+  // Somebody else has to get there.
+  const above = dirname(root);
+  const { mode } = statSync(above);
+  chmodSync(above, mode | 0o011);
   process.seteuid?.(65534);
   const blobs = memoryBlobs();
-  const { taken } = await take(directory, blobs).finally(() => process.seteuid?.(0));
+  const { taken } = await take(directory, blobs).finally(() => {
+    process.seteuid?.(0);
+    chmodSync(above, mode);
+  });
   assert.equal(taken.skipped.count, 2);
   const back = await restore(taken.root, blobs);
   assert.deepEqual(readdirSync(join(back.directory, 'workspace')), ['a-open', 'b-open']);
