@@ -124,6 +124,30 @@ test('what somebody else decided is taken back from the editor', async () => {
   assert.match(editor.said(sessionId), /Not booked\.$/);
 });
 
+test('in the modes Allow and Deny nobody is asked, and a mode holds when the session is loaded', async () => {
+  await using editor = await edit('trip', atoll.url, { permit: never });
+  const { sessionId, modes } = await editor.agent.request('session/new', { cwd: '/', mcpServers: [] });
+  assert.equal(modes?.currentModeId, 'ask');
+  assert.deepEqual(
+    modes?.availableModes.map(({ id }) => id),
+    ['ask', 'allow', 'deny'],
+  );
+  await editor.prompt(sessionId, 'Lund');
+  await editor.agent.request('session/set_mode', { sessionId, modeId: 'deny' });
+  await editor.prompt(sessionId, 'book');
+  assert.match(editor.said(sessionId), /Not booked\.$/);
+  await editor.agent.request('session/set_mode', { sessionId, modeId: 'allow' });
+  await editor.prompt(sessionId, 'book');
+  assert.match(editor.said(sessionId), /Booked: see tickets\.txt\.$/);
+  assert.equal(editor.permissions.length, 0);
+  await assert.rejects(editor.agent.request('session/set_mode', { sessionId, modeId: 'yolo' }), {
+    code: -32602,
+  });
+  await using second = await edit('trip');
+  const loaded = await second.agent.request('session/load', { sessionId, cwd: '/', mcpServers: [] });
+  assert.equal(loaded.modes?.currentModeId, 'allow');
+});
+
 test('a server that is not there, or a key that is none, is an error of the session', async () => {
   await using nowhere = await edit('trip', 'http://127.0.0.1:9');
   await assert.rejects(nowhere.open(), { code: -32603, message: /cannot reach/ });

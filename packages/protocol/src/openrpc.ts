@@ -1,6 +1,6 @@
 /** OpenRPC 1.3 (https://spec.open-rpc.org) of what `atoll worker` answers: the operations, and the worker's own methods. */
 import { jsonSchema } from './openapi.ts';
-import type { Operation } from './operation.ts';
+import { isMethod, type Operation } from './operation.ts';
 import type { WorkerMethod } from './worker-methods.ts';
 
 type Json = Record<string, unknown>;
@@ -13,7 +13,8 @@ export function openRpc(options: {
   operations: Readonly<Record<string, Operation>>;
   own: Readonly<Record<string, WorkerMethod>>;
 }): Json {
-  const methods: Readonly<Record<string, Declared>> = { ...options.operations, ...options.own };
+  const served = Object.entries(options.operations).filter(([, operation]) => isMethod(operation));
+  const methods: Readonly<Record<string, Declared>> = { ...Object.fromEntries(served), ...options.own };
   return {
     openrpc: '1.3.2',
     info: { title: options.title, version: options.version, license: { name: 'Apache-2.0' } },

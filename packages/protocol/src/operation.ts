@@ -51,3 +51,8 @@ export type RestBinding = {
 export function operation<const O extends Operation>(declared: O): O {
   return declared;
 }
+
+/** Whether an operation is a method of JSON-RPC, too: those whose bodies are bytes have others in their place, and runners use HTTP. */
+export function isMethod({ kind, role }: Operation): boolean {
+  return kind !== 'bytes' && role !== 'runner';
+}

@@ -7,6 +7,7 @@ import { AtollError } from '@atoll/protocol/errors';
 import type { EventData } from '@atoll/protocol/events';
 import type { Platform } from '../platform.ts';
 import { describeTool } from './claude-tools.ts';
+import type { ModeId } from './modes.ts';
 import { answersOf, choiceOf, formOf } from './questions.ts';
 import type { ToolCalls } from './tool-calls.ts';
 
@@ -32,10 +33,12 @@ export function createPermissions(given: {
   calls: ToolCalls;
   /** Whether the editor has forms. */
   forms: boolean;
+  /** What the editor chose for this session. */
+  mode: () => ModeId;
   /** The editor ended the turn in place of an answer. */
   onCancelled: () => void;
 }): Permissions {
-  const { platform, client, sessionId, calls, forms, onCancelled } = given;
+  const { platform, client, sessionId, calls, forms, mode, onCancelled } = given;
   const asking = new Map<string, AbortController>();
 
   async function request(approval: Approval, signal: AbortSignal, more: Partial<RequestPermissionRequest>) {
@@ -52,6 +55,8 @@ export function createPermissions(given: {
 
   async function ask(approval: Approval, signal: AbortSignal): Promise<Decision | undefined> {
     if (approval.kind === 'question') return question(approval, signal);
+    if (mode() === 'allow') return { decision: 'allow' };
+    if (mode() === 'deny') return { decision: 'deny', message: 'The session is in the mode Deny.' };
     const chosen = await request(approval, signal, {});
     return chosen === undefined ? undefined : { decision: chosen === 'allow' ? 'allow' : 'deny' };
   }

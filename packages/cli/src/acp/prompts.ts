@@ -6,6 +6,7 @@ import type { AgentContext, StopReason } from '@agentclientprotocol/sdk';
 import { eventData } from '@atoll/client';
 import { AtollError } from '@atoll/protocol/errors';
 import type { Platform } from '../platform.ts';
+import type { Modes } from './modes.ts';
 import type { Content } from './prompt-content.ts';
 import { createTeller, type Teller } from './teller.ts';
 import { stopReasonOf } from './turn-end.ts';
@@ -28,15 +29,17 @@ export function createPrompts(options: {
   client: AgentContext;
   /** Whether the editor has forms. */
   forms: boolean;
+  modes: Pick<Modes, 'current'>;
   /** Aborts when the editor is gone. */
   gone: AbortSignal;
 }): Prompts {
-  const { platform, client, forms, gone } = options;
+  const { platform, client, forms, modes, gone } = options;
   const running = new Map<string, Set<Running>>();
 
   async function withTeller<T>(sessionId: string, use: (teller: Teller) => Promise<T>): Promise<T> {
     const onCancelled = () => void cancel(sessionId);
-    const teller = createTeller({ platform, client, sessionId, forms, onCancelled });
+    const mode = () => modes.current(sessionId);
+    const teller = createTeller({ platform, client, sessionId, forms, mode, onCancelled });
     // What it asks is not answered by its absence: whoever comes next is asked.
     gone.addEventListener('abort', teller.close, { once: true });
     try {

@@ -7,9 +7,10 @@ import type { JsonLines } from '../json-lines.ts';
 import type { Platform } from '../platform.ts';
 import { version } from '../version.ts';
 import type { ChooseAgent } from './agents.ts';
+import { createModes } from './modes.ts';
 import { contentOf } from './prompt-content.ts';
 import { createPrompts, type Prompts } from './prompts.ts';
-import { createEditorSessions, type SessionSettings } from './sessions.ts';
+import { createEditorSessions, EDITOR, type SessionSettings } from './sessions.ts';
 import { requestError } from './turn-end.ts';
 
 /** Resolves when the editor is gone. */
@@ -21,13 +22,14 @@ export async function serveEditor(options: {
 }): Promise<void> {
   const { platform, lines, settings } = options;
   const sessions = createEditorSessions(platform, options.agent, settings);
+  const modes = createModes(platform, EDITOR);
   const gone = new AbortController();
   let prompts: Prompts | undefined;
 
   const app = agent({ name: 'atoll' })
     .onRequest('initialize', ({ params, client }) => {
       const forms = params.clientCapabilities?.elicitation?.form != null;
-      prompts = createPrompts({ platform, client, forms, gone: gone.signal });
+      prompts = createPrompts({ platform, client, forms, modes, gone: gone.signal });
       return {
         protocolVersion: PROTOCOL_VERSION,
         agentInfo: { name: 'atoll', title: 'Atoll', version },
@@ -40,17 +42,29 @@ export async function serveEditor(options: {
       };
     })
     .onRequest('session/new', ({ params }) =>
-      asked(async () => ({ sessionId: await sessions.create(params.cwd) })),
+      asked(async () => {
+        const session = await sessions.create(params.cwd);
+        return { sessionId: session.id, modes: modes.of(session) };
+      }),
     )
     .onRequest('session/load', ({ params }) =>
       asked(async () => {
-        await prompts?.replay(params.sessionId);
-        return {};
+        const { sessionId } = params;
+        const { session } = await platform.call('session.show', { sessionId });
+        const found = modes.of(session);
+        await prompts?.replay(sessionId);
+        return { modes: found };
       }),
     )
     .onRequest('session/resume', ({ params: { sessionId } }) =>
       asked(async () => {
-        await platform.call('session.show', { sessionId });
+        const { session } = await platform.call('session.show', { sessionId });
+        return { modes: modes.of(session) };
+      }),
+    )
+    .onRequest('session/set_mode', ({ params: { sessionId, modeId } }) =>
+      asked(async () => {
+        await modes.set(sessionId, modeId);
         return {};
       }),
     )

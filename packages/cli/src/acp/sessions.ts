@@ -11,14 +11,14 @@ import type { Content } from './prompt-content.ts';
 export type SessionSettings = Pick<OperationInput<'session.create'>, 'model' | 'permissionMode'>;
 
 export type EditorSessions = {
-  create(cwd: string): Promise<string>;
+  create(cwd: string): Promise<Session>;
   list(request: ListSessionsRequest): Promise<ListSessionsResponse>;
   /** Names a session after its first prompt; the title, if it was not named before. */
   name(sessionId: string, content: Content): Promise<string | undefined>;
 };
 
 /** Where the metadata of a session have what the editor said of it. */
-const EDITOR = 'editor';
+export const EDITOR = 'editor';
 const MAX_TITLE_CHARS = 80;
 
 export function createEditorSessions(
@@ -37,7 +37,7 @@ export function createEditorSessions(
         metadata,
         ...settings,
       });
-      return session.id;
+      return session;
     },
     async list({ cwd, cursor }) {
       const page = cursor == null ? {} : { cursor };

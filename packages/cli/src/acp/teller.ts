@@ -3,6 +3,7 @@ import type { AgentContext } from '@agentclientprotocol/sdk';
 import { eventData, type StreamEvent } from '@atoll/client';
 import type { EventData } from '@atoll/protocol/events';
 import type { Platform } from '../platform.ts';
+import type { ModeId } from './modes.ts';
 import { createPermissions } from './permissions.ts';
 import { blocksOf } from './prompt-content.ts';
 import { createToolCalls } from './tool-calls.ts';
@@ -27,6 +28,8 @@ export type TellerOptions = {
   sessionId: string;
   /** Whether the editor has forms. */
   forms: boolean;
+  /** What the editor chose for this session. */
+  mode: () => ModeId;
   /** The editor ended the turn in place of an answer. */
   onCancelled: () => void;
 };

@@ -1,16 +1,16 @@
 /** The operations of the table as methods, each under its own name and with the handler that HTTP has for it, too. */
-import type { Operation } from '@atoll/protocol/operation';
+import { isMethod, type Operation } from '@atoll/protocol/operation';
 import { type OperationName, operations } from '@atoll/protocol/operations';
 import type { Context, Handlers } from '../routes/handler.ts';
 import { type Method, readParams } from './params.ts';
 
 export type Methods = ReadonlyMap<string, Method>;
 
-/** All but those whose bodies are bytes. Of a stream, its answer as JSON. */
+/** Those that are methods, too. Of a stream, its answer as JSON. */
 export function createMethods(handlers: Handlers): Methods {
   const methods = new Map<string, Method>();
   for (const [name, operation] of Object.entries(operations) as [OperationName, Operation][]) {
-    if (operation.kind === 'bytes') continue;
+    if (!isMethod(operation)) continue;
     const answer = answerOf(handlers, name);
     methods.set(name, async (params, context) => answer(readParams(operation.params, params), context));
   }
