@@ -68,7 +68,12 @@ export function createHttpLink({ runnerId, address, token }: HttpLinkOptions): R
   /** The first time it begins the command; after that, and where the first answer was lost, it attaches to it. */
   function attach(request: SandboxCommand, after: number): Promise<IncomingMessage> {
     const headers = { accept: 'text/event-stream' };
-    return http.open('command.run', { ...request, lastEventId: String(after) }, { headers });
+    const params = { ...request, lastEventId: String(after) };
+    return http.open('command.run', params, { headers }).catch((error: unknown) => {
+      // It may be back before its lease is over.
+      if (!isStopping(error)) throw error;
+      throw new AtollError('runner_unreachable', 'the runner stops', { cause: error });
+    });
   }
 
   return {
@@ -115,6 +120,10 @@ async function* eventsOf(
 
 function isUnreachable(error: unknown): boolean {
   return error instanceof AtollError && error.code === 'runner_unreachable';
+}
+
+function isStopping(error: unknown): boolean {
+  return error instanceof AtollError && error.code === 'shutting_down';
 }
 
 /** What is to be gone is gone with the runner. */
