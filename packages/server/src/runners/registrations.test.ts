@@ -1,6 +1,7 @@
 /** Leases and incarnations of runners, by a clock of the test's. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { AtollError } from '@atoll/protocol/errors';
 import type { SandboxEnded } from '@atoll/protocol/runner-link';
 import { PROTOCOL_VERSION } from '@atoll/protocol/wire';
 import { access } from '../keys/access.ts';
@@ -22,17 +23,22 @@ const asked: NewRegistration = {
 };
 const key = access('t', 'runner');
 
-function setUp() {
+function setUp({ lost = async () => {} }: { lost?: () => Promise<void> } = {}) {
   const clock = { nowMs: 0 };
   const told: string[] = [];
   const attached = new Map<string, unknown>();
-  const runners: Pick<RunnerRegistry, 'attach' | 'lost' | 'drain' | 'renewed' | 'reserved' | 'find'> = {
+  const runners: Pick<
+    RunnerRegistry,
+    'attach' | 'mayTake' | 'lost' | 'drain' | 'renewed' | 'reserved' | 'find'
+  > = {
     async attach(link) {
       attached.set(link.runnerId, link);
       told.push('attached');
     },
+    mayTake: async ({ tenant }) => tenant !== 'walled',
     async lost(runnerId) {
       attached.delete(runnerId);
+      await lost();
     },
     drain: async () => void told.push('draining'),
     renewed: async () => undefined,
@@ -94,7 +100,7 @@ test('another registration of the same runner ends the first, and what that says
   await beat(second.registrationId);
 });
 
-test('nobody else takes the id of one that is there; of one that was lost, anybody may', async () => {
+test('nobody else takes the id of one that is there; of one that was lost, whoever may', async () => {
   const { registrations, clock, attached } = setUp();
   await registrations.register(key, asked);
   const other = { ...asked, callbackToken: 'another-callback-token' };
@@ -106,7 +112,31 @@ test('nobody else takes the id of one that is there; of one that was lost, anybo
   });
   clock.nowMs += LEASE_MS + MARGIN_MS;
   await registrations.expire();
+  await assert.rejects(registrations.register(access('walled', 'runner'), other), { code: 'already_exists' });
   await registrations.register(key, other);
+});
+
+test('who waits for one that is lost hears of it, whatever the store does', async () => {
+  const lost = () => Promise.reject(new AtollError('storage_failed'));
+  const { registrations, clock, told } = setUp({ lost });
+  await registrations.register(key, asked);
+  clock.nowMs += LEASE_MS + MARGIN_MS;
+  await assert.rejects(registrations.expire(), { code: 'storage_failed' });
+  assert.deepEqual(told, ['attached', 'link lost', 'lost one']);
+});
+
+test('one that is back before its loss is over is another one', async () => {
+  const recorded = Promise.withResolvers<void>();
+  const { registrations, clock, told } = setUp({ lost: () => recorded.promise });
+  await registrations.register(key, asked);
+  clock.nowMs += LEASE_MS + MARGIN_MS;
+  const losing = registrations.expire();
+  const back = registrations.register(key, asked);
+  await new Promise(setImmediate);
+  assert.deepEqual(told, ['attached', 'link lost']);
+  recorded.resolve();
+  await Promise.all([losing, back]);
+  assert.deepEqual(told, ['attached', 'link lost', 'lost one', 'attached']);
 });
 
 test('another protocol version is refused with both', async () => {

@@ -66,8 +66,8 @@ export type RegistrationsOptions = {
 export function createRegistrations(options: RegistrationsOptions): Registrations {
   const { runners, now, clock, connect, onLost, onSandboxEnded, onDraining } = options;
   const live = new Map<string, Live>();
-  /** One registration of a runner after the other. */
-  const registering = new Map<string, Promise<unknown>>();
+  /** One registration or loss of a runner after the other. */
+  const changing = new Map<string, Promise<unknown>>();
 
   async function register(access: Access, asked: NewRegistration, dialled?: RemoteLink): Promise<Registered> {
     const { runnerId } = asked;
@@ -76,13 +76,16 @@ export function createRegistrations(options: RegistrationsOptions): Registration
         'wrong_version',
         `the runner speaks protocol version ${asked.protocolVersion}, this coordinator ${PROTOCOL_VERSION}`,
       );
-    const before = registering.get(runnerId);
-    const registered = Promise.allSettled([before]).then(() => replace(access, asked, dialled));
-    registering.set(runnerId, registered);
+    return inTurn(runnerId, () => replace(access, asked, dialled));
+  }
+
+  async function inTurn<T>(runnerId: string, change: () => Promise<T>): Promise<T> {
+    const changed = Promise.allSettled([changing.get(runnerId)]).then(change);
+    changing.set(runnerId, changed);
     try {
-      return await registered;
+      return await changed;
     } finally {
-      if (registering.get(runnerId) === registered) registering.delete(runnerId);
+      if (changing.get(runnerId) === changed) changing.delete(runnerId);
     }
   }
 
@@ -98,6 +101,8 @@ export function createRegistrations(options: RegistrationsOptions): Registration
     if (connected && !held) throw new AtollError('already_exists', taken);
     if (held && (held.callbackToken !== callbackToken || held.access.tenant !== access.tenant))
       throw new AtollError('already_exists', taken);
+    if (!(await runners.mayTake(access, runnerId)))
+      throw new AtollError('already_exists', `runner ${runnerId} is another tenant's, or serves one`);
     if (held) await lose(runnerId, held);
     const link = dialled ?? connect(asked);
     const registrationId = newId('job');
@@ -128,14 +133,25 @@ export function createRegistrations(options: RegistrationsOptions): Registration
 
   async function lose(runnerId: string, held: Live): Promise<void> {
     live.delete(runnerId);
-    await runners.lost(runnerId, held.registrationId);
+    // Whoever waits for it hears of it whatever becomes of its row.
     held.link.lost();
-    await onLost(runnerId);
+    try {
+      await runners.lost(runnerId, held.registrationId);
+    } finally {
+      await onLost(runnerId);
+    }
   }
 
+  const isLate = ({ endsAtMs }: Live) => endsAtMs + MARGIN_MS <= clock();
+
   async function expire(): Promise<void> {
-    const late = [...live].filter(([, { endsAtMs }]) => endsAtMs + MARGIN_MS <= clock());
-    await Promise.all(late.map(([runnerId, held]) => lose(runnerId, held)));
+    const late = [...live].filter(([, held]) => isLate(held));
+    await Promise.all(late.map(([runnerId, held]) => inTurn(runnerId, () => loseIfLate(runnerId, held))));
+  }
+
+  /** Since it was seen to be late, another registration may have taken its place. */
+  async function loseIfLate(runnerId: string, held: Live): Promise<void> {
+    if (live.get(runnerId) === held && isLate(held)) await lose(runnerId, held);
   }
 
   return {

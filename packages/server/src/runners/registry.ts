@@ -44,6 +44,10 @@ export type Registration = {
 export type RunnerRegistry = {
   /** Makes the runner known; without a registration it holds nothing: whatever it ran before is over. */
   attach(link: RunnerLink, info: RunnerInfo, registration?: Registration): Promise<void>;
+  /**
+   * Whether they may register that name (I12): a runner keeps its tenant, and what other tenants left on it is not theirs.
+   */
+  mayTake(access: Access, runnerId: string): Promise<boolean>;
   /** It is not there any more. Nothing happens when another registration took its place. */
   lost(runnerId: string, registrationId: string): Promise<void>;
   /** It gets no more sandboxes. Throws `not_found`. */
@@ -139,8 +143,35 @@ export function createRunnerRegistry(options: { store: Store; now: () => number 
   /** One that only an earlier server heard of is lost until it registers anew. */
   const shown = (row: RunnerRow) => show(runners.has(row.id) ? row : { ...row, status: 'lost' });
 
+  /** Whether a tenant but that one has a sandbox there, or a session, whose files may be there. */
+  async function servesOthers(runnerId: string, tenant: string): Promise<boolean> {
+    const sandbox = sql
+      .selectFrom('sandboxes')
+      .select('id')
+      .where('runner_id', '=', runnerId)
+      .where('tenant', '!=', tenant)
+      .where('ended_at', 'is', null)
+      .limit(1);
+    const session = sql
+      .selectFrom('sessions')
+      .select('id')
+      .where('runner_id', '=', runnerId)
+      .where('tenant', '!=', tenant)
+      .where('status', 'not in', ['ended', 'failed'])
+      .limit(1);
+    return Boolean((await store.first(sandbox)) ?? (await store.first(session)));
+  }
+
+  async function mayTake(access: Access, runnerId: string): Promise<boolean> {
+    if (access.crossesTenants) return true;
+    const known = await store.first(sql.selectFrom('runners').select('tenant').where('id', '=', runnerId));
+    if (!known) return true;
+    return access.may(known.tenant) && !(await servesOthers(runnerId, access.tenant));
+  }
+
   return {
     attach,
+    mayTake,
     async lost(runnerId, registrationId) {
       if (runners.get(runnerId)?.registrationId !== registrationId) return;
       runners.delete(runnerId);

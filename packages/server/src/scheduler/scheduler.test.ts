@@ -112,6 +112,6 @@ test('neither one that drains nor one of another tenant is chosen', async () => 
   const without = schedulerOf([draining, foreign]);
   await assert.rejects(without.place(), {
     code: 'no_runner',
-    detail: 'draining: takes no more sandboxes; foreign: serves another tenant',
+    detail: 'draining: takes no more sandboxes',
   });
 });

@@ -61,7 +61,9 @@ export function createScheduler(options: { runners: Pick<RunnerRegistry, 'all' |
     async place({ tenant, demands, preferred }) {
       const refusals: string[] = [];
       const fitting = runners.all().filter((runner) => {
-        const refusal = whyNot(runner, tenant, demands);
+        // To whom it is not there, it is not named either (I12).
+        if (runner.tenant !== undefined && runner.tenant !== tenant) return false;
+        const refusal = whyNot(runner, demands);
         if (refusal !== undefined) refusals.push(`${runner.id}: ${refusal}`);
         return refusal === undefined;
       });
@@ -86,9 +88,8 @@ export function createScheduler(options: { runners: Pick<RunnerRegistry, 'all' |
   };
 }
 
-function whyNot(runner: RegisteredRunner, tenant: string, demands: Demands): string | undefined {
+function whyNot(runner: RegisteredRunner, demands: Demands): string | undefined {
   const { info } = runner;
-  if (runner.tenant !== undefined && runner.tenant !== tenant) return 'serves another tenant';
   if (runner.draining) return 'takes no more sandboxes';
   const { executorProfile, driver, image, memoryMb } = demands;
   for (const [name, value] of Object.entries(demands.labels ?? {})) {

@@ -1,0 +1,65 @@
+import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, test } from 'node:test';
+import { newId } from '@atoll/protocol/ids';
+import { access } from '../keys/access.ts';
+import { loadKysely } from '../store/kysely.ts';
+import { createSqliteStore } from '../store/sqlite.ts';
+import { openSqlite } from '../store/sqlite-database.ts';
+import type { SandboxRow } from '../store/tables.ts';
+import { goneLink } from './gone-link.ts';
+import { createRunnerRegistry } from './registry.ts';
+
+const root = mkdtempSync(join(tmpdir(), 'atoll-registry-'));
+const store = createSqliteStore(await openSqlite({ path: join(root, 'atoll.db') }), await loadKysely());
+after(async () => {
+  await store.close();
+  rmSync(root, { recursive: true, force: true });
+});
+
+/** As a server that starts anew: it knows the rows of an earlier one, and nobody is there. */
+const startAnew = () => createRunnerRegistry({ store, now: () => 0 });
+
+async function registered(runnerId: string, tenant: string | undefined): Promise<void> {
+  const info = {
+    ...{ hostname: 'h', address: 'http://127.0.0.1:1', link: 'http' as const, capacity: 1, labels: {} },
+    ...{ executorProfiles: [], drivers: [], version: '0' },
+  };
+  const registration = { id: newId('job'), tenant, leaseUntil: null, reserved: 0 };
+  await startAnew().attach(goneLink(runnerId), info, registration);
+}
+
+async function sandboxOn(runnerId: string, tenant: string): Promise<string> {
+  const id = newId('sandbox');
+  const row: SandboxRow = {
+    ...{ id, tenant, session_id: null, runner_id: runnerId, epoch: 1, status: 'ready', cause: null },
+    ...{ detail: null, name: null, request: null, created_at: '', ready_at: '', ended_at: null, counted: 0 },
+  };
+  await store.commit([{ query: store.sql.insertInto('sandboxes').values(row) }]);
+  return id;
+}
+
+const mayTake = (tenant: string, runnerId: string) => startAnew().mayTake(access(tenant, 'runner'), runnerId);
+
+test('a runner keeps its tenant when the server starts anew', async () => {
+  await registered('a-runner', 'a');
+  assert.deepEqual(
+    [await mayTake('a', 'a-runner'), await mayTake('b', 'a-runner'), await mayTake('b', 'new')],
+    [true, false, true],
+  );
+  assert.equal(await startAnew().mayTake(access('b', 'admin'), 'a-runner'), true);
+});
+
+test('what served everybody is taken by one tenant only while nothing of the others is there', async () => {
+  await registered('shared', undefined);
+  assert.equal(await mayTake('default', 'shared'), true);
+  await sandboxOn('shared', 'default');
+  assert.equal(await mayTake('default', 'shared'), true);
+  const id = await sandboxOn('shared', 'a');
+  assert.deepEqual([await mayTake('default', 'shared'), await mayTake('a', 'shared')], [false, false]);
+  const end = store.sql.updateTable('sandboxes').set({ status: 'ended', ended_at: '' }).where('id', '=', id);
+  await store.commit([{ query: end }]);
+  assert.equal(await mayTake('default', 'shared'), true);
+});
