@@ -1,10 +1,12 @@
 /**
  * A session's files for those who ask from outside, whether it has a sandbox or not. Of one that is paused they are put
- * back first where its runner does not have them, as of a fork that has had no message yet. That takes no place on a
- * runner, and is no use of the session.
+ * back first where its runner does not have them, as of a fork that has had no message yet, or on another runner where its
+ * own is gone. That takes no place on a runner, and is no use of the session.
  */
+import { setTimeout as delay } from 'node:timers/promises';
 import { AtollError } from '@atoll/protocol/errors';
 import type { RunnerLink, SandboxFiles } from '@atoll/protocol/runner-link';
+import type { RunnerRegistry } from '../runners/registry.ts';
 import type { Scheduler } from '../scheduler/scheduler.ts';
 import type { Snapshot, Snapshots } from '../snapshots/snapshots.ts';
 import type { Store } from '../store/store.ts';
@@ -19,8 +21,13 @@ export type SessionFiles = {
   toWrite(session: LiveSession): Promise<SandboxFiles>;
 };
 
+/** A sandbox that ended may be on its runner for a moment still. */
+const BUSY_RETRY_MS = 50;
+const BUSY_MAX_MS = 5_000;
+
 export function createSessionFiles(options: {
   store: Store;
+  runners: Pick<RunnerRegistry, 'find'>;
   scheduler: Scheduler;
   snapshots: Pick<Snapshots, 'nearest'>;
   sandboxes: Pick<SessionSandboxes, 'remove'>;
@@ -28,18 +35,27 @@ export function createSessionFiles(options: {
   linkOf: (session: LiveSession) => RunnerLink;
   /** Brings up its sandbox: with it come the files of an agent's folder. */
   wake: (session: LiveSession) => Promise<unknown>;
+  isStopping: () => boolean;
   now: () => number;
 }): SessionFiles {
-  const { store, scheduler, snapshots, sandboxes, settingsOf, linkOf, wake, now } = options;
+  const { store, runners, scheduler, snapshots, sandboxes, settingsOf, linkOf, wake, now } = options;
   const never = new AbortController().signal;
   /** Whoever asks meanwhile waits for the same. */
   const placing = new WeakMap<LiveSession, Promise<void>>();
 
   async function toRead(session: LiveSession): Promise<SandboxFiles> {
+    const giveUpAt = performance.now() + BUSY_MAX_MS;
     for (;;) {
       await session.log.until(() => session.status !== 'starting' && session.status !== 'resuming', never);
       refuseOver(session);
-      if (session.status !== 'paused' || (await putBack(session))) return linkOf(session).files;
+      if (session.status !== 'paused') return linkOf(session).files;
+      if (options.isStopping()) throw new AtollError('shutting_down');
+      try {
+        if (await putBack(session)) return linkOf(session).files;
+      } catch (error) {
+        if (!isBusy(error) || performance.now() >= giveUpAt) throw error;
+        await delay(BUSY_RETRY_MS);
+      }
     }
   }
 
@@ -48,21 +64,26 @@ export function createSessionFiles(options: {
     const snapshot = await snapshots.nearest(session.id, session.log.lastSeq);
     if (session.status !== 'paused') return false;
     if (snapshot === undefined) {
-      if (session.runnerId === null) await wake(session);
+      if (isNowhere(session)) await wake(session);
       return true;
     }
-    if (session.runnerId === null) await placed(session);
+    if (isNowhere(session)) await placed(session);
     if (session.status !== 'paused') return false;
     return restore(session, snapshot);
   }
 
+  /** Without a runner, or of one that is not there any more. */
+  function isNowhere({ runnerId }: LiveSession): boolean {
+    return runnerId === null || runners.find(runnerId) === undefined;
+  }
+
+  /** Rejects with `illegal_transition` while a sandbox is still there. */
   async function restore(session: LiveSession, { root, epoch }: Snapshot): Promise<boolean> {
     const { tenant } = session.row;
     try {
       await linkOf(session).restore({ workspaceId: session.id, tenant, root, epoch });
     } catch (error) {
-      if (error instanceof AtollError && error.code === 'illegal_transition') return false;
-      if (!isOver(session.status)) throw error;
+      if (isBusy(error) || !isOver(session.status)) throw error;
     }
     if (!isOver(session.status)) return true;
     // Whoever ended it could not know of these.
@@ -80,12 +101,13 @@ export function createSessionFiles(options: {
   async function place(session: LiveSession): Promise<void> {
     const { demands } = await settingsOf(session);
     const { tenant } = session.row;
+    const before = session.runnerId;
     const { runner, settled } = await scheduler.place({ tenant, demands, preferred: null });
     settled();
-    if (session.status !== 'paused' || session.runnerId !== null) return;
+    if (session.status !== 'paused' || session.runnerId !== before) return;
     session.runnerId = runner.id;
     const row = store.sql.updateTable('sessions').set({ runner_id: runner.id });
-    await store.commit([{ query: row.where('id', '=', session.id).where('runner_id', 'is', null) }]);
+    await store.commit([{ query: row.where('id', '=', session.id).where('runner_id', 'is', before) }]);
   }
 
   return {
@@ -103,4 +125,8 @@ export function createSessionFiles(options: {
 
 function refuseOver({ status }: LiveSession): void {
   if (isOver(status)) throw new AtollError('session_ended', 'the session ended, and its workspace with it');
+}
+
+function isBusy(error: unknown): boolean {
+  return error instanceof AtollError && error.code === 'illegal_transition';
 }

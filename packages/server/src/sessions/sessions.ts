@@ -110,7 +110,14 @@ export function createSessions(options: SessionsOptions) {
   const reports = createReports(live);
   const retiring = createRetiring({ store, log, live, lifecycle, snapshots, now });
   const modelUse = createModelUse({ store, find: live.find });
-  const files = createSessionFiles({ ...options, sandboxes, settingsOf, linkOf, wake: wakeSandboxOf });
+  const files = createSessionFiles({
+    ...options,
+    sandboxes,
+    settingsOf,
+    linkOf,
+    wake: wakeSandboxOf,
+    isStopping: () => stopping,
+  });
 
   function linkOf(session: LiveSession): RunnerLink {
     if (session.runnerId === null)
