@@ -308,6 +308,9 @@ test('a fork that had no message yet shows its files, keeps what is written ther
   await atoll.client.writeFile(forked.id, 'mine.txt', new TextEncoder().encode('own'));
   const { status, sandboxId, lastSeq } = await show(forked.id);
   assert.deepEqual([status, sandboxId, lastSeq], ['paused', null, forked.lastSeq]);
+  const kept = async () =>
+    (await atoll.client.call('session.snapshots.list', { sessionId: forked.id })).snapshots;
+  await until(async () => (await kept()).length === 2);
   await atoll.restart();
   assert.deepEqual([await read('notes.txt'), await read('mine.txt')], ['early', 'own']);
   await say(forked.id, 'echo two');

@@ -112,3 +112,16 @@ test('of a session whose runner is gone, they are put back on another one', asyn
   const query = store.sql.selectFrom('sessions').select('runner_id').where('id', '=', session.id);
   assert.equal((await store.first(query))?.runner_id, 'here');
 });
+test('what is written to a paused session is kept in a snapshot, and is a use of it', async () => {
+  const session = await pausedOn('here');
+  const kept: LiveSession[] = [];
+  const afterWrite = (of: LiveSession) => void kept.push(of);
+  const files = await filesWith({ snapshotting: { afterWrite } }).toWrite(session);
+  const where = { workspaceId: session.id, path: 'a' };
+  await files.write({ ...where, content: (async function* () {})() });
+  await files.remove(where);
+  assert.deepEqual(kept, [session, session]);
+  const query = store.sql.selectFrom('sessions').select('updated_at').where('id', '=', session.id);
+  const { updated_at: usedAt } = (await store.first(query)) ?? {};
+  assert.ok(usedAt !== undefined && usedAt > '2026-01-01T00:00:00.000Z');
+});

@@ -1,7 +1,7 @@
 /**
  * A session's files for those who ask from outside, whether it has a sandbox or not. Of one that is paused they are put
  * back first where its runner does not have them, as of a fork that has had no message yet, or on another runner where its
- * own is gone. That takes no place on a runner, and is no use of the session.
+ * own is gone. That takes no place on a runner, and looking is no use of the session.
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import { AtollError } from '@atoll/protocol/errors';
@@ -12,12 +12,16 @@ import type { Snapshot, Snapshots } from '../snapshots/snapshots.ts';
 import type { Store } from '../store/store.ts';
 import type { LiveSession } from './live-session.ts';
 import type { SandboxSettings, SessionSandboxes } from './sandboxes.ts';
+import type { Snapshotting } from './snapshotting.ts';
 import { isOver } from './status.ts';
 
 export type SessionFiles = {
   /** Rejects with `session_ended`, and with why its files could not be put back. */
   toRead(session: LiveSession): Promise<SandboxFiles>;
-  /** As `toRead`, once the snapshot of the last turn was taken: what is written now came after it. */
+  /**
+   * As `toRead`, once the snapshot of the last turn was taken: what is written now came after it. To one that is paused
+   * it is a use of the session, and the next snapshot has it.
+   */
   toWrite(session: LiveSession): Promise<SandboxFiles>;
 };
 
@@ -30,6 +34,7 @@ export function createSessionFiles(options: {
   runners: Pick<RunnerRegistry, 'find'>;
   scheduler: Scheduler;
   snapshots: Pick<Snapshots, 'nearest'>;
+  snapshotting: Pick<Snapshotting, 'afterWrite'>;
   sandboxes: Pick<SessionSandboxes, 'remove'>;
   settingsOf: (session: LiveSession) => Promise<SandboxSettings>;
   linkOf: (session: LiveSession) => RunnerLink;
@@ -110,17 +115,37 @@ export function createSessionFiles(options: {
     await store.commit([{ query: row.where('id', '=', session.id).where('runner_id', 'is', before) }]);
   }
 
-  return {
-    toRead,
-    async toWrite(session) {
-      const files = await toRead(session);
-      session.scanNow();
-      await session.scanned;
-      refuseOver(session);
-      session.lastUsedMs = now();
-      return files;
-    },
-  };
+  async function toWrite(session: LiveSession): Promise<SandboxFiles> {
+    const files = await toRead(session);
+    session.scanNow();
+    await session.scanned;
+    refuseOver(session);
+    session.lastUsedMs = now();
+    return {
+      read: (request) => files.read(request),
+      list: (request) => files.list(request),
+      async write(request) {
+        const done = await files.write(request);
+        await keep(session);
+        return done;
+      },
+      async remove(request) {
+        await files.remove(request);
+        await keep(session);
+      },
+    };
+  }
+
+  /** Of a session without a sandbox, nothing else would keep what was written. */
+  async function keep(session: LiveSession): Promise<void> {
+    if (session.status !== 'paused' && session.status !== 'pausing') return;
+    options.snapshotting.afterWrite(session);
+    session.updatedAt = new Date(now()).toISOString();
+    const row = store.sql.updateTable('sessions').set({ updated_at: session.updatedAt });
+    await store.commit([{ query: row.where('id', '=', session.id) }]);
+  }
+
+  return { toRead, toWrite };
 }
 
 function refuseOver({ status }: LiveSession): void {

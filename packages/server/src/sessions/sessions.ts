@@ -112,6 +112,7 @@ export function createSessions(options: SessionsOptions) {
   const modelUse = createModelUse({ store, find: live.find });
   const files = createSessionFiles({
     ...options,
+    snapshotting,
     sandboxes,
     settingsOf,
     linkOf,

@@ -1,5 +1,5 @@
 /**
- * When a session's snapshots are taken: after each turn, and when it is paused. None holds up what has happened; the
+ * When a session's snapshots are taken: after each turn, when it is paused, and after files were written while it is. None holds up what has happened; the
  * next command waits until the files were looked at, so that a snapshot is of its turn and of nothing after it. One that
  * fails is told as an `error`, and the session goes on.
  */
@@ -13,10 +13,14 @@ export type Snapshotting = {
   afterTurn(session: LiveSession, seq: number, durable: Promise<unknown>): void;
   /** Resolves when it is taken, or failed and told. */
   atPause(session: LiveSession, seq: number): Promise<void>;
+  /** Of one that is paused: what was written holds wherever it is resumed. One snapshot is of all that came before it began. */
+  afterWrite(session: LiveSession): void;
 };
 
 /** Whoever waited for the turn comes first. */
 const LATER_MS = 10;
+/** Who writes many files writes the next one soon. */
+const AFTER_WRITE_MS = 500;
 
 export function createSnapshotting(options: {
   snapshots: Snapshots;
@@ -25,6 +29,7 @@ export function createSnapshotting(options: {
   isKnown: (session: LiveSession) => boolean;
 }): Snapshotting {
   const { snapshots, linkOf, isKnown } = options;
+  const writtenTo = new WeakSet<LiveSession>();
 
   function take(session: LiveSession, seq: number, later: SnapshotRequest['later']): TakingSnapshot {
     const { id: sessionId, epoch, row } = session;
@@ -63,6 +68,20 @@ export function createSnapshotting(options: {
       const { scanned, over } = take(session, seq, undefined);
       session.scanned = scanned;
       await tell(session, seq, await over);
+    },
+    afterWrite(session) {
+      if (writtenTo.has(session)) return;
+      writtenTo.add(session);
+      const wanted = Promise.withResolvers<void>();
+      const timer = setTimeout(wanted.resolve, AFTER_WRITE_MS);
+      const now = () => {
+        clearTimeout(timer);
+        wanted.resolve();
+      };
+      const begin = wanted.promise.then(() => writtenTo.delete(session));
+      const seq = session.log.lastSeq;
+      const { over } = take(session, seq, { begin, now });
+      void over.then((outcome) => tell(session, seq, outcome)).catch(() => undefined);
     },
   };
 }
