@@ -1,4 +1,3 @@
-import { buffer } from 'node:stream/consumers';
 import { AtollError } from '@atoll/protocol/errors';
 import { isImageName } from '@atoll/protocol/image-name';
 import type Docker from 'dockerode';
@@ -98,15 +97,34 @@ async function lookInto(
 /** Longer than any list of users that an image has of its own. */
 const MAX_FILE_BYTES = 1 << 20;
 
-/** Empty when there is no such file. It comes as an archive (tar) with that one file in it. */
+const TAR_HEADER_BYTES = 512;
+
+/** Empty when there is no such file, or a longer one. It comes as an archive (tar) with that one file in it. */
 async function readFile(container: Docker.Container, path: string): Promise<string> {
   try {
-    const archive = await buffer(await container.getArchive({ path }));
+    const archive = await beginningOf(
+      await container.getArchive({ path }),
+      TAR_HEADER_BYTES + MAX_FILE_BYTES,
+    );
     const bytes = Number.parseInt(archive.toString('latin1', 124, 135), 8);
     const isFile = ['0', '\0'].includes(archive.toString('latin1', 156, 157));
-    return isFile && bytes <= MAX_FILE_BYTES ? archive.toString('utf8', 512, 512 + bytes) : '';
+    const end = TAR_HEADER_BYTES + bytes;
+    return isFile && bytes <= MAX_FILE_BYTES ? archive.toString('utf8', TAR_HEADER_BYTES, end) : '';
   } catch (error) {
     if (isRefusal(error, 404)) return '';
     throw error;
   }
+}
+
+/** What comes after it is not fetched: an image may hold files of any length. */
+async function beginningOf(stream: AsyncIterable<string | Uint8Array>, bytes: number): Promise<Buffer> {
+  const pieces: Buffer[] = [];
+  let length = 0;
+  for await (const chunk of stream) {
+    const piece = Buffer.from(chunk);
+    pieces.push(piece);
+    length += piece.length;
+    if (length >= bytes) break;
+  }
+  return Buffer.concat(pieces);
 }
