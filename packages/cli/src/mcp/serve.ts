@@ -92,6 +92,9 @@ function transportOf({ messages, send, close }: JsonLines): Transport {
     try {
       // The SDK looks at what else there is to a message.
       for await (const message of messages) transport.onmessage?.(message as unknown as JSONRPCMessage);
+    } catch (error) {
+      // A client whose pipe broke is as gone as one that closed it.
+      transport.onerror?.(error instanceof Error ? error : new Error(String(error)));
     } finally {
       transport.onclose?.();
     }
