@@ -34,13 +34,22 @@ const tools: Tools = {
   },
   async run_agent({ agent, prompt, keep, waitMs, ...settings }, context) {
     const { platform, signal } = context;
-    const { session } = await platform.call('session.create', { agent, ...given(settings) }, { signal });
-    const sent = await send(platform, session.id, prompt);
-    const result = await waitForTurn({ ...context, ...sent, waitMs });
-    // Taken back, it is nobody's any more.
-    const sessionEnded = signal.aborted || (isOver(result.status) && !keep);
-    if (sessionEnded) await platform.call('session.end', { sessionId: session.id });
-    return { ...sent, ...result, sessionEnded };
+    // Not taken back while it is made: nobody would know which session to end.
+    const { session } = await platform.call('session.create', { agent, ...given(settings) });
+    const { id: sessionId } = session;
+    try {
+      signal.throwIfAborted();
+      const sent = await send(platform, sessionId, prompt);
+      const result = await waitForTurn({ ...context, ...sent, waitMs });
+      // Taken back, it is nobody's any more.
+      const sessionEnded = signal.aborted || (isOver(result.status) && !keep);
+      if (sessionEnded) await platform.call('session.end', { sessionId });
+      return { ...sent, ...result, sessionEnded };
+    } catch (error) {
+      // What went wrong is told, and not what went wrong after it.
+      if (signal.aborted || !keep) await platform.call('session.end', { sessionId }).catch(() => undefined);
+      throw error;
+    }
   },
   async create_session({ agent, ...settings }, { platform, signal }) {
     const { session } = await platform.call('session.create', { agent, ...given(settings) }, { signal });
