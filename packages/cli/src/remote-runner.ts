@@ -96,6 +96,7 @@ export async function startRemoteRunner(options: RemoteRunnerOptions): Promise<R
     once: options.once,
     logger: log,
   });
+  link.onSweep(registration.lookedThrough);
 
   return {
     runnerId,

@@ -2,9 +2,11 @@
  * Runners in other processes: their registrations, and what becomes of sessions and sandboxes when one comes, leaves or
  * is lost. Loaded when the first of them registers.
  */
-import type { SandboxEnded } from '@atoll/protocol/runner-link';
+import { setTimeout as delay } from 'node:timers/promises';
+import type { SandboxEnded, SandboxInventory } from '@atoll/protocol/runner-link';
 import type { Logger } from './logger.ts';
 import { createHttpLink } from './runners/http-link.ts';
+import type { NewlyPlaced } from './runners/newly-placed.ts';
 import { createRegistrations, type Registrations } from './runners/registrations.ts';
 import type { RunnerRegistry } from './runners/registry.ts';
 import type { RemoteLink } from './runners/remote-link.ts';
@@ -14,6 +16,7 @@ import type { Sessions } from './sessions/sessions.ts';
 export type Fleet = Pick<Registrations, 'register' | 'heartbeat' | 'deregister'> & { close(): void };
 
 const EXPIRE_MS = 1_000;
+const AGAIN_MS = 1_000;
 
 export function createFleet(options: {
   runners: RunnerRegistry;
@@ -31,11 +34,9 @@ export function createFleet(options: {
     clock: () => uptime() * 1000,
     connect: ({ runnerId, address, callbackToken: token }) => createHttpLink({ runnerId, address, token }),
     heldBy: async (runnerId) => (await sandboxes.readyOn(runnerId)).length,
-    onRegistered(runnerId, link) {
+    onRegistered(runnerId, link, placed) {
       logger.info({ runnerId }, 'a runner registered');
-      reconcile(runnerId, link).catch((err) =>
-        logger.warn({ runnerId, err }, 'what a runner holds could not be looked at'),
-      );
+      void lookThrough(runnerId, link, placed);
     },
     async onLost(runnerId) {
       logger.warn({ runnerId }, 'a runner was lost');
@@ -58,8 +59,22 @@ export function createFleet(options: {
     await sandboxes.onSandboxEnded(runnerId, ended);
   }
 
-  /** Ends there what nobody here wants any more, and here what is no longer there. */
-  async function reconcile(runnerId: string, link: RemoteLink): Promise<void> {
+  /** Until it was looked through to the end, what a runner held without a lease stands still. */
+  async function lookThrough(runnerId: string, link: RemoteLink, placed: NewlyPlaced): Promise<void> {
+    while (runners.find(runnerId)?.link === link) {
+      try {
+        await reconcile(runnerId, link, placed);
+        break;
+      } catch (err) {
+        logger.warn({ runnerId, err }, 'what a runner holds could not be looked at; it is tried again');
+        await delay(AGAIN_MS, undefined, { ref: false });
+      }
+    }
+    placed.stop();
+  }
+
+  /** Ends there what nobody here wants any more, and here what is no longer there. The sweep tells that this is done. */
+  async function reconcile(runnerId: string, link: RemoteLink, placed: NewlyPlaced): Promise<void> {
     const wanted = await sandboxes.readyOn(runnerId);
     const there = await link.inventory();
     for (const { id, epoch } of wanted)
@@ -67,16 +82,21 @@ export function createFleet(options: {
         const detail = 'The runner came back without this sandbox.';
         await tellEnded(runnerId, { sandboxId: id, epoch, cause: 'runner_lost', detail });
       }
-    for (const held of there) {
-      if (
-        sessions.holds(runnerId, held) ||
-        wanted.some(({ id, epoch }) => id === held.id && epoch === held.epoch)
-      )
-        continue;
-      const { id: sandboxId, sessionId: workspaceId = sandboxId, epoch } = held;
-      await link.deleteSandbox({ sandboxId, workspaceId, epoch, cause: 'ended', keep: true });
-    }
+    const isWanted = (held: SandboxInventory) =>
+      placed.has(held.id) ||
+      sessions.holds(runnerId, held) ||
+      wanted.some(({ id, epoch }) => id === held.id && epoch === held.epoch);
+    for (const held of there) if (!isWanted(held)) await remove(link, held);
     await sessions.sweepRunner(runnerId);
+  }
+
+  /** One that cannot be ended does not keep the others there. */
+  async function remove(link: RemoteLink, { id, sessionId = id, epoch }: SandboxInventory): Promise<void> {
+    try {
+      await link.deleteSandbox({ sandboxId: id, workspaceId: sessionId, epoch, cause: 'ended', keep: true });
+    } catch (err) {
+      logger.warn({ runnerId: link.runnerId, sandboxId: id, err }, 'a leftover sandbox could not be ended');
+    }
   }
 
   return {

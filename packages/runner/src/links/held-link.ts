@@ -42,6 +42,8 @@ export type HeldLink = Omit<RunnerLink, 'command' | 'acknowledge' | 'onSandboxEn
   acknowledgeEnded(sandboxIds: readonly string[]): void;
   /** Called when `ended` has one more. */
   onEnded(listener: () => void): void;
+  /** Called when the coordinator sweeps, which it does after it ended what it does not want. */
+  onSweep(listener: () => void): void;
 };
 
 export type Reading = { after: number; signal: AbortSignal };
@@ -62,6 +64,7 @@ type Held = {
 export function createHeldLink(link: RunnerLink): HeldLink {
   const sandboxes = new Map<string, Held>();
   const listeners: (() => void)[] = [];
+  const sweepListeners: (() => void)[] = [];
 
   link.onSandboxEnded((ended) => {
     const held = sandboxes.get(ended.sandboxId);
@@ -136,7 +139,10 @@ export function createHeldLink(link: RunnerLink): HeldLink {
     createSandbox,
     claimSandbox: (request) => link.claimSandbox(request),
     deleteSandbox,
-    sweep: (request) => link.sweep(request),
+    sweep(request) {
+      for (const tell of sweepListeners) tell();
+      return link.sweep(request);
+    },
     cancel: (request) => link.cancel(request),
     decide: (request) => link.decide(request),
     files: link.files,
@@ -176,6 +182,7 @@ export function createHeldLink(link: RunnerLink): HeldLink {
       forgetEnded();
     },
     onEnded: (listener) => void listeners.push(listener),
+    onSweep: (listener) => void sweepListeners.push(listener),
   };
 }
 

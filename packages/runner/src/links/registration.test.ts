@@ -63,6 +63,9 @@ function setUp(t: TestContext) {
     refuseNext: (code: ErrorCode) => {
       next = code;
     },
+    sleep: (ms: number) => {
+      clock.nowMs += ms;
+    },
     async pass(ms: number) {
       for (let left = ms; left > 0; left -= 100) {
         clock.nowMs += Math.min(100, left);
@@ -89,6 +92,7 @@ test('it registers, and renews every five seconds', async (t) => {
 test('it stops acting before the lease ends, and goes on when it is renewed after all', async (t) => {
   const { registration, told, fail, pass } = setUp(t);
   await registration.registered();
+  registration.lookedThrough();
   fail('coordinator_unreachable');
   await pass(12_900);
   assert.deepEqual([registration.mayAct(), told], [true, []]);
@@ -107,6 +111,32 @@ test('told that its registration is over, it registers anew', async (t) => {
   assert.deepEqual(asked, ['register', 'heartbeat job_1', 'register']);
   await pass(5_100);
   assert.equal(asked.at(-1), 'heartbeat job_2');
+});
+
+test('registered anew after its lease, it stands still until what is here was looked through', async (t) => {
+  const { registration, told, fail, refuseNext, asked, pass } = setUp(t);
+  await registration.registered();
+  registration.lookedThrough();
+  fail('coordinator_unreachable');
+  await pass(14_000);
+  fail(undefined);
+  refuseNext('stale_epoch');
+  await pass(12_000);
+  assert.deepEqual(asked.slice(-3), ['heartbeat job_1', 'register', 'heartbeat job_2']);
+  assert.deepEqual([registration.mayAct(), told], [false, ['expired']]);
+  registration.lookedThrough();
+  assert.deepEqual([registration.mayAct(), told], [true, ['expired', 'renewed']]);
+});
+
+test('after a sleep of the machine, too, when no timer saw the end', async (t) => {
+  const { registration, told, refuseNext, pass, sleep } = setUp(t);
+  await registration.registered();
+  sleep(3_600_000);
+  refuseNext('stale_epoch');
+  await pass(5_100);
+  assert.deepEqual([registration.mayAct(), told], [false, ['expired']]);
+  registration.lookedThrough();
+  assert.deepEqual([registration.mayAct(), told], [true, ['expired', 'renewed']]);
 });
 
 test('what ends is told at once, and again until it was heard', async (t) => {

@@ -4,7 +4,8 @@
  * does not work on any more (I6).
  *
  * Phases: `unregistered` → `registered` (heartbeats) → `expired` (nothing of it runs) → either again `registered`, when a
- * heartbeat is answered after all, or `unregistered`, when it is told that the registration is over.
+ * heartbeat is answered after all, or `unregistered`, when it is told that the registration is over. Then what it holds may
+ * run elsewhere: it stands still until the next coordinator looked through it.
  */
 import { AtollError, type ErrorCode } from '@atoll/protocol/errors';
 import type { internalOperations } from '@atoll/protocol/internal-operations';
@@ -57,8 +58,10 @@ export function leaseRequests(requests: CoordinatorRequests): LeaseRequests {
 export type Registration = {
   /** Resolves when it is registered. Rejects when it never will be; until then it tries. */
   registered(): Promise<void>;
-  /** Whether the lease, less a margin, still runs. */
+  /** Whether the lease, less a margin, still runs, and what is here is wanted. */
   mayAct(): boolean;
+  /** The coordinator looked through what is here, and ended what it does not want. */
+  lookedThrough(): void;
   /** Tells the coordinator that nothing more is to be placed here, and resolves with how many places are taken still. */
   deregister(): Promise<number>;
   stop(): void;
@@ -88,6 +91,8 @@ export function createRegistration(options: {
   let endsAtMs = Number.NEGATIVE_INFINITY;
   let heartbeatMs = FIRST_PAUSE_MS;
   let expired = false;
+  /** Of this registration, the coordinator has not looked yet at what is here. */
+  let unseen = false;
   let expiry: NodeJS.Timeout | undefined;
   let stopping = false;
   let wake = () => {};
@@ -98,10 +103,22 @@ export function createRegistration(options: {
   function leased(sentAtMs: number, lease: { leaseMs: number; heartbeatMs: number }): void {
     endsAtMs = sentAtMs + lease.leaseMs - MARGIN_MS;
     heartbeatMs = lease.heartbeatMs;
-    if (expired) onRenewed();
-    expired = false;
+    goOn();
     clearTimeout(expiry);
     watch();
+  }
+
+  function goOn(): void {
+    if (!expired || unseen || clock() >= endsAtMs) return;
+    expired = false;
+    onRenewed();
+  }
+
+  function expire(): void {
+    if (expired) return;
+    expired = true;
+    logger.warn({ runnerId }, 'the lease is over: the coordinator was not reached');
+    onExpired();
   }
 
   function watch(): void {
@@ -109,9 +126,7 @@ export function createRegistration(options: {
       () => {
         // Not yet, where the timer was early.
         if (clock() < endsAtMs) return watch();
-        expired = true;
-        logger.warn({ runnerId }, 'the lease is over: the coordinator was not reached');
-        onExpired();
+        expire();
       },
       Math.max(1, endsAtMs - clock()),
     );
@@ -120,6 +135,9 @@ export function createRegistration(options: {
 
   async function register(): Promise<void> {
     const sentAtMs = clock();
+    // The timer does not go on while the machine sleeps.
+    if (Number.isFinite(endsAtMs) && sentAtMs >= endsAtMs) expire();
+    unseen = true;
     const { registrationId: id, lease } = await requests.register(description);
     registrationId = id;
     leased(sentAtMs, lease);
@@ -174,7 +192,11 @@ export function createRegistration(options: {
   void run();
   return {
     registered: () => first.promise,
-    mayAct: () => clock() < endsAtMs,
+    mayAct: () => !expired && clock() < endsAtMs,
+    lookedThrough() {
+      unseen = false;
+      goOn();
+    },
     async deregister() {
       if (registrationId === undefined) return 0;
       const answer = await requests.deregister({ runnerId, registrationId });

@@ -12,6 +12,7 @@ import type { OperationParams, OperationResult } from '@atoll/protocol/operation
 import type { SandboxEnded } from '@atoll/protocol/runner-link';
 import { PROTOCOL_VERSION } from '@atoll/protocol/wire';
 import type { Access } from '../keys/access.ts';
+import { type NewlyPlaced, notePlaced } from './newly-placed.ts';
 import type { RunnerInfo, RunnerRegistry } from './registry.ts';
 import type { RemoteLink } from './remote-link.ts';
 
@@ -57,8 +58,8 @@ export type RegistrationsOptions = {
   onSandboxEnded: (runnerId: string, ended: SandboxEnded) => Promise<void>;
   /** How many of its places are taken by what it is known to hold still. */
   heldBy: (runnerId: string) => Promise<number>;
-  /** It is there; what it really holds is to be looked at. */
-  onRegistered: (runnerId: string, link: RemoteLink) => void;
+  /** It is there; what it really holds is to be looked at, but for what was placed since. */
+  onRegistered: (runnerId: string, link: RemoteLink, placed: NewlyPlaced) => void;
   /** It gets no more sandboxes, and should get rid of those that it has. */
   onDraining: (runnerId: string) => void;
 };
@@ -104,7 +105,7 @@ export function createRegistrations(options: RegistrationsOptions): Registration
     if (!(await runners.mayTake(access, runnerId)))
       throw new AtollError('already_exists', `runner ${runnerId} is another tenant's, or serves one`);
     if (held) await lose(runnerId, held);
-    const link = dialled ?? connect(asked);
+    const { link, placed } = notePlaced(dialled ?? connect(asked));
     const registrationId = newId('job');
     const lease = newLease();
     const tenant = access.crossesTenants ? undefined : access.tenant;
@@ -112,7 +113,7 @@ export function createRegistrations(options: RegistrationsOptions): Registration
     const registration = { id: registrationId, tenant, leaseUntil: lease.until, reserved };
     await runners.attach(link, infoOf(asked, dialled ? 'grpc' : 'http'), registration);
     live.set(runnerId, { registrationId, callbackToken, access, link, endsAtMs: clock() + LEASE_MS });
-    options.onRegistered(runnerId, link);
+    options.onRegistered(runnerId, link, placed);
     return { registrationId, lease };
   }
 
