@@ -139,6 +139,23 @@ test('what a session inherits outlives its parent', async () => {
   await assert.rejects(late, { code: 'not_found' });
 });
 
+test('what a fork had before it was one is refused once its parent was erased, not made up', async () => {
+  await session('ses_erased');
+  for (const seq of [4, 6]) await write('ses_erased', seq);
+  await session('ses_orphan', { logId: 'ses_erased', seq: 8 });
+  const inherited = store.sql.updateTable('sessions').set({ snapshot_seq: 6 }).where('id', '=', 'ses_orphan');
+  await store.commit([{ query: inherited }]);
+  await write('ses_orphan', 6);
+  assert.equal((await snapshots.nearest('ses_orphan', 5))?.seq, 4);
+  const gone = store.sql.deleteFrom('sessions').where('id', '=', 'ses_erased');
+  await store.commit([snapshots.forget('ses_erased'), { query: gone }]);
+  const refused = { code: 'snapshot_failed', message: /ses_erased, which was erased/ };
+  await assert.rejects(snapshots.nearest('ses_orphan', 5), refused);
+  assert.equal((await snapshots.nearest('ses_orphan', 8))?.seq, 6);
+  await session('ses_early', { logId: 'ses_erased', seq: 3 });
+  assert.equal(await snapshots.nearest('ses_early', 3), undefined, 'there was none by then');
+});
+
 test('nobody inherits from another tenant (I12)', async () => {
   await write('ses_walled', 4);
   const from = await snapshots.nearest('ses_walled', 4);

@@ -39,6 +39,8 @@ export type TakingSnapshot = {
   readonly over: Promise<SnapshotOutcome>;
 };
 
+type Parent = { sessionId: string; seq: number; erased: boolean; hadSnapshot: boolean };
+
 type UnderWay = { root: Promise<string>; over: Promise<SnapshotOutcome>; now: () => void };
 
 export type Snapshots = {
@@ -51,7 +53,8 @@ export type Snapshots = {
   look(request: Pick<SnapshotRequest, 'sessionId' | 'tenant' | 'epoch' | 'link'>): Promise<string>;
   /**
    * The latest complete snapshot at or before that event, when those under way are over; undefined: none, so the files
-   * were the agent's folder. Of a fork it may be one of its parents'. With `begunBy` (ISO 8601), of those alone whose
+   * were the agent's folder. Of a fork it may be one of its parents'; rejects with `snapshot_failed` where that would have
+   * been one of a parent that was erased. With `begunBy` (ISO 8601), of those alone whose
    * taking had begun by then.
    */
   nearest(sessionId: string, seq: number, begunBy?: string): Promise<Snapshot | undefined>;
@@ -166,6 +169,10 @@ export function createSnapshots(options: { store: Store; blobs: BlobStore; now: 
     const row = await latestRow(sessionId, seq, begunBy);
     if (row) return found(row);
     const parent = await parentOf(sessionId);
+    if (parent?.erased && parent.hadSnapshot) {
+      const detail = `the files by then were those of ${parent.sessionId}, which was erased with its snapshots`;
+      throw new AtollError('snapshot_failed', detail);
+    }
     return parent && nearest(parent.sessionId, Math.min(seq, parent.seq), begunBy);
   }
 
@@ -188,16 +195,25 @@ export function createSnapshots(options: { store: Store; blobs: BlobStore; now: 
     return store.first(query);
   }
 
-  /** Where a fork left its parent. */
-  async function parentOf(sessionId: string): Promise<{ sessionId: string; seq: number } | undefined> {
+  /** Where a fork left its parent, and whether the parent had a snapshot by then. */
+  async function parentOf(sessionId: string): Promise<Parent | undefined> {
     const query = sql
       .selectFrom('sessions')
       .innerJoin('logs', 'logs.id', 'sessions.log_id')
       .innerJoin('logs as parents', 'parents.id', 'logs.parent_id')
-      .select(['parents.session_id as sessionId', 'logs.parent_seq as seq'])
+      .leftJoin('sessions as there', 'there.id', 'parents.session_id')
+      .select(['parents.session_id as sessionId', 'logs.parent_seq as seq', 'there.id as id'])
+      .select('sessions.snapshot_seq as snapshotSeq')
       .where('sessions.id', '=', sessionId);
     const parent = await store.first(query);
-    return parent && { sessionId: parent.sessionId, seq: parent.seq ?? 0 };
+    if (!parent) return undefined;
+    const { id, seq, snapshotSeq } = parent;
+    return {
+      sessionId: parent.sessionId,
+      seq: seq ?? 0,
+      erased: id === null,
+      hadSnapshot: snapshotSeq !== null,
+    };
   }
 
   async function list({
