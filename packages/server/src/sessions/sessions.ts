@@ -13,6 +13,7 @@ import type { RunnerRegistry } from '../runners/registry.ts';
 import type { Scheduler } from '../scheduler/scheduler.ts';
 import type { Snapshots } from '../snapshots/snapshots.ts';
 import type { Store } from '../store/store.ts';
+import { countLostSandboxes } from '../usage/counting.ts';
 import { createApprovals } from './approvals.ts';
 import { createCreating } from './creating.ts';
 import type { SessionDiffs } from './diff.ts';
@@ -343,7 +344,9 @@ export function createSessions(options: SessionsOptions) {
    * drop the files that no session has any more.
    */
   async function recoverAll(): Promise<void> {
-    for (const id of await leftBehind(store)) await live.load(id);
+    const left = await leftBehind(store);
+    if (left.length > 0) await store.commit(countLostSandboxes());
+    for (const id of left) await live.load(id);
     await store.commit(leftoverRows(store, SERVER_LOST, { endedAt: new Date(now()).toISOString() }));
     for (const { id } of runners.all()) await sweepRunner(id);
   }

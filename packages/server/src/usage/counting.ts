@@ -72,6 +72,16 @@ const NAMED = 'id IN (SELECT value FROM json_each(?)) AND ended_at IS NOT NULL';
 const COUNT_SANDBOXES = countSandboxes(NAMED);
 const SANDBOXES_COUNTED = `UPDATE sandboxes SET counted = 1 WHERE ${NAMED}`;
 
+/** What sessions that hold a sandbox wrote last. */
+const LAST_SIGN = `SELECT max((SELECT time FROM log_chunks WHERE log_id = held.log_id ORDER BY first_seq DESC LIMIT 1))
+  FROM sessions AS held WHERE held.status NOT IN ('paused', 'ended', 'failed')`;
+const LOST = `session_id IS NOT NULL AND status NOT IN ('ended', 'failed') AND counted = 0 AND ready_at IS NOT NULL`;
+const COUNT_LOST = [
+  `UPDATE sandboxes SET ended_at = max(ready_at, coalesce((${LAST_SIGN}), ready_at)) WHERE ${LOST} AND ended_at IS NULL`,
+  countSandboxes(`${LOST} AND ended_at IS NOT NULL`),
+  `UPDATE sandboxes SET counted = 1, ended_at = NULL WHERE ${LOST}`,
+];
+
 /** A turn that ended, and what was written to its log since the one before. In the commit of its `done`. */
 export function countTurn(
   { id, agent, log_id: logId }: Consumer,
@@ -101,6 +111,14 @@ export function countSnapshot(taken: { sessionId: string; storedBytes: number; e
 export function countEndedSandboxes(ids: readonly string[]): Step[] {
   const parameters = [JSON.stringify(ids)];
   return [{ query: { sql: COUNT_SANDBOXES, parameters } }, { query: { sql: SANDBOXES_COUNTED, parameters } }];
+}
+
+/**
+ * At a start, before they are ended: the time of sessions' sandboxes that the server before left, until the last that any of
+ * these sessions wrote. The time until this start is nobody's.
+ */
+export function countLostSandboxes(): Step[] {
+  return COUNT_LOST.map((sql) => ({ query: { sql, parameters: [] } }));
 }
 
 /** Before a session's rows are erased: what it used stays in the sums of its days and its agent. */

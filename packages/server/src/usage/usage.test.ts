@@ -12,7 +12,14 @@ import { loadKysely } from '../store/kysely.ts';
 import { createSqliteStore } from '../store/sqlite.ts';
 import { openSqlite } from '../store/sqlite-database.ts';
 import type { SessionRow } from '../store/tables.ts';
-import { boundedUsage, type Consumer, countSnapshot, countTurn, keepUsage } from './counting.ts';
+import {
+  boundedUsage,
+  type Consumer,
+  countLostSandboxes,
+  countSnapshot,
+  countTurn,
+  keepUsage,
+} from './counting.ts';
 import { createUsage } from './usage.ts';
 
 const root = mkdtempSync(join(tmpdir(), 'atoll-usage-'));
@@ -90,6 +97,34 @@ test('turns are added up by day, agent and session', async () => {
   assert.equal(bySession.totals.turns, 2);
   assert.equal((await show('sums', { agent: 'b' })).totals.turns, 1);
   assert.equal((await show('sums', { session: first.id, to: '2026-03-01' })).totals.turns, 1);
+});
+
+test('of a sandbox that a server left behind, the time until the next one started is not counted', async () => {
+  const owner = await session('left');
+  const running = { status: 'running' as const, ended_at: null };
+  await store.commit([
+    { query: store.sql.updateTable('sessions').set(running).where('id', '=', owner.id) },
+    {
+      query: store.sql.insertInto('log_chunks').values({
+        ...{ log_id: owner.id, tenant: 'left', epoch: 0, first_seq: 1, last_seq: 1 },
+        ...{ time: '2026-03-01T10:00:30.000Z', frames: new Uint8Array() },
+      }),
+    },
+  ]);
+  await sandbox(owner, '2026-03-01T10:00:00.000Z', null);
+  const mine = store.sql.updateTable('sandboxes').where('session_id', '=', owner.id);
+  await store.commit([{ query: mine.set({ status: 'ready' }) }]);
+  for (let start = 0; start < 2; start++) await store.commit(countLostSandboxes());
+  const ended = { status: 'ended' as const, ended_at: '2026-03-02T10:00:00.000Z' };
+  await store.commit([{ query: mine.set(ended) }]);
+  await usage.countEnded();
+  const { usage: days } = await show('left');
+  assert.deepEqual(
+    days.map((item) => [item.day, item.sandboxSeconds]),
+    [['2026-03-01', 30]],
+  );
+  const over = { status: 'ended' as const, ended_at: ended.ended_at };
+  await store.commit([{ query: store.sql.updateTable('sessions').set(over).where('id', '=', owner.id) }]);
 });
 
 test('the time of a sandbox is cut at midnight, and is the same before and after it is counted', async () => {
