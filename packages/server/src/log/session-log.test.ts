@@ -104,3 +104,13 @@ test('closed with a commit under way: that one counts, later ones do not, reader
   assert.equal(session.durableSeq, 1);
   assert.deepEqual(await seqsOf(session, new AbortController().signal, 1), [1]);
 });
+
+test('whoever still reads a log that was closed and erased gets the reason', async () => {
+  const { session, release } = await open('erased');
+  release();
+  await session.append([event]);
+  const reason = new Error('erased');
+  session.close(reason);
+  await log.erase('erased', []);
+  await assert.rejects(seqsOf(session, new AbortController().signal), reason);
+});

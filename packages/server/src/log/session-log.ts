@@ -227,7 +227,7 @@ export function createSessionLog(options: {
           continue;
         }
         const found = await next(cursor);
-        if (!found) throw new AtollError('internal', `the log has a gap after ${cursor}`);
+        if (!found) throw failed ?? new AtollError('internal', `the log has a gap after ${cursor}`);
         cursor = found.lastSeq;
         yield found;
       }

@@ -2,6 +2,7 @@
  * Sessions that go: erased because somebody wants that, ended or erased because of their age. One leaves memory after the
  * commit that erases it: before that it would only be loaded again by whoever asks for it meanwhile.
  */
+import { AtollError } from '@atoll/protocol/errors';
 import type { Log } from '../log/log.ts';
 import type { Snapshots } from '../snapshots/snapshots.ts';
 import type { Store } from '../store/store.ts';
@@ -36,11 +37,14 @@ export function createRetiring(options: {
   const { store, log, live, lifecycle, now } = options;
   const timestamp = () => new Date(now()).toISOString();
 
+  /** Whoever follows it hears that it is gone. */
+  async function erased(id: string, erasing: () => Promise<void>): Promise<void> {
+    live.known(id)?.log.close(new AtollError('not_found', `session ${id} was erased`));
+    await erasing().finally(() => live.delete(id));
+  }
+
   return {
-    async purge({ id, row }) {
-      await log.erase(row.log_id, erasure(options, row, timestamp()));
-      live.delete(id);
-    },
+    purge: ({ id, row }) => erased(id, () => log.erase(row.log_id, erasure(options, row, timestamp()))),
     async endPaused(before, detail) {
       const row = await store.first<{ id: string }>({ sql: PAUSED, parameters: [before] });
       if (row === undefined) return false;
@@ -55,8 +59,7 @@ export function createRetiring(options: {
       type Ended = Pick<SessionRow, 'id' | 'tenant' | 'agent' | 'log_id'>;
       const row = await store.first<Ended>({ sql: ENDED, parameters: [before] });
       if (row === undefined) return false;
-      await log.retire(row.log_id, erasure(options, row, timestamp()));
-      live.delete(row.id);
+      await erased(row.id, () => log.retire(row.log_id, erasure(options, row, timestamp())));
       return true;
     },
   };
