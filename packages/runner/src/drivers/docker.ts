@@ -128,7 +128,12 @@ class DockerDriver implements Driver {
     };
     try {
       const { container, ended, output } = await this.#run(engine.docker, plan);
-      const held = await holdContainer({ spec, container, engine, release, warn: this.#warn });
+      const held = await holdContainer({ spec, container, engine, release, warn: this.#warn }).catch(
+        async (error: unknown) => {
+          await removeContainer(container).catch((failure) => this.#warn(failure, 'a container may run on'));
+          throw error;
+        },
+      );
       return liveSandbox({ spec, ended, output, channel: socket.channel, watchdog: this.#watchdog, ...held });
     } catch (error) {
       await release();
