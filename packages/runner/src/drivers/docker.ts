@@ -7,7 +7,8 @@ import type { Driver, DriverProblem, SandboxOwner, SandboxProcess, SandboxSpec, 
 import { openChannelSocket } from './channel-socket.ts';
 import { checkDocker, socketOf } from './docker-check.ts';
 import { type ContainerPlan, containerOptions } from './docker-container.ts';
-import { type Engine, isRefusal, openEngine } from './docker-engine.ts';
+import { type EndOptions, endOf, removeContainer } from './docker-end.ts';
+import { type Engine, openEngine } from './docker-engine.ts';
 import { holdContainer } from './docker-hold.ts';
 import { createImages } from './docker-image.ts';
 import { createFrameReader } from './docker-output.ts';
@@ -55,6 +56,7 @@ class DockerDriver implements Driver {
   readonly #warn: Warn;
   readonly #watchdog: Watchdog;
   readonly #sandboxes = createSandboxSet();
+  readonly #stopping = new AbortController();
   #refusedOpenFiles = Number.POSITIVE_INFINITY;
   #laid: Ground | undefined;
   #images: ReturnType<typeof createImages> | undefined;
@@ -95,6 +97,7 @@ class DockerDriver implements Driver {
   }
 
   async stop(): Promise<void> {
+    this.#stopping.abort();
     await this.#sandboxes.stop();
     const engine = await this.#engine?.catch(() => undefined);
     this.#engine = undefined;
@@ -148,7 +151,10 @@ class DockerDriver implements Driver {
   async #run(docker: Docker, plan: Omit<ContainerPlan, 'openFiles'>): Promise<Running> {
     const { openFiles } = plan.spec.limits;
     const run = (limit: number | undefined) =>
-      startContainer(docker, containerOptions({ ...plan, openFiles: limit }), this.#warn);
+      startContainer(docker, containerOptions({ ...plan, openFiles: limit }), {
+        warn: this.#warn,
+        stopping: this.#stopping.signal,
+      });
     if (openFiles >= this.#refusedOpenFiles) return run(undefined);
     try {
       return await run(openFiles);
@@ -212,40 +218,17 @@ type Running = { container: Docker.Container; ended: Promise<ProcessEnd>; output
 async function startContainer(
   docker: Docker,
   options: Docker.ContainerCreateOptions,
-  warn: Warn,
+  ending: EndOptions,
 ): Promise<Running> {
   const container = await docker.createContainer(options);
   try {
     const attached = await container.attach({ stream: true, stdout: true, stderr: true });
     // Asked for beforehand: it may be gone again when the start is answered.
-    const ended = endOf(container, warn);
+    const ended = endOf(container, ending);
     await container.start();
     return { container, ended, output: attached.pipe(createFrameReader()) };
   } catch (error) {
     await removeContainer(container);
     throw error;
-  }
-}
-
-const KILLED_STATUS = 128 + 9;
-
-async function endOf(container: Docker.Container, warn: Warn): Promise<ProcessEnd> {
-  try {
-    const { StatusCode: code } = await container.wait({ condition: 'removed' });
-    return code === KILLED_STATUS ? { exitCode: null, signal: 'SIGKILL' } : { exitCode: code, signal: null };
-  } catch (error) {
-    // The engine went away, and its containers with it, or are to go when it is back.
-    warn(error, 'the end of a container could not be awaited');
-    await removeContainer(container).catch((failure: unknown) => warn(failure, 'a container may run on'));
-    return { exitCode: null, signal: 'SIGKILL' };
-  }
-}
-
-async function removeContainer(container: Docker.Container): Promise<void> {
-  try {
-    await container.remove({ force: true, v: true });
-  } catch (error) {
-    // Gone, or on its way.
-    if (!isRefusal(error, 404, 409)) throw error;
   }
 }
