@@ -188,7 +188,11 @@ class DockerDriver implements Driver {
   }
 
   #portableNode(): Promise<string> {
-    this.#node ??= portableNode(join(this.#ground.directories.dataDir, 'system'));
+    this.#node ??= portableNode(join(this.#ground.directories.dataDir, 'system')).catch((error: unknown) => {
+      // Whoever comes next tries again.
+      this.#node = undefined;
+      throw error;
+    });
     return this.#node;
   }
 

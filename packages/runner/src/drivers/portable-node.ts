@@ -1,7 +1,7 @@
 import { execFile } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync, readdirSync, statSync } from 'node:fs';
-import { chmod, copyFile, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { chmod, copyFile, mkdir, open, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { promisify } from 'node:util';
 import { AtollError } from '@atoll/protocol/errors';
@@ -29,6 +29,7 @@ export async function portableNode(directory: string, node = process.execPath): 
   const building = join(directory, `node-building-${process.pid}`);
   await build(node, building);
   await rename(building, place);
+  await synced(directory);
   return place;
 }
 
@@ -50,6 +51,17 @@ async function build(node: string, to: string): Promise<void> {
   // Whatever the umask and the libraries' own modes, sandboxes read this as somebody else.
   for (const name of readdirSync(to)) await chmod(join(to, name), 0o755);
   await chmod(to, 0o755);
+  // Once it has its name it is taken for whole, also after a power cut.
+  for (const name of ['bin/node', ...readdirSync(to), '.']) await synced(join(to, name));
+}
+
+async function synced(path: string): Promise<void> {
+  const file = await open(path);
+  try {
+    await file.sync();
+  } finally {
+    await file.close();
+  }
 }
 
 /** As the loader itself finds them, from `name => path (address)`. */
