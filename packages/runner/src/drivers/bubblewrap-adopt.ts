@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import type { SandboxProcess, SandboxSpec } from '../driver.ts';
+import type { SandboxProcess, SandboxSpec, Warn } from '../driver.ts';
 import { insidePaths } from './bubblewrap-args.ts';
 import type { StartChain } from './bubblewrap-start.ts';
 import type { SandboxCgroup } from './cgroup.ts';
@@ -17,10 +17,11 @@ export type AdoptOptions = {
   /** Host pid of the sandbox's pid 1. */
   innerPid: number;
   watchdog: Watchdog;
+  warn: Warn;
 };
 
 /** Takes a started bubblewrap sandbox into care: its limits, its killing and freezing, its end. */
-export function adopt({ spec, chain, cgroup, innerPid, watchdog }: AdoptOptions): SandboxProcess {
+export function adopt({ spec, chain, cgroup, innerPid, watchdog, warn }: AdoptOptions): SandboxProcess {
   const tree: ProcessTree = { select: (processes) => descendants(processes, innerPid) };
   const holdsMemory = cgroup?.means.memory === undefined;
   const holdsProcesses = cgroup?.means.pids === undefined;
@@ -32,6 +33,7 @@ export function adopt({ spec, chain, cgroup, innerPid, watchdog }: AdoptOptions)
     channel: chain.channel,
     output: chain.output,
     watchdog,
+    warn,
     hold: holdOf(chain, cgroup, innerPid, tree),
     watched: {
       disk: {

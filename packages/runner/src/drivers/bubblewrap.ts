@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { realpathSync } from 'node:fs';
 import { resolve } from 'node:path';
-import type { Driver, DriverProblem, SandboxOwner, SandboxProcess, SandboxSpec } from '../driver.ts';
+import type { Driver, DriverProblem, SandboxOwner, SandboxProcess, SandboxSpec, Warn } from '../driver.ts';
 import { adopt } from './bubblewrap-adopt.ts';
 import { bubblewrapArgs, writeEtc } from './bubblewrap-args.ts';
 import { checkBubblewrap } from './bubblewrap-check.ts';
@@ -41,7 +41,7 @@ import { createWatchdog, type Watchdog } from './watchdog.ts';
 export type BubblewrapOptions = {
   /** The runner's data directory, made 0700. Sandboxes' directories are `<dataDir>/<kind>/<name>`. */
   dataDir: string;
-  warn?: (error: unknown, what: string) => void;
+  warn?: Warn;
   watchdogIntervalMs?: number;
   /** False: hold limits as on a machine without usable control groups. */
   cgroups?: boolean;
@@ -57,6 +57,7 @@ type Ground = { directories: SandboxDirectories; cgroups: Cgroups | undefined };
 class BubblewrapDriver implements Driver {
   readonly name = 'bubblewrap';
   readonly #options: BubblewrapOptions;
+  readonly #warn: Warn;
   readonly #watchdog: Watchdog;
   readonly #seccomp = seccompProgram();
   readonly #sandboxes = createSandboxSet();
@@ -69,6 +70,7 @@ class BubblewrapDriver implements Driver {
   constructor(options: BubblewrapOptions) {
     this.#options = options;
     const { warn = () => {}, watchdogIntervalMs } = options;
+    this.#warn = warn;
     this.#watchdog = createWatchdog({ warn, ...(watchdogIntervalMs && { intervalMs: watchdogIntervalMs }) });
   }
 
@@ -148,7 +150,7 @@ class BubblewrapDriver implements Driver {
     const innerPid = await chain.status.innerPid;
     if (innerPid === undefined) throw await chainError(chain);
     this.#openNextLauncher();
-    const sandbox = adopt({ spec, chain, cgroup, innerPid, watchdog: this.#watchdog });
+    const sandbox = adopt({ spec, chain, cgroup, innerPid, watchdog: this.#watchdog, warn: this.#warn });
     if (hands && chain.handed) return { ...sandbox, listener: chain.handed.take() };
     chain.handed?.close();
     return sandbox;

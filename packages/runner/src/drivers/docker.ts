@@ -137,7 +137,15 @@ class DockerDriver implements Driver {
           throw error;
         },
       );
-      return liveSandbox({ spec, ended, output, channel: socket.channel, watchdog: this.#watchdog, ...held });
+      return liveSandbox({
+        spec,
+        ended,
+        output,
+        channel: socket.channel,
+        watchdog: this.#watchdog,
+        warn: this.#warn,
+        ...held,
+      });
     } catch (error) {
       await release();
       throw error;

@@ -57,6 +57,7 @@ type Ground = {
 class GvisorDriver implements Driver {
   readonly name = 'gvisor';
   readonly #options: GvisorOptions;
+  readonly #warn: Warn;
   readonly #watchdog: Watchdog;
   readonly #sandboxes = createSandboxSet();
   #laid: Ground | undefined;
@@ -65,6 +66,7 @@ class GvisorDriver implements Driver {
   constructor(options: GvisorOptions) {
     this.#options = options;
     const { warn = () => {}, watchdogIntervalMs } = options;
+    this.#warn = warn;
     this.#watchdog = createWatchdog({ warn, ...(watchdogIntervalMs && { intervalMs: watchdogIntervalMs }) });
   }
 
@@ -142,6 +144,7 @@ class GvisorDriver implements Driver {
         // Node drains an unread stdout when the child ends; what was said last must outlive that.
         output: child.stdout.pipe(new PassThrough()),
         watchdog: this.#watchdog,
+        warn: this.#warn,
         ...holdGvisor({ ...held, spec, child, runsc, socket }),
       });
     } catch (error) {

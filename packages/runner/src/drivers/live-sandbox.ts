@@ -1,7 +1,14 @@
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import type { Duplex, Readable } from 'node:stream';
-import type { SandboxEndCause, SandboxExit, SandboxProcess, SandboxSpec, SandboxUsage } from '../driver.ts';
+import type {
+  SandboxEndCause,
+  SandboxExit,
+  SandboxProcess,
+  SandboxSpec,
+  SandboxUsage,
+  Warn,
+} from '../driver.ts';
 import { after } from './long-timer.ts';
 import type { Watchdog, WatchSubject } from './watchdog.ts';
 
@@ -20,6 +27,7 @@ export type LiveSandboxOptions = {
   watchdog: Watchdog;
   watched: Omit<WatchSubject, 'kill' | 'limits' | 'outOfMemory'>;
   hold: SandboxHold;
+  warn: Warn;
 };
 
 export type ProcessEnd = { exitCode: number | null; signal: string | null };
@@ -70,7 +78,10 @@ export function liveSandbox(options: LiveSandboxOptions): SandboxProcess {
     stopClock();
     stopWatching();
     if (hold.outOfMemory()) cause ??= 'oom';
-    await hold.release();
+    // Its end is told all the same: whoever waits for it can release nothing either.
+    await hold
+      .release()
+      .catch((error: unknown) => options.warn(error, 'what a sandbox held was not all released'));
     return exitOf(spec, cause, ended, hold.setupFailure());
   }
 

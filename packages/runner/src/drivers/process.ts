@@ -4,7 +4,7 @@ import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, wr
 import { delimiter, dirname, join, resolve } from 'node:path';
 import { Duplex, PassThrough } from 'node:stream';
 import { AtollError } from '@atoll/protocol/errors';
-import type { Driver, Mount, SandboxProcess, SandboxSpec } from '../driver.ts';
+import type { Driver, Mount, SandboxProcess, SandboxSpec, Warn } from '../driver.ts';
 import { endOf, liveSandbox, type SandboxHold } from './live-sandbox.ts';
 import { freezeTree, type ProcessTree, signalTree, thawTree, treePids, treeUsage } from './process-tree.ts';
 import { descendants, findProcess, isErrno, type ProcessEntry } from './processes.ts';
@@ -30,7 +30,7 @@ import { createWatchdog, fileSizeBlocks, type Watchdog } from './watchdog.ts';
 export type ProcessOptions = {
   /** The runner's data directory, made 0700. Sandboxes' directories are `<dataDir>/<kind>/<name>`. */
   dataDir: string;
-  warn?: (error: unknown, what: string) => void;
+  warn?: Warn;
   watchdogIntervalMs?: number;
 };
 
@@ -44,11 +44,13 @@ export function createProcessDriver(options: ProcessOptions): Driver {
 class ProcessDriver implements Driver {
   readonly name = 'process';
   readonly #dataDir: string;
+  readonly #warn: Warn;
   readonly #watchdog: Watchdog;
   readonly #sandboxes = createSandboxSet();
 
   constructor({ dataDir, warn = () => {}, watchdogIntervalMs }: ProcessOptions) {
     this.#dataDir = resolve(dataDir);
+    this.#warn = warn;
     this.#watchdog = createWatchdog({ warn, ...(watchdogIntervalMs && { intervalMs: watchdogIntervalMs }) });
   }
 
@@ -65,7 +67,7 @@ class ProcessDriver implements Driver {
 
   async start(spec: SandboxSpec): Promise<SandboxProcess> {
     this.#assertOurs(spec.directory);
-    return this.#sandboxes.start(() => launch(spec, this.#watchdog));
+    return this.#sandboxes.start(() => launch(spec, this.#watchdog, this.#warn));
   }
 
   async remove(directory: string): Promise<void> {
@@ -91,7 +93,7 @@ class ProcessDriver implements Driver {
   }
 }
 
-async function launch(spec: SandboxSpec, watchdog: Watchdog): Promise<SandboxProcess> {
+async function launch(spec: SandboxSpec, watchdog: Watchdog, warn: Warn): Promise<SandboxProcess> {
   const inside = insidePaths(spec);
   const command = spec.command.map((word) => realPath(word, inside));
   const child = spawn('/bin/sh', ['-c', script(spec), 'sh', ...command], {
@@ -121,6 +123,7 @@ async function launch(spec: SandboxSpec, watchdog: Watchdog): Promise<SandboxPro
     // Node drains an unread stdout when the child ends; what was said last must outlive that.
     output: stdout.pipe(new PassThrough()),
     watchdog,
+    warn,
     hold: holdOf(pid, tree, record),
     watched: {
       disk: {
