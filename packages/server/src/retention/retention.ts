@@ -73,7 +73,11 @@ export function createRetention(options: {
     const periodMs = periodOf(settings);
     let tasks: readonly Task[] | undefined;
     while (await pause(periodMs)) {
-      tasks ??= await tasksOf(options);
+      tasks ??= await tasksOf(options).catch((err) => {
+        logger.warn({ err }, 'what is old cannot go yet; it will be tried again');
+        return undefined;
+      });
+      if (tasks === undefined) continue;
       const before = { ...counted };
       for (const task of tasks) await perform(task);
       const went = Object.entries(counted).filter(([name, count]) => count > before[name as keyof Retired]);
