@@ -158,6 +158,15 @@ test('a cancelled exec ends in the sandbox', { timeout: 20_000 }, async () => {
   assert.deepEqual([end.cause, end.detail], ['signal', 'ended by SIGTERM']);
 });
 
+test('what comes up while all stand still stands still, too', { timeout: 20_000 }, async () => {
+  await using bench = await openBench();
+  await bench.runner.freeze();
+  const made = bench.create('a').then(() => 'made');
+  assert.equal(await Promise.race([made, delay(1_000)]), undefined);
+  await bench.runner.thaw();
+  assert.equal(await made, 'made');
+});
+
 test('a place is had as soon as the sandbox that leaves it is gone', async () => {
   await using bench = await openBench({ capacity: 1 });
   await bench.create('a');

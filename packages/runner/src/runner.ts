@@ -62,7 +62,7 @@ export type BridgeInstall = {
 
 export type Runner = {
   readonly link: RunnerLink;
-  /** All sandboxes stand still, or go on. */
+  /** All sandboxes stand still, and those that come up meanwhile; or they go on. */
   freeze(): Promise<void>;
   thaw(): Promise<void>;
   stop(): Promise<void>;
@@ -118,6 +118,7 @@ export async function createRunner(options: RunnerOptions): Promise<Runner> {
   const listeners: ((ended: SandboxEnded) => void)[] = [];
   const enclosed = driver.name !== 'process';
   let stopping = false;
+  let frozen = false;
 
   /** Idempotent by job: the same jobId is the same promise. */
   function createSandboxOnce(request: CreateSandbox): Promise<void> {
@@ -256,6 +257,10 @@ export async function createRunner(options: RunnerOptions): Promise<Runner> {
     });
     pool.add(sandbox);
     if (stopping) void sandbox.end('server_stopped');
+    else if (frozen)
+      sandbox.freeze('lease').catch((err) => {
+        logger.error({ sandboxId: request.id, err }, 'a sandbox could not be frozen');
+      });
     return sandbox;
   }
 
@@ -330,10 +335,12 @@ export async function createRunner(options: RunnerOptions): Promise<Runner> {
   return {
     link,
     async freeze() {
-      await Promise.all(pool.all().map((sandbox) => sandbox.freeze()));
+      frozen = true;
+      await Promise.all(pool.all().map((sandbox) => sandbox.freeze('lease')));
     },
     async thaw() {
-      await Promise.all(pool.all().map((sandbox) => sandbox.thaw()));
+      frozen = false;
+      await Promise.all(pool.all().map((sandbox) => sandbox.thaw('lease')));
     },
     async stop() {
       stopping = true;

@@ -14,6 +14,7 @@ type Handed = { listener?: Promise<object>; onListener?: (listener: object) => P
 /** A sandbox whose bridge is the test: what it is asked, and what it writes. */
 function openSandbox({ listener, onListener = async () => undefined }: Handed = {}) {
   const asked: Record<string, unknown>[] = [];
+  const moved: string[] = [];
   const exit = Promise.withResolvers<SandboxExit>();
   const channel = new Duplex({
     read() {},
@@ -30,8 +31,8 @@ function openSandbox({ listener, onListener = async () => undefined }: Handed = 
     output: new PassThrough(),
     exited: exit.promise,
     kill,
-    freeze: async () => undefined,
-    thaw: async () => undefined,
+    freeze: async () => void moved.push('frozen'),
+    thaw: async () => void moved.push('thawed'),
     usage: async () => ({ memoryBytes: 0, processes: 0 }),
     ...(listener && { listener }),
   };
@@ -47,6 +48,7 @@ function openSandbox({ listener, onListener = async () => undefined }: Handed = 
     sandbox,
     channel,
     asked,
+    moved,
     /** `count` times the same message, in one piece. */
     say: (message: object, count = 1) =>
       channel.push(`${JSON.stringify({ jsonrpc: '2.0', ...message })}\n`.repeat(count)),
@@ -150,4 +152,17 @@ test('a sandbox that hands over something else than its listener is ended, and s
     const { cause, detail } = await openSandbox(handed).sandbox.exited;
     assert.deepEqual([cause, detail], ['protocol_violation', 'that was something else']);
   }
+});
+
+test('who stands still for two reasons goes on when the last one is gone', async () => {
+  const { sandbox, moved } = openSandbox();
+  await sandbox.freeze('snapshot');
+  await sandbox.freeze('lease');
+  await sandbox.thaw('snapshot');
+  assert.deepEqual(moved, ['frozen']);
+  await sandbox.freeze('snapshot');
+  await sandbox.thaw('lease');
+  assert.deepEqual(moved, ['frozen']);
+  await sandbox.thaw('snapshot');
+  assert.deepEqual(moved, ['frozen', 'thawed']);
 });

@@ -58,13 +58,15 @@ export type Sandbox = {
   command(request: SandboxCommand): AsyncIterable<CommandEvent>;
   cancel(commandId: string): void;
   decide(requestId: string, decision: ApprovalDecision): void;
-  /** Its processes stand still, or go on. */
-  freeze(): Promise<void>;
-  thaw(): Promise<void>;
+  /** Its processes stand still for that reason, too; they go on when there is none left. */
+  freeze(reason: StandstillReason): Promise<void>;
+  thaw(reason: StandstillReason): Promise<void>;
   /** Ends it; resolves when nothing of it runs. */
   end(cause: SandboxEndCause): Promise<SandboxExit>;
   readonly exited: Promise<SandboxExit>;
 };
+
+export type StandstillReason = 'lease' | 'snapshot';
 
 export type InitializeOptions = {
   /** Its path as the bridge sees it. */
@@ -124,6 +126,24 @@ export function createSandbox(options: SandboxOptions): Sandbox {
     for (const running of commands.values()) running.stream.end(sandboxEnd(told));
     return told;
   });
+
+  const reasons = new Set<StandstillReason>();
+  /** undefined: some of its processes may, after a failure. */
+  let standsStill: boolean | undefined = false;
+  let moving: Promise<void> = Promise.resolve();
+
+  /** One change after the other; each makes it as it is to be by then. */
+  function freezeOrThaw(): Promise<void> {
+    const moved = moving.then(async () => {
+      const still = reasons.size > 0;
+      if (standsStill === still) return;
+      standsStill = undefined;
+      await (still ? process.freeze() : process.thaw());
+      standsStill = still;
+    });
+    moving = moved.catch(() => undefined);
+    return moved;
+  }
 
   function takeLines(count: number): number {
     line += count;
@@ -304,8 +324,14 @@ export function createSandbox(options: SandboxOptions): Sandbox {
     command,
     cancel,
     decide: approvals.decide,
-    freeze: () => process.freeze(),
-    thaw: () => process.thaw(),
+    freeze(reason) {
+      reasons.add(reason);
+      return freezeOrThaw();
+    },
+    thaw(reason) {
+      reasons.delete(reason);
+      return freezeOrThaw();
+    },
     end(cause) {
       process.kill(cause);
       return exited;

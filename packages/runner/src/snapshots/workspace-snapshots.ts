@@ -171,7 +171,7 @@ async function lookHere(directory: string, known: KnownTree): Promise<Scanned | 
 
 async function whileFrozen<T>(sandbox: Standstill, work: () => Promise<T>): Promise<T> {
   try {
-    await sandbox.freeze().catch((cause: unknown) => {
+    await sandbox.freeze('snapshot').catch((cause: unknown) => {
       const reason = cause instanceof Error ? cause.message : String(cause);
       throw new AtollError('snapshot_failed', `Its processes could not be made to stand still: ${reason}.`, {
         cause,
@@ -187,7 +187,7 @@ async function whileFrozen<T>(sandbox: Standstill, work: () => Promise<T>): Prom
 async function goOn(sandbox: Standstill): Promise<void> {
   for (let left = GO_ON_TRIES; ; left--) {
     try {
-      return await sandbox.thaw();
+      return await sandbox.thaw('snapshot');
     } catch (error) {
       if (left > 1) await delay(GO_ON_AGAIN_MS);
       else {
