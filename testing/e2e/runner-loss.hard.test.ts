@@ -16,7 +16,8 @@ before(async () => {
   await deployProgram(atoll.client, 'versatile', versatile);
 });
 after(async () => {
-  await first.kill();
+  // Not by a kill, whose leftovers only a next one would sweep.
+  await first.stop();
   await atoll[Symbol.asyncDispose]();
 });
 
@@ -93,4 +94,26 @@ test('not heard of for too long: it stands still before its session may go elsew
     return (body as { sandboxes?: unknown[] }).sandboxes?.length === 0;
   }, 20_000);
   assert.deepEqual(saidBy(await send(id, 'recall')), { type: 'recalled', text: 'the sea' });
+});
+
+test('held still for longer than its lease: it comes back without what went on elsewhere, and takes more', {
+  timeout: 90_000,
+}, async () => {
+  const { client } = atoll;
+  await using third = await startRunner(atoll, 'third', { args: ['--label', 'zone=third'] });
+  const asked = { wait: true, demands: { labels: { zone: 'third' } } };
+  const { sandbox } = await client.call('sandbox.create', asked);
+  const statusOf = async () => (await client.call('runner.show', { runnerId: third.id })).runner.status;
+  process.kill(third.pid, 'SIGSTOP');
+  try {
+    await until(async () => (await statusOf()) === 'lost', 30_000);
+  } finally {
+    process.kill(third.pid, 'SIGCONT');
+  }
+  await until(async () => (await statusOf()) === 'available');
+  const { sandbox: next } = await client.call('sandbox.create', asked);
+  const { exitCode } = await client.call('sandbox.exec', { sandboxId: next.id, command: 'true' });
+  assert.equal(exitCode, 0);
+  const old = await client.call('sandbox.show', { sandboxId: sandbox.id });
+  assert.deepEqual([old.sandbox.status, old.sandbox.cause], ['ended', 'runner_lost']);
 });
