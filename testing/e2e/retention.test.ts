@@ -1,5 +1,7 @@
 /** What goes when it is old, on a server whose settings make it old soon. */
 import assert from 'node:assert/strict';
+import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
 import { test } from 'node:test';
 import { versatile } from '../agents.ts';
 import { type Atoll, deployProgram, startAtoll, until } from '../atoll.ts';
@@ -43,6 +45,12 @@ test('partial messages are compacted after their turn, and every reader gets the
   await deployProgram(client, 'streamer', streaming);
   const { session } = await client.call('session.create', { agent: 'streamer' });
   const sessionId = session.id;
+  // What writes as Claude does is taken for it from here on.
+  const database = new DatabaseSync(join(atoll.dataDir, 'atoll.db'));
+  database.exec(
+    `UPDATE agent_versions SET settings = replace(settings, '"kind":"program"', '"kind":"claude"')`,
+  );
+  database.close();
   const message = { content: 'go', includePartialMessages: true };
   const live = await Array.fromAsync(client.send(sessionId, message));
   assert.equal(live.filter(({ text }) => text.startsWith('{"type":"stream_event"')).length, 200);

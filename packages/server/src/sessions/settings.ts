@@ -1,4 +1,5 @@
 /** What a session's sandbox is made with: its agent version's settings, with the session's own on top. */
+import { type ExecutorKind, executorKinds } from '@atoll/protocol/executor-kinds';
 import type { OperationParams } from '@atoll/protocol/operations';
 import type { ExecutorRequest } from '@atoll/protocol/runner-link';
 import type { AgentSettings } from '../agents/settings.ts';
@@ -23,7 +24,7 @@ export function sandboxSettings(
 ): SandboxSettings {
   const { env, demands, ...asked } = session;
   const wanted = { ...agent.demands, ...demands };
-  const executorProfile = wanted.executorProfile ?? agent.executor.kind ?? 'claude';
+  const executorProfile = profileOf(agent, session);
   const executor: ExecutorRequest = {
     profile: executorProfile,
     ...agent.executor,
@@ -43,4 +44,21 @@ export function sandboxSettings(
     ...(wanted.image === undefined ? {} : { image: wanted.image }),
     demands: { ...wanted, executorProfile },
   };
+}
+
+function profileOf({ demands, executor }: AgentSettings, session: SessionSettings): string {
+  const wanted = { ...demands, ...session.demands };
+  return wanted.executorProfile ?? executor.kind ?? 'claude';
+}
+
+/**
+ * By the columns of an agent version and a session; undefined where only the runner knows, whose profile it is, or where the
+ * version is gone.
+ */
+export function executorKindOf(agentColumn: string | null, sessionColumn: string): ExecutorKind | undefined {
+  if (agentColumn === null) return undefined;
+  const agent = JSON.parse(agentColumn) as AgentSettings;
+  const profile = profileOf(agent, JSON.parse(sessionColumn) as SessionSettings);
+  // A profile of a kind's name is of that kind.
+  return executorKinds.find((kind) => kind === profile) ?? agent.executor.kind;
 }
