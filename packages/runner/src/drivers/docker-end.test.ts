@@ -3,13 +3,14 @@ import { test } from 'node:test';
 import Docker from 'dockerode';
 import { endOf } from './docker-end.ts';
 
-/** A container whose engine went away, and answers `remove` with one of these after another. */
+/** Aborted when it went away. */
+const gone = AbortSignal.abort(new Error('gone'));
+
+/** A container whose engine went away while it was waited for; answers `remove` with one of these after another. */
 function lostContainer(answers: readonly (Error | undefined)[]) {
   let asked = 0;
   const container = Object.assign(new Docker({ socketPath: '/nowhere' }).getContainer('c'), {
-    async wait() {
-      throw new Error('socket hang up');
-    },
+    wait: () => new Promise<never>(() => undefined),
     async remove() {
       const answer = answers[Math.min(asked++, answers.length - 1)];
       if (answer) throw answer;
@@ -26,6 +27,7 @@ test('a container that outlives its engine has ended when the engine is back and
   const warnings: string[] = [];
   const options = {
     warn: (_error: unknown, text: string) => void warnings.push(text),
+    gone,
     stopping: new AbortController().signal,
     retryMs: 1,
   };
@@ -46,7 +48,7 @@ test('a driver that stops does not wait for an engine that is away', { timeout: 
     warnings.push(text);
     stop.abort();
   };
-  assert.deepEqual(await endOf(container, { warn, stopping: stop.signal, retryMs: 60_000 }), killed);
+  assert.deepEqual(await endOf(container, { warn, gone, stopping: stop.signal, retryMs: 60_000 }), killed);
   assert.equal(asked(), 1);
   assert.equal(warnings.at(-1), 'a container may run on');
 });

@@ -6,6 +6,8 @@ import type { ProcessEnd } from './live-sandbox.ts';
 
 export type EndOptions = {
   warn: Warn;
+  /** Aborts when the engine went away. */
+  gone: AbortSignal;
   /** Aborts when the driver stops: what it cannot remove by then is left to the next sweep. */
   stopping: AbortSignal;
   retryMs?: number;
@@ -23,7 +25,7 @@ const KILLED_STATUS = 128 + 9;
  */
 export async function endOf(container: Docker.Container, options: EndOptions): Promise<ProcessEnd> {
   try {
-    const { StatusCode: code } = await container.wait({ condition: 'removed' });
+    const { StatusCode: code } = await unlessGone(container.wait({ condition: 'removed' }), options.gone);
     return code === KILLED_STATUS ? { exitCode: null, signal: 'SIGKILL' } : { exitCode: code, signal: null };
   } catch (error) {
     options.warn(error, 'the end of a container could not be awaited');
@@ -31,6 +33,15 @@ export async function endOf(container: Docker.Container, options: EndOptions): P
     if (failure !== undefined) options.warn(failure, 'a container may run on');
     return { exitCode: null, signal: 'SIGKILL' };
   }
+}
+
+/** An answer that has begun and is cut off neither resolves nor rejects. */
+function unlessGone<T>(answer: Promise<T>, gone: AbortSignal): Promise<T> {
+  const { promise: cut, reject } = Promise.withResolvers<never>();
+  const leave = () => reject(gone.reason);
+  if (gone.aborted) leave();
+  gone.addEventListener('abort', leave, { once: true });
+  return Promise.race([answer, cut]).finally(() => gone.removeEventListener('abort', leave));
 }
 
 /** Why it could not be done, if it could not. */

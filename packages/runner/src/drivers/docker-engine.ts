@@ -9,8 +9,8 @@ export type Engine = {
   readonly docker: Docker;
   outOfMemory(containerId: string): boolean;
   forget(containerId: string): void;
-  /** False when the engine went away: whoever needs it opens another. */
-  alive(): boolean;
+  /** Aborts when the engine went away: whoever needs it opens another. */
+  readonly gone: AbortSignal;
   close(): void;
 };
 
@@ -31,7 +31,7 @@ export async function openEngine({ socketPath, label, warn }: EngineOptions): Pr
     filters: { type: ['container'], event: ['oom'], label: [label] },
     abortSignal: stop.signal,
   });
-  let alive = true;
+  const gone = new AbortController();
   let rest = '';
   events.setEncoding('utf8');
   events.on('data', (text: string) => {
@@ -40,7 +40,7 @@ export async function openEngine({ socketPath, label, warn }: EngineOptions): Pr
     for (const line of lines) seen.add(containerOf(line));
   });
   events.on('close', () => {
-    alive = false;
+    gone.abort(new Error('the Docker engine went away'));
   });
   events.on('error', (error: unknown) => {
     if (!stop.signal.aborted) warn(error, 'the connection to the Docker engine broke');
@@ -49,7 +49,7 @@ export async function openEngine({ socketPath, label, warn }: EngineOptions): Pr
     docker,
     outOfMemory: (containerId) => seen.has(containerId),
     forget: (containerId) => void seen.delete(containerId),
-    alive: () => alive,
+    gone: gone.signal,
     close: () => stop.abort(),
   };
 }

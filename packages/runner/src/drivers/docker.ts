@@ -130,7 +130,7 @@ class DockerDriver implements Driver {
       labels: { [RUNNER_LABEL]: id, [SANDBOX_LABEL]: spec.id },
     };
     try {
-      const { container, ended, output } = await this.#run(engine.docker, plan);
+      const { container, ended, output } = await this.#run(engine, plan);
       const held = await holdContainer({ spec, container, engine, release, warn: this.#warn }).catch(
         async (error: unknown) => {
           await removeContainer(container).catch((failure) => this.#warn(failure, 'a container may run on'));
@@ -156,11 +156,12 @@ class DockerDriver implements Driver {
    * An engine that may not raise its own limit of open files gives no more than that to anybody. What it refused once is
    * not asked for again: its own, lower one then holds.
    */
-  async #run(docker: Docker, plan: Omit<ContainerPlan, 'openFiles'>): Promise<Running> {
+  async #run({ docker, gone }: Engine, plan: Omit<ContainerPlan, 'openFiles'>): Promise<Running> {
     const { openFiles } = plan.spec.limits;
     const run = (limit: number | undefined) =>
       startContainer(docker, containerOptions({ ...plan, openFiles: limit }), {
         warn: this.#warn,
+        gone,
         stopping: this.#stopping.signal,
       });
     if (openFiles >= this.#refusedOpenFiles) return run(undefined);
@@ -207,7 +208,7 @@ class DockerDriver implements Driver {
   async #openEngine(): Promise<Engine> {
     const known = this.#engine;
     const open = await known?.catch(() => undefined);
-    if (open?.alive()) return open;
+    if (open && !open.gone.aborted) return open;
     // Another start may have opened one meanwhile.
     const others = this.#engine === known ? undefined : this.#engine;
     this.#engine =
