@@ -64,8 +64,9 @@ test('what a runner does not say is refused', () => {
     'id: x\nevent: message\ndata: {}\n\n',
     'id: 3\nevent: log\ndata: {\n\n',
     'id: 3\nevent: other\ndata: {}\n\n',
-    'event: error\ndata: {"code":"internal"}\n\n',
   ])
-    assert.throws(() => createCommandEvents(2).push(Buffer.from(text)), { code: 'runner_unreachable' }, text);
+    assert.throws(() => createCommandEvents(2).push(Buffer.from(text)), { code: 'executor_failed' }, text);
+  const brokenOff = Buffer.from('event: error\ndata: {"code":"internal"}\n\n');
+  assert.throws(() => createCommandEvents(2).push(brokenOff), { code: 'runner_unreachable' });
   assert.throws(() => createCommandEvents(2).push(Buffer.from('id: 3\nevent: end\ndata: {}\n\n')));
 });

@@ -10,7 +10,10 @@ import type { CommandEvent, CommandOutput } from '@atoll/protocol/runner-link';
 import { commandEvents } from '@atoll/protocol/schemas/runner-link';
 
 export type CommandEvents = {
-  /** Takes bytes in any cut and returns the events that they complete. Throws `runner_unreachable` for what is none. */
+  /**
+   * Takes bytes in any cut and returns the events that they complete. Throws `executor_failed` for what is none, which no
+   * other attempt would mend, and `runner_unreachable` when the runner itself breaks the stream off.
+   */
   push(chunk: Uint8Array): CommandEvent[];
 };
 
@@ -81,7 +84,10 @@ function outputOf(name: string, data: unknown): CommandOutput {
     case 'end':
       return { kind: 'end', ...parse(commandEvents.end, data) };
     case 'error':
-      throw broken(`it broke the stream off: ${JSON.stringify(data).slice(0, 500)}`);
+      throw new AtollError(
+        'runner_unreachable',
+        `the runner broke the stream off: ${JSON.stringify(data).slice(0, 500)}`,
+      );
     default:
       throw broken(`it sent an event ${name.slice(0, 100)}`);
   }
@@ -96,5 +102,5 @@ function readJson(text: string): unknown {
 }
 
 function broken(how: string): AtollError {
-  return new AtollError('runner_unreachable', `the runner does not answer as one: ${how}`);
+  return new AtollError('executor_failed', `the runner does not answer as one: ${how}`);
 }

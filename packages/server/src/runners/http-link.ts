@@ -4,6 +4,7 @@
  * with cause `runner_lost`.
  */
 import type { IncomingMessage } from 'node:http';
+import { setTimeout as delay } from 'node:timers/promises';
 import { AtollError } from '@atoll/protocol/errors';
 import type {
   CommandEnd,
@@ -23,6 +24,8 @@ import { createRunnerHttp, type RunnerHttp } from './runner-http.ts';
  */
 const ACK_MS = 500;
 const ACK_BYTES = 512 * 1024;
+const FIRST_PAUSE_MS = 50;
+const MAX_PAUSE_MS = 1_000;
 
 export type HttpLinkOptions = {
   runnerId: string;
@@ -46,8 +49,10 @@ export function createHttpLink({ runnerId, address, token }: HttpLinkOptions): R
 
   async function* command(request: SandboxCommand): AsyncGenerator<CommandEvent> {
     let after = 0;
+    let pauseMs = FIRST_PAUSE_MS;
     try {
       for (;;) {
+        const before = after;
         const events = await http.persist(() => attach(request, after));
         try {
           for await (const event of eventsOf(events, after, acks.came)) {
@@ -58,6 +63,9 @@ export function createHttpLink({ runnerId, address, token }: HttpLinkOptions): R
         } catch (error) {
           if (!isUnreachable(error)) throw error;
         }
+        // One that answers and says nothing is not asked again without a pause.
+        pauseMs = after > before ? FIRST_PAUSE_MS : Math.min(2 * pauseMs, MAX_PAUSE_MS);
+        if (after === before) await delay(pauseMs);
       }
     } catch (error) {
       if (!http.closed) throw error;

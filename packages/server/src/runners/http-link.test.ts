@@ -1,0 +1,51 @@
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { test } from 'node:test';
+import { createHttpLink } from './http-link.ts';
+
+const command = {
+  sandboxId: 'sbx_1',
+  epoch: 1,
+  commandId: 'cmd_1',
+  command: { method: 'exec' as const, params: { command: 'x' } },
+};
+
+/** A runner that answers each command with the next of these streams. */
+async function openRunner(streams: string[]) {
+  let asked = 0;
+  const server = createServer((request, response) => {
+    request.resume();
+    response.writeHead(200, { 'content-type': 'text/event-stream' });
+    response.end(streams[asked++] ?? streams.at(-1));
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  const link = createHttpLink({ runnerId: 'one', address: `http://127.0.0.1:${port}`, token: 't' });
+  return {
+    link,
+    asked: () => asked,
+    async [Symbol.asyncDispose]() {
+      link.lost();
+      server.closeAllConnections();
+      server.close();
+    },
+  };
+}
+
+test('a runner that answers and says nothing is not asked without a pause', async () => {
+  const end = 'id: 1\nevent: end\ndata: {"status":"completed"}\n\n';
+  await using runner = await openRunner(['', '', end]);
+  const began = performance.now();
+  const events = await Array.fromAsync(runner.link.command(command));
+  assert.deepEqual([events.map(({ kind }) => kind), runner.asked()], [['end'], 3]);
+  assert.ok(performance.now() - began >= 250, `${performance.now() - began} ms`);
+});
+
+test('what is no event fails the command, and is not asked for again', async () => {
+  await using runner = await openRunner(['id: 1\nevent: log\ndata: {\n\n']);
+  await assert.rejects(Array.fromAsync(runner.link.command(command)), { code: 'executor_failed' });
+  assert.equal(runner.asked(), 1);
+});
