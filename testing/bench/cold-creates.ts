@@ -13,17 +13,22 @@ const AT_ONCE = 4;
 
 export const coldCreates: Measure = {
   name: 'cold-creates',
-  what: `${CREATES} sessions of a program agent, ${AT_ONCE} at a time, each until its sandbox is ready`,
+  what: `${CREATES} bare sandboxes, and as many sessions of a program agent, ${AT_ONCE} at a time, each until it is ready`,
   async take({ pairs: count }) {
     await using atoll = await startAtoll({ args: ['--capacity', String(2 * CREATES)] });
     await deploy(atoll.client, AGENT, folderOf());
     const directory = mkdtempSync(join(tmpdir(), 'atoll-bench-bwrap-'));
     try {
-      const ours = () => createdPerSecond(atoll);
       const floor = () => perSecond(() => runBareSandbox(directory));
-      await ours();
-      const figure = figureOf(await takePairs(count, ours, floor), (each) => each);
-      return [row('cold creates', '/s', figure, { bar: noLess(19.4, '/s') })];
+      const bare = () => sandboxesPerSecond(atoll);
+      const sessions = () => sessionsPerSecond(atoll);
+      await bare();
+      const ofBare = figureOf(await takePairs(count, bare, floor), (each) => each);
+      const ofSessions = figureOf(await takePairs(count, sessions, floor), (each) => each);
+      return [
+        row('cold creates, bare sandboxes', '/s', ofBare, { bar: noLess(19.4, '/s') }),
+        row('cold creates, sessions', '/s', ofSessions),
+      ];
     } finally {
       rmSync(directory, { recursive: true, force: true });
     }
@@ -31,7 +36,17 @@ export const coldCreates: Measure = {
 };
 
 /** They run on until all are there; their end is not in the time. */
-async function createdPerSecond({ client }: Atoll): Promise<number> {
+async function sandboxesPerSecond({ client }: Atoll): Promise<number> {
+  const ids: string[] = [];
+  const rate = await perSecond(async () => {
+    ids.push((await client.call('sandbox.create', { wait: true })).sandbox.id);
+  });
+  for (const sandboxId of ids) await client.call('sandbox.delete', { sandboxId, wait: true });
+  return rate;
+}
+
+/** With an agent's folder, its program started, a log and a first event. */
+async function sessionsPerSecond({ client }: Atoll): Promise<number> {
   const ids: string[] = [];
   const rate = await perSecond(async () => {
     ids.push((await client.call('session.create', { agent: AGENT })).session.id);
