@@ -13,7 +13,6 @@ import type {
 } from '@atoll/protocol/grpc-messages';
 import { newId } from '@atoll/protocol/ids';
 import type {
-  CommandEnd,
   CommandEvent,
   CreateSandbox,
   FileContent,
@@ -24,7 +23,7 @@ import type {
 } from '@atoll/protocol/runner-link';
 import { sandboxStatuses } from '@atoll/protocol/statuses';
 import { commandEndOf, messagesOf, outputOf } from './grpc-events.ts';
-import type { RemoteLink } from './remote-link.ts';
+import { LOST, type RemoteLink } from './remote-link.ts';
 
 type Outgoing = OneOf<CoordinatorMessages>;
 type Job = Partial<CoordinatorMessages['job']> & { jobId: string; type: string };
@@ -60,14 +59,6 @@ export type Incoming = Pick<
   | 'fileChunk'
   | 'window'
 >;
-
-const LOST: CommandEnd = {
-  kind: 'end',
-  status: 'interrupted',
-  cause: 'runner_lost',
-  detail: 'The runner of this session was lost.',
-  sandboxEnded: true,
-};
 
 const MAX_UNREAD_BYTES = 64 * 1024 * 1024;
 /** What is said again to a runner that comes back, of each kind: the last of it. */

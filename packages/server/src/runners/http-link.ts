@@ -7,7 +7,6 @@ import type { IncomingMessage } from 'node:http';
 import { setTimeout as delay } from 'node:timers/promises';
 import { AtollError } from '@atoll/protocol/errors';
 import type {
-  CommandEnd,
   CommandEvent,
   FileContent,
   RunnerLink,
@@ -15,7 +14,7 @@ import type {
   SandboxFiles,
 } from '@atoll/protocol/runner-link';
 import { createCommandEvents } from './command-events.ts';
-import type { RemoteLink } from './remote-link.ts';
+import { LOST, type RemoteLink } from './remote-link.ts';
 import { createRunnerHttp, type RunnerHttp } from './runner-http.ts';
 
 /**
@@ -33,14 +32,6 @@ export type HttpLinkOptions = {
   address: string;
   /** What the runner gave to be called back with. */
   token: string;
-};
-
-const LOST: CommandEnd = {
-  kind: 'end',
-  status: 'interrupted',
-  cause: 'runner_lost',
-  detail: 'The runner of this session was lost.',
-  sandboxEnded: true,
 };
 
 export function createHttpLink({ runnerId, address, token }: HttpLinkOptions): RemoteLink {
