@@ -2,7 +2,7 @@
  * One of many byte streams over one connection. Each has a window of its own: who sends may have so much under way that
  * was not taken yet, so a reader that is slow holds up nobody else, and nothing grows (I9).
  */
-import { AtollError } from './errors.ts';
+import { type AtollError, asAtollError } from './errors.ts';
 
 export const WINDOW_BYTES = 256 * 1024;
 export const PIECE_BYTES = 64 * 1024;
@@ -66,7 +66,7 @@ export function createByteChannel(wire: {
       try {
         for await (const bytes of content) await sendBytes(bytes);
       } catch (error) {
-        if (!broken) await wire.piece({ bytes: new Uint8Array(0), last: true, error: toAtollError(error) });
+        if (!broken) await wire.piece({ bytes: new Uint8Array(0), last: true, error: asAtollError(error) });
         throw error;
       }
       await wire.piece({ bytes: new Uint8Array(0), last: true });
@@ -92,8 +92,4 @@ export function createByteChannel(wire: {
       wake();
     },
   };
-}
-
-function toAtollError(error: unknown): AtollError {
-  return error instanceof AtollError ? error : new AtollError('internal', undefined, { cause: error });
 }

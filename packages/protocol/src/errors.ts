@@ -120,3 +120,8 @@ export class AtollError extends Error {
 export function isErrorCode(code: string): code is ErrorCode {
   return Object.hasOwn(errorRegistry, code);
 }
+
+/** An error as it may leave a part: one that is not known is `internal`, with it as its cause. */
+export function asAtollError(error: unknown): AtollError {
+  return error instanceof AtollError ? error : new AtollError('internal', undefined, { cause: error });
+}

@@ -3,7 +3,7 @@
  * other path as it is. Every call goes with the token of the sandbox's own session, which reaches that session alone;
  * when there is none, nothing is sent.
  */
-import { AtollError } from '@atoll/protocol/errors';
+import { AtollError, asAtollError } from '@atoll/protocol/errors';
 import type { CoordinatorApi } from '@atoll/protocol/runner-link';
 import type { Logger } from '../logger.ts';
 import { type Call, type Row, refuse } from './call.ts';
@@ -93,8 +93,7 @@ export function createCoordinatorRow(options: CoordinatorRowOptions): Row {
           },
         });
       } catch (error) {
-        const known =
-          error instanceof AtollError ? error : new AtollError('internal', undefined, { cause: error });
+        const known = asAtollError(error);
         if (known.code === 'internal') logger.error({ err: error }, 'a gateway could not forward a call');
         refuse(response, known);
       }

@@ -3,7 +3,7 @@
  * coordinator would, and tells somebody what it would have sent. There is no session behind it, and nothing is kept.
  */
 import type { IncomingMessage } from 'node:http';
-import { AtollError } from '@atoll/protocol/errors';
+import { AtollError, asAtollError } from '@atoll/protocol/errors';
 import { mergePatch } from '@atoll/protocol/merge-patch';
 import type { OperationResult } from '@atoll/protocol/operations';
 import { maxMetadataBytes } from '@atoll/protocol/schemas/session';
@@ -113,8 +113,7 @@ export function createStubRow(options: {
         response.writeHead(status, { 'content-type': 'application/json; charset=utf-8' });
         response.end(JSON.stringify(body));
       } catch (error) {
-        const known =
-          error instanceof AtollError ? error : new AtollError('internal', undefined, { cause: error });
+        const known = asAtollError(error);
         const { status, code, detail } = known;
         onCall({ method, path, status, error: { code, detail } });
         const allow = isExecutorRoute(path) ? { allow: executorRoutes[path].rest.method } : {};

@@ -3,7 +3,7 @@
  * a job that is asked for again gets the answer that it had, a command goes on after the last line that came.
  */
 import { type ByteChannel, createByteChannel } from '@atoll/protocol/byte-channel';
-import { AtollError } from '@atoll/protocol/errors';
+import { AtollError, asAtollError } from '@atoll/protocol/errors';
 import type {
   CoordinatorMessages,
   Decoded,
@@ -69,7 +69,7 @@ export function createGrpcService({ link, logger }: { link: HeldLink; logger: Lo
     try {
       return { status: 'completed', ...(await performed(job)) };
     } catch (error) {
-      const { code, detail } = toAtollError(error);
+      const { code, detail } = asAtollError(error);
       return { status: 'failed', cause: code, detail };
     }
   }
@@ -121,7 +121,7 @@ export function createGrpcService({ link, logger }: { link: HeldLink; logger: Lo
       for await (const event of link.command({ sandboxId, ...asked }, { after, signal: stream.signal }))
         await stream.send(eventMessage(of, event));
     } catch (error) {
-      const { code, detail } = toAtollError(error);
+      const { code, detail } = asAtollError(error);
       await stream.send({ commandEnd: { ...of, line: after + 1, status: 'refused', cause: code, detail } });
     }
   }
@@ -139,7 +139,7 @@ export function createGrpcService({ link, logger }: { link: HeldLink; logger: Lo
     try {
       await fileDone(request, channel, (answer) => stream.send({ fileAnswer: { requestId, ...answer } }));
     } catch (error) {
-      const { code, detail } = toAtollError(error);
+      const { code, detail } = asAtollError(error);
       await stream.send({ fileAnswer: { requestId, cause: code, detail } });
     } finally {
       files.delete(requestId);
@@ -341,8 +341,4 @@ function readJson(bytes: Uint8Array): unknown {
   } catch {
     throw new AtollError('invalid_request', 'what should be JSON is not');
   }
-}
-
-function toAtollError(error: unknown): AtollError {
-  return error instanceof AtollError ? error : new AtollError('internal', undefined, { cause: error });
 }

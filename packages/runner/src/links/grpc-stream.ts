@@ -3,7 +3,7 @@
  * connection breaks.
  */
 
-import { AtollError, isErrorCode } from '@atoll/protocol/errors';
+import { AtollError, asAtollError, isErrorCode } from '@atoll/protocol/errors';
 import {
   type CoordinatorMessages,
   type Decoded,
@@ -85,7 +85,7 @@ export async function dial(
     try {
       onMessage(message);
     } catch (error) {
-      end(error instanceof AtollError ? error : new AtollError('internal', undefined, { cause: error }));
+      end(asAtollError(error));
     }
   });
   call.on('drain', () => {

@@ -6,7 +6,7 @@
 import type { Server as HttpServer, RequestListener, ServerResponse } from 'node:http';
 import type { AddressInfo, ListenOptions, Server as NetServer, Socket } from 'node:net';
 import { type Duplex, duplexPair } from 'node:stream';
-import { AtollError } from '@atoll/protocol/errors';
+import { AtollError, asAtollError } from '@atoll/protocol/errors';
 import type { Logger } from '../logger.ts';
 import { refuseConnection } from './no-request.ts';
 
@@ -65,8 +65,7 @@ export function createFront({ healthPath, health, app, tls, logger }: FrontOptio
   const doors: NetServer[] = [];
 
   function refuse(response: ServerResponse, error: unknown): void {
-    const known =
-      error instanceof AtollError ? error : new AtollError('internal', undefined, { cause: error });
+    const known = asAtollError(error);
     if (known.status === 500) logger.error({ err: error }, 'a request failed');
     // What is begun cannot become another answer, only end: the client sees that it is not whole.
     if (response.headersSent) response.destroy();

@@ -4,7 +4,7 @@
  */
 
 import { type ByteChannel, createByteChannel } from '@atoll/protocol/byte-channel';
-import { AtollError } from '@atoll/protocol/errors';
+import { AtollError, asAtollError } from '@atoll/protocol/errors';
 import {
   type CoordinatorMessages,
   type Decoded,
@@ -356,8 +356,7 @@ function createBlobServer(
       const channel = channelOf(requestId);
       answer(request, channel)
         .catch((error: unknown) => {
-          const { code, detail } =
-            error instanceof AtollError ? error : new AtollError('internal', undefined, { cause: error });
+          const { code, detail } = asAtollError(error);
           stream.send({ blobAnswer: { requestId, cause: code, detail, sizeBytes: 0 } });
         })
         .finally(() => channels.delete(requestId));

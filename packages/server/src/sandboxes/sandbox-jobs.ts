@@ -6,7 +6,7 @@
  * Of one sandbox, one thing happens at a time, in the order in which it was asked for.
  */
 import { setTimeout as delay } from 'node:timers/promises';
-import { AtollError } from '@atoll/protocol/errors';
+import { AtollError, asAtollError } from '@atoll/protocol/errors';
 import type { CreateSandbox } from '@atoll/protocol/runner-link';
 import type { Logger } from '../logger.ts';
 import { type RunnerRegistry, whenFull } from '../runners/registry.ts';
@@ -117,7 +117,7 @@ export function createSandboxJobs(options: SandboxJobsOptions): SandboxJobs {
       return undefined;
     } catch (error) {
       stopping.signal.throwIfAborted();
-      return error instanceof AtollError ? error : new AtollError('internal', undefined, { cause: error });
+      return asAtollError(error);
     }
   }
 
@@ -181,7 +181,7 @@ export function createSandboxJobs(options: SandboxJobsOptions): SandboxJobs {
       if (runnerId !== null) await runners.link(runnerId).deleteSandbox(gone);
       return undefined;
     } catch (error) {
-      return error instanceof AtollError ? error : new AtollError('internal', undefined, { cause: error });
+      return asAtollError(error);
     }
   }
 

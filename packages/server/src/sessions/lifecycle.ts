@@ -2,7 +2,7 @@
  * What happens to a session around its turns: opened, resumed, paused, its sandbox lost, ended. Each is a walk through
  * the status table; between two steps anything may have happened, so each step looks at the status again.
  */
-import { AtollError } from '@atoll/protocol/errors';
+import { AtollError, asAtollError } from '@atoll/protocol/errors';
 import { childTraceparent } from '@atoll/protocol/trace';
 import type { Step } from '../store/store.ts';
 import type { Approvals } from './approvals.ts';
@@ -64,7 +64,7 @@ export function createLifecycle(options: LifecycleOptions): Lifecycle {
     return session
       .record([session.statusEvent('resume_requested')])
       .then(async () => {
-        const prepared = await prepare(session).catch(toAtollError);
+        const prepared = await prepare(session).catch(asAtollError);
         if (prepared instanceof AtollError) await failResume(session, prepared);
         else await bringUp(session, { ...prepared, traceparent: nextTraceparent(session) });
       })
@@ -84,7 +84,7 @@ export function createLifecycle(options: LifecycleOptions): Lifecycle {
     { settings, assignment, traceparent }: Bringing,
   ): Promise<AtollError | undefined> {
     const making = sandboxes.make(session, assignment, { ...settings, traceparent });
-    const failed = await making.then(() => undefined, toAtollError);
+    const failed = await making.then(() => undefined, asAtollError);
     const { sandboxId } = assignment;
     const awaited =
       session.epoch === assignment.epoch && (session.status === 'starting' || session.status === 'resuming');
@@ -187,8 +187,4 @@ const starting = { event: 'status', data: { status: 'starting' } } as const;
 function nextTraceparent(session: LiveSession): string {
   const [first] = session.state.queue;
   return childTraceparent(first === undefined ? undefined : session.turns.get(first)?.traceparent);
-}
-
-function toAtollError(error: unknown): AtollError {
-  return error instanceof AtollError ? error : new AtollError('internal', undefined, { cause: error });
 }

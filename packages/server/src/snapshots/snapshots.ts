@@ -3,7 +3,7 @@
  * its row is committed, and everything it is made of was stored before that; so a crash leaves blobs that nothing
  * leads to, and never half a snapshot.
  */
-import { AtollError } from '@atoll/protocol/errors';
+import { AtollError, asAtollError } from '@atoll/protocol/errors';
 import { newId } from '@atoll/protocol/ids';
 import type { OperationParams, OperationResult } from '@atoll/protocol/operations';
 import type { RunnerLink, SnapshotBlobs, SnapshotSource, TakenSnapshot } from '@atoll/protocol/runner-link';
@@ -126,8 +126,7 @@ export function createSnapshots(options: { store: Store; blobs: BlobStore; now: 
     createdAt: string,
     error: unknown,
   ): Promise<SnapshotOutcome> {
-    const known =
-      error instanceof AtollError ? error : new AtollError('internal', undefined, { cause: error });
+    const known = asAtollError(error);
     const end = { cause: known.code, detail: known.detail };
     const row = newRow(request, createdAt, { status: 'failed', ...end });
     // Whatever keeps the row from being written, the caller tells of the failure.
