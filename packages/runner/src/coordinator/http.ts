@@ -2,13 +2,12 @@
  * A coordinator elsewhere: the runner's own token is traded there for one of each session, which is kept until it nears
  * its end, or is turned down.
  */
-import { createHash } from 'node:crypto';
-import { AtollError } from '@atoll/protocol/errors';
 import type { Coordinator, CoordinatorApi } from '@atoll/protocol/runner-link';
 import type { Logger } from '../logger.ts';
 import { createAgentCache } from './agent-cache.ts';
 import { createRenewed, type TimedToken, type TokenSource } from './renewed.ts';
 import { type CoordinatorRequests, createCoordinatorRequests } from './requests.ts';
+import { createSnapshotBlobs } from './snapshot-blobs.ts';
 
 export type HttpCoordinatorOptions = {
   url: string;
@@ -42,17 +41,10 @@ export function createRemoteCoordinator(
       manifest: (of) => requests.call('agent.manifest.get', of),
       file: (of) => requests.bytes('agent.file.get', of),
     }),
-    snapshots: {
-      async put({ tenant, content }) {
-        const hash = sha256(content);
-        return (await requests.call('snapshot.blob.put', { tenant, hash }, content)).hash;
-      },
-      async get({ tenant, hash }) {
-        const content = await requests.bytes('snapshot.blob.get', { tenant, hash });
-        if (sha256(content) === hash) return content;
-        throw new AtollError('storage_failed', `blob ${hash} is not what was stored`);
-      },
-    },
+    snapshots: createSnapshotBlobs({
+      put: (blob, content) => requests.call('snapshot.blob.put', blob, content),
+      get: (blob) => requests.bytes('snapshot.blob.get', blob),
+    }),
     async credentials(session) {
       const { credentials } = await requests.call('session.credentials.get', session);
       return credentials.map(({ methods, paths, ...credential }) => ({ ...credential, methods, paths }));
@@ -92,8 +84,4 @@ function apiBy(
     url,
     sessionToken: ({ sessionId, epoch, refused }) => sessionTokens({ sessionId, epoch }).token(refused),
   };
-}
-
-function sha256(content: Uint8Array): string {
-  return createHash('sha256').update(content).digest('hex');
 }

@@ -2,7 +2,6 @@
  * A coordinator that a runner dialled: blobs come and go over that connection, by their hashes; what gateways need goes
  * to its HTTP API, whose address it tells when the runner registers.
  */
-import { createHash } from 'node:crypto';
 import { AtollError } from '@atoll/protocol/errors';
 import { parse } from '@atoll/protocol/parse';
 import type { Coordinator } from '@atoll/protocol/runner-link';
@@ -10,6 +9,7 @@ import { agentManifest } from '@atoll/protocol/schemas/internal';
 import { createAgentCache } from '../coordinator/agent-cache.ts';
 import { createRemoteCoordinator } from '../coordinator/http.ts';
 import type { TokenSource } from '../coordinator/renewed.ts';
+import { createSnapshotBlobs } from '../coordinator/snapshot-blobs.ts';
 import type { Logger } from '../logger.ts';
 import type { GrpcConnection } from './grpc-connection.ts';
 
@@ -41,25 +41,13 @@ export function createGrpcCoordinator(options: {
         parse(agentManifest, JSON.parse(Buffer.from(await connection.get('manifest', of)).toString())),
       file: (of) => connection.get('agent_file', of),
     }),
-    snapshots: {
-      async put({ tenant, content }) {
-        const hash = sha256(content);
-        await connection.put({ tenant, hash, content });
-        return hash;
-      },
-      async get({ tenant, hash }) {
-        const content = await connection.get('snapshot_get', { tenant, hash });
-        if (sha256(content) === hash) return content;
-        throw new AtollError('storage_failed', `blob ${hash} is not what was stored`);
-      },
-    },
+    snapshots: createSnapshotBlobs({
+      put: (blob, content) => connection.put({ ...blob, content }),
+      get: (blob) => connection.get('snapshot_get', blob),
+    }),
     sessionToken: (of) => http().sessionToken(of),
     credentials: (of) => http().credentials(of),
     recordAccess: (report) => http().recordAccess(report),
     modelUse: (report) => http().modelUse(report),
   };
-}
-
-function sha256(content: Uint8Array): string {
-  return createHash('sha256').update(content).digest('hex');
 }
