@@ -22,7 +22,7 @@ export type ByteChannel = {
 };
 
 export function createByteChannel(wire: {
-  piece: (piece: { bytes: Uint8Array; last: boolean; error?: AtollError }) => Promise<void> | void;
+  piece: (piece: Piece) => Promise<void> | void;
   window: (bytes: number) => void;
 }): ByteChannel {
   let room = WINDOW_BYTES;

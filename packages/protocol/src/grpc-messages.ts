@@ -2,6 +2,8 @@
  * The messages of runner.proto as its decoder gives them: every field is there and of its type, an empty string and a
  * zero mean "not said". What they say beyond that is checked where it is used.
  */
+import type { Piece } from './byte-channel.ts';
+import type { AtollError } from './errors.ts';
 
 export type RunnerMessages = {
   register: {
@@ -174,3 +176,16 @@ export type SandboxMessage = {
 export const runnerProto = new URL('../proto/atoll/runner/v1/runner.proto', import.meta.url);
 /** Longest message of either side: a command with the longest line that a bridge takes, and what stands around it. */
 export const MAX_MESSAGE_BYTES = 48 * 1024 * 1024;
+
+/** A piece of a byte stream, as a message. */
+export function chunkOf(requestId: string, { bytes, last, error }: Piece): ChunkMessage {
+  return { requestId, bytes, last, cause: error?.code ?? '', detail: error?.detail ?? '' };
+}
+
+/** And back. `failure`: what its receiver makes of a cause. */
+export function pieceOf(
+  { bytes, last, cause, detail }: ChunkMessage,
+  failure: (said: { cause: string; detail: string }) => AtollError,
+): Piece {
+  return { bytes, last, ...(cause === '' ? {} : { error: failure({ cause, detail }) }) };
+}

@@ -6,7 +6,13 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { type ByteChannel, createByteChannel } from '@atoll/protocol/byte-channel';
 import { AtollError } from '@atoll/protocol/errors';
-import type { CoordinatorMessages, Decoded, RunnerMessages } from '@atoll/protocol/grpc-messages';
+import {
+  type CoordinatorMessages,
+  chunkOf,
+  type Decoded,
+  pieceOf,
+  type RunnerMessages,
+} from '@atoll/protocol/grpc-messages';
 import type { TokenSource } from '../coordinator/renewed.ts';
 import type { Logger } from '../logger.ts';
 import type { GrpcService } from './grpc-service.ts';
@@ -105,11 +111,9 @@ export function createGrpcConnection(options: {
       const { requestId, cause, detail } = message.blobAnswer;
       const { answer } = blobs.get(requestId) ?? {};
       if (cause === '') answer?.resolve();
-      else answer?.reject(new AtollError('storage_failed', detail || cause));
+      else answer?.reject(blobFailure({ cause, detail }));
     } else if (message.message === 'blobChunk' && message.blobChunk) {
-      const { requestId, bytes, last, cause, detail } = message.blobChunk;
-      const error = cause === '' ? {} : { error: new AtollError('storage_failed', detail || cause) };
-      blobs.get(requestId)?.channel.onPiece({ bytes, last, ...error });
+      blobs.get(message.blobChunk.requestId)?.channel.onPiece(pieceOf(message.blobChunk, blobFailure));
     } else if (message.message === 'window' && message.window && blobs.has(message.window.requestId))
       blobs.get(message.window.requestId)?.channel.onWindow(message.window.bytes);
     else service.receive(message, from);
@@ -188,10 +192,7 @@ export function createGrpcConnection(options: {
     blobIds++;
     const requestId = `blob_${blobIds}`;
     const channel = createByteChannel({
-      piece: ({ bytes, last, error }) =>
-        over.send({
-          blobChunk: { requestId, bytes, last, cause: error?.code ?? '', detail: error?.detail ?? '' },
-        }),
+      piece: (piece) => over.send({ blobChunk: chunkOf(requestId, piece) }),
       window: (bytes) => void over.send({ window: { requestId, bytes } }),
     });
     const blob = { answer: Promise.withResolvers<void>(), channel };
@@ -227,4 +228,8 @@ export function createGrpcConnection(options: {
       stream?.close();
     },
   };
+}
+
+function blobFailure({ cause, detail }: { cause: string; detail: string }): AtollError {
+  return new AtollError('storage_failed', detail || cause);
 }

@@ -4,12 +4,14 @@
  */
 import { type ByteChannel, createByteChannel } from '@atoll/protocol/byte-channel';
 import { AtollError, asAtollError } from '@atoll/protocol/errors';
-import type {
-  CoordinatorMessages,
-  Decoded,
-  OneOf,
-  RunnerMessages,
-  SandboxMessage,
+import {
+  type CoordinatorMessages,
+  chunkOf,
+  type Decoded,
+  type OneOf,
+  pieceOf,
+  type RunnerMessages,
+  type SandboxMessage,
 } from '@atoll/protocol/grpc-messages';
 import { parse } from '@atoll/protocol/parse';
 import type { CommandEvent, Messages, TakenSnapshot } from '@atoll/protocol/runner-link';
@@ -129,10 +131,7 @@ export function createGrpcService({ link, logger }: { link: HeldLink; logger: Lo
   async function doFile(request: FileRequest, stream: GrpcStream): Promise<void> {
     const { requestId } = request;
     const channel = createByteChannel({
-      piece: ({ bytes, last, error }) =>
-        stream.send({
-          fileChunk: { requestId, bytes, last, cause: error?.code ?? '', detail: error?.detail ?? '' },
-        }),
+      piece: (piece) => stream.send({ fileChunk: chunkOf(requestId, piece) }),
       window: (bytes) => void stream.send({ window: { requestId, bytes } }),
     });
     files.set(requestId, channel);
@@ -205,9 +204,11 @@ export function createGrpcService({ link, logger }: { link: HeldLink; logger: Lo
       else if (name === 'approval' && said.approval) untold(decide(said.approval));
       else if (name === 'fileRequest' && said.fileRequest) void doFile(said.fileRequest, stream);
       else if (name === 'fileChunk' && said.fileChunk) {
-        const { requestId, bytes, last, cause, detail } = said.fileChunk;
-        const error = cause === '' ? {} : { error: new AtollError('cancelled', detail || cause) };
-        files.get(requestId)?.onPiece({ bytes, last, ...error });
+        const piece = pieceOf(
+          said.fileChunk,
+          ({ cause, detail }) => new AtollError('cancelled', detail || cause),
+        );
+        files.get(said.fileChunk.requestId)?.onPiece(piece);
       } else if (name === 'window' && said.window)
         files.get(said.window.requestId)?.onWindow(said.window.bytes);
     },

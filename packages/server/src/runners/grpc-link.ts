@@ -5,11 +5,13 @@
  */
 import { type ByteChannel, createByteChannel } from '@atoll/protocol/byte-channel';
 import { AtollError, isErrorCode } from '@atoll/protocol/errors';
-import type {
-  CoordinatorMessages,
-  OneOf,
-  RunnerMessages,
-  SandboxMessage,
+import {
+  type CoordinatorMessages,
+  chunkOf,
+  type OneOf,
+  pieceOf,
+  type RunnerMessages,
+  type SandboxMessage,
 } from '@atoll/protocol/grpc-messages';
 import { newId } from '@atoll/protocol/ids';
 import type {
@@ -191,10 +193,7 @@ export function createGrpcLink(runnerId: string, onLost: () => void): GrpcLink {
     fileIds++;
     const requestId = `file_${fileIds}`;
     const channel = createByteChannel({
-      piece: ({ bytes, last, error }) =>
-        send({
-          fileChunk: { requestId, bytes, last, cause: error?.code ?? '', detail: error?.detail ?? '' },
-        }),
+      piece: (piece) => send({ fileChunk: chunkOf(requestId, piece) }),
       window: (bytes) => send({ window: { requestId, bytes } }),
     });
     const file = { answer: Promise.withResolvers<RunnerMessages['fileAnswer']>(), channel };
@@ -286,9 +285,8 @@ export function createGrpcLink(runnerId: string, onLost: () => void): GrpcLink {
       open.changed.resolve();
     },
     fileAnswer: (answer) => files.get(answer.requestId)?.answer.resolve(answer),
-    fileChunk({ requestId, bytes, last, cause, detail }) {
-      const error = cause === '' ? {} : { error: failureOf({ cause, detail }) };
-      const inTurn = files.get(requestId)?.channel.onPiece({ bytes, last, ...error });
+    fileChunk(chunk) {
+      const inTurn = files.get(chunk.requestId)?.channel.onPiece(pieceOf(chunk, failureOf));
       if (inTurn === false) throw new AtollError('invalid_request', 'a file chunk beyond its window');
     },
     window: ({ requestId, bytes }) => files.get(requestId)?.channel.onWindow(bytes),

@@ -7,9 +7,11 @@ import { type ByteChannel, createByteChannel } from '@atoll/protocol/byte-channe
 import { AtollError, asAtollError } from '@atoll/protocol/errors';
 import {
   type CoordinatorMessages,
+  chunkOf,
   type Decoded,
   MAX_MESSAGE_BYTES,
   type OneOf,
+  pieceOf,
   type RunnerMessages,
   runnerProto,
 } from '@atoll/protocol/grpc-messages';
@@ -310,10 +312,7 @@ function createBlobServer(
 
   function channelOf(requestId: string): ByteChannel {
     const channel = createByteChannel({
-      piece: ({ bytes, last, error }) =>
-        stream.send({
-          blobChunk: { requestId, bytes, last, cause: error?.code ?? '', detail: error?.detail ?? '' },
-        }),
+      piece: (piece) => stream.send({ blobChunk: chunkOf(requestId, piece) }),
       window: (bytes) => stream.send({ window: { requestId, bytes } }),
     });
     channels.set(requestId, channel);
@@ -361,9 +360,9 @@ function createBlobServer(
         })
         .finally(() => channels.delete(requestId));
     },
-    chunk({ requestId, bytes, last, cause, detail }) {
-      const error = cause === '' ? {} : { error: new AtollError('cancelled', detail) };
-      if (channels.get(requestId)?.onPiece({ bytes, last, ...error }) === false)
+    chunk(chunk) {
+      const piece = pieceOf(chunk, ({ detail }) => new AtollError('cancelled', detail));
+      if (channels.get(chunk.requestId)?.onPiece(piece) === false)
         throw new AtollError('invalid_request', 'a blob chunk beyond its window');
     },
     window(requestId, bytes) {
