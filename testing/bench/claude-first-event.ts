@@ -71,5 +71,5 @@ async function askClaimed({ url, key, client }: Atoll): Promise<FirstEvents> {
 async function askBare(url: string): Promise<FirstEvents> {
   await using bare = await startBareClaude({ url, key: KEY });
   await delay(SETTLED_MS);
-  return bare.ask();
+  return await bare.ask(); // not before it answered is it closed
 }
