@@ -13,18 +13,33 @@ export type BareClaude = { ask(): Promise<FirstEvents>; [Symbol.asyncDispose]():
 const QUIET = {
   CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC: '1',
   CLAUDE_CODE_DISABLE_OFFICIAL_MARKETPLACE_AUTOINSTALL: '1',
+  CLAUDE_CODE_DISABLE_FEEDBACK_SURVEY: '1',
+  CLAUDE_CODE_SKIP_FAST_MODE_ORG_CHECK: '1',
   DISABLE_AUTOUPDATER: '1',
+  DISABLE_ERROR_REPORTING: '1',
   DISABLE_TELEMETRY: '1',
+  ENABLE_CLAUDEAI_MCP_SERVERS: '0',
   IS_SANDBOX: '1',
 };
 
-/** Resolves when its process waits. */
+/** With the options that ours has, the system prompt above all; resolves when its process waits. */
 export async function startBareClaude(api: { url: string; key: string }): Promise<BareClaude> {
   const [home, cwd] = [newFolder(), newFolder()];
   writeFileSync(join(cwd, 'CLAUDE.md'), 'Be brief.');
   const { PATH } = process.env;
   const env = { PATH, HOME: home, ANTHROPIC_API_KEY: api.key, ANTHROPIC_BASE_URL: api.url, ...QUIET };
-  const options: Options = { env, settingSources: ['project'], permissionMode: 'default' };
+  writeFileSync(
+    join(home, '.claude.json'),
+    JSON.stringify({ projects: { [cwd]: { hasTrustDialogAccepted: true } } }),
+  );
+  const options: Options = {
+    env,
+    settingSources: ['project'],
+    permissionMode: 'default',
+    canUseTool: async () => ({ behavior: 'deny', message: 'Nobody is asked.' }),
+    settings: { enableAllProjectMcpServers: true },
+    systemPrompt: { type: 'preset', preset: 'claude_code' },
+  };
   const spare = await prewarm({ options });
   return {
     async ask() {
