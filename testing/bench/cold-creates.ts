@@ -6,17 +6,23 @@ import { type Atoll, deploy, startAtoll } from '../atoll.ts';
 import { runBareSandbox } from './bare-sandbox.ts';
 import { figureOf, takePairs, timed } from './pairs.ts';
 import { type Measure, noLess, row } from './row.ts';
-import { AGENT, folderOf } from './target-agent.ts';
 
 const CREATES = 40;
 const AT_ONCE = 4;
 
+const AGENT = 'light';
+/** Its own start costs next to nothing, so that the platform's is what is seen. */
+const FOLDER = {
+  'agent.sh': `while read -r line; do echo '{"type":"result"}'; done\n`,
+  'atoll.json': JSON.stringify({ executor: { kind: 'program', command: ['sh', 'agent.sh'] } }),
+};
+
 export const coldCreates: Measure = {
   name: 'cold-creates',
-  what: `${CREATES} bare sandboxes, and as many sessions of a program agent, ${AT_ONCE} at a time, each until it is ready`,
+  what: `${CREATES} bare sandboxes, and as many sessions of a shell script, ${AT_ONCE} at a time, each until it is ready`,
   async take({ pairs: count }) {
     await using atoll = await startAtoll({ args: ['--capacity', String(2 * CREATES)] });
-    await deploy(atoll.client, AGENT, folderOf());
+    await deploy(atoll.client, AGENT, FOLDER);
     const directory = mkdtempSync(join(tmpdir(), 'atoll-bench-bwrap-'));
     try {
       const floor = () => perSecond(() => runBareSandbox(directory));
@@ -27,7 +33,7 @@ export const coldCreates: Measure = {
       const ofSessions = figureOf(await takePairs(count, sessions, floor), (each) => each);
       return [
         row('cold creates, bare sandboxes', '/s', ofBare, { bar: noLess(19.4, '/s') }),
-        row('cold creates, sessions', '/s', ofSessions),
+        row('cold creates, sessions', '/s', ofSessions, { bar: noLess(19.4, '/s') }),
       ];
     } finally {
       rmSync(directory, { recursive: true, force: true });
