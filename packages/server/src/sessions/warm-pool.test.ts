@@ -166,7 +166,7 @@ test('it is not filled while sessions take from it or have sandboxes made, for s
   await pass(1_500);
   assert.equal(calls.created.length, 3, 'somebody waits for a sandbox');
   made();
-  await pass(180);
+  await pass(480);
   assert.equal(calls.created.length, 3);
   await pass(100);
   assert.equal(pool.size, 3);

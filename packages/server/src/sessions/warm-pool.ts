@@ -56,8 +56,11 @@ type Line = Key & {
   notBefore: number;
 };
 
-/** Nobody took one, or had one made, for so long before the next is made; a flow holds it up no longer than `MAX_HOLD_MS`. */
-const QUIET_MS = 200;
+/**
+ * Nobody took one, or had one made, for so long before the next is made, which leaves the machine to the first turn of
+ * what was taken; a flow holds it up no longer than `MAX_HOLD_MS`.
+ */
+const QUIET_MS = 500;
 const MAX_HOLD_MS = 2_000;
 /** Until it is looked whether a place has become free, and after a failure, doubling. */
 const AGAIN_MS = 1_000;
