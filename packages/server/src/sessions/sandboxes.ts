@@ -159,8 +159,9 @@ export function createSessionSandboxes(options: {
   }
 
   async function makeNew(session: LiveSession, assignment: Assignment, settings: Making): Promise<void> {
-    const { executorSessionId, executorBranches, sandboxId: earlier } = session.state;
+    const { executorSessionId, executorBranches } = session.state;
     const snapshot = await snapshots.nearest(session.id, session.log.lastSeq);
+    const fresh = snapshot === undefined && !(await wasOn(session, assignment.runnerId));
     await runners.link(assignment.runnerId).createSandbox({
       jobId: assignment.jobId,
       epoch: assignment.epoch,
@@ -171,10 +172,11 @@ export function createSessionSandboxes(options: {
         tenant: session.row.tenant,
         agentHash: settings.agentHash,
         workspaceId: session.id,
-        fresh: earlier === null && snapshot === undefined,
+        fresh,
         ...(snapshot && { snapshot: { root: snapshot.root, epoch: snapshot.epoch } }),
         executor: settings.executor,
-        ...(executorSessionId === null ? {} : { executorSessionId, executorBranches }),
+        // What an executor remembers is among the files.
+        ...(executorSessionId === null || fresh ? {} : { executorSessionId, executorBranches }),
         env: settings.env,
         limits: settings.limits,
         ...(Object.keys(settings.budget).length === 0 ? {} : { budget: settings.budget }),
@@ -182,6 +184,14 @@ export function createSessionSandboxes(options: {
         ...(settings.image === undefined ? {} : { image: settings.image }),
       },
     });
+  }
+
+  /** Its files are there, though no snapshot of them was taken. */
+  async function wasOn(session: LiveSession, runnerId: string): Promise<boolean> {
+    const { sandboxId } = session.state;
+    if (sandboxId === null) return false;
+    const query = sql.selectFrom('sandboxes').select('runner_id').where('id', '=', sandboxId);
+    return (await store.first(query))?.runner_id === runnerId;
   }
 
   const updateSandbox = (
