@@ -137,6 +137,7 @@ export type SandboxState = {
   epoch: number;
   status: string;
   lastLine: number;
+  commands: string[];
 };
 export type TakenSnapshotMessage = {
   root: string;

@@ -248,6 +248,8 @@ export type SandboxInventory = {
   status: SandboxStatus;
   /** The last line that its commands gave out. */
   lastLine: number;
+  /** The ids of those that run, or whose end was not acknowledged. */
+  commands: string[];
 };
 
 /** Workspace files, whether a sandbox works on them or not. */

@@ -90,6 +90,7 @@ export const sandboxShown = v.object({
   epoch: count,
   status: v.picklist(sandboxStatuses),
   lastLine: count,
+  commands: v.array(v.string()),
 });
 
 export const takenSnapshot = v.object({

@@ -101,3 +101,15 @@ test('a reader that leaves is let go of while nothing comes', async () => {
   next.resolve();
   assert.equal((await stays).length, 1);
 });
+
+test('what is acknowledged before it comes is not held, and the end of it settles the command', async () => {
+  const { command, state } = setUp([messages(3), messages(2), end]);
+  command.acknowledge(4);
+  await setImmediate();
+  assert.deepEqual(await linesFrom(command.read(4, never)), [5, 6]);
+  assert.throws(() => command.read(2, never), { code: 'invalid_cursor' });
+  const { command: dropped, state: settled } = setUp([messages(3), end]);
+  dropped.acknowledge(Number.MAX_SAFE_INTEGER);
+  await setImmediate();
+  assert.deepEqual([state.settled, settled.settled, dropped.settled], [0, 1, true]);
+});

@@ -18,7 +18,7 @@ export type HeldCommand = {
    * time. Throws `invalid_cursor` when some of it was acknowledged and is gone.
    */
   read(after: number, signal: AbortSignal): AsyncIterable<CommandEvent>;
-  /** What came up to that line need not be held. */
+  /** What came up to that line, or will come, need not be held. */
   acknowledge(line: number): void;
 };
 
@@ -29,6 +29,8 @@ export function createHeldCommand(events: AsyncIterable<CommandEvent>, onSettled
   let gone = 0;
   let heldBytes = 0;
   let acknowledged = 0;
+  /** Acknowledged up to here, whether it came or not. */
+  let unwanted = 0;
   let ended = false;
   let settled = false;
   let changed = Promise.withResolvers<void>();
@@ -40,6 +42,7 @@ export function createHeldCommand(events: AsyncIterable<CommandEvent>, onSettled
       heldBytes += sizeOfEvent(event);
       ended ||= event.kind === 'end';
       wake();
+      if (event.line <= unwanted) acknowledge(unwanted);
       while (heldBytes > MAX_HELD_BYTES) await room.promise;
     }
   }
@@ -72,6 +75,27 @@ export function createHeldCommand(events: AsyncIterable<CommandEvent>, onSettled
     }
   }
 
+  function acknowledge(line: number): void {
+    unwanted = Math.max(unwanted, line);
+    const kept = held.findIndex((event) => event.line > line);
+    const count = kept === -1 ? held.length : kept;
+    const done = held.slice(0, count);
+    const last = done.at(-1);
+    if (!last) return;
+    held = held.slice(count);
+    gone += count;
+    for (const event of done) heldBytes -= sizeOfEvent(event);
+    acknowledged = last.line;
+    if (heldBytes <= MAX_HELD_BYTES) {
+      room.resolve();
+      room = Promise.withResolvers<void>();
+    }
+    if (last.kind !== 'end') return;
+    settled = true;
+    wake();
+    onSettled();
+  }
+
   void take();
   return {
     get settled() {
@@ -82,25 +106,7 @@ export function createHeldCommand(events: AsyncIterable<CommandEvent>, onSettled
         throw new AtollError('invalid_cursor', `lines up to ${acknowledged} were acknowledged, and are gone`);
       return follow(after, signal);
     },
-    acknowledge(line) {
-      const kept = held.findIndex((event) => event.line > line);
-      const count = kept === -1 ? held.length : kept;
-      const done = held.slice(0, count);
-      const last = done.at(-1);
-      if (!last) return;
-      held = held.slice(count);
-      gone += count;
-      for (const event of done) heldBytes -= sizeOfEvent(event);
-      acknowledged = last.line;
-      if (heldBytes <= MAX_HELD_BYTES) {
-        room.resolve();
-        room = Promise.withResolvers<void>();
-      }
-      if (last.kind !== 'end') return;
-      settled = true;
-      wake();
-      onSettled();
-    },
+    acknowledge,
   };
 }
 

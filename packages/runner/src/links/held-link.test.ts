@@ -83,7 +83,9 @@ test('what ended is told until somebody heard it; its commands are there until t
   ended('sbx_a');
   assert.equal(told, 1);
   assert.equal(link.ended()[0]?.cause, 'oom');
-  assert.deepEqual(link.inventory(), [{ id: 'sbx_a', epoch: 1, status: 'ended', lastLine: 2 }]);
+  assert.deepEqual(link.inventory(), [
+    { id: 'sbx_a', epoch: 1, status: 'ended', lastLine: 2, commands: ['turn_1'] },
+  ]);
   await assert.rejects(link.createSandbox(creation('a')), { code: 'sandbox_failed' });
   link.acknowledgeEnded(['sbx_a']);
   assert.deepEqual(link.ended(), []);

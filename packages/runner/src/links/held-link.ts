@@ -33,7 +33,7 @@ export type HeldLink = Omit<RunnerLink, 'command' | 'acknowledge' | 'onSandboxEn
     of: { sandboxId: string; commandId: string; epoch?: number },
     reading: Reading,
   ): AsyncIterable<CommandEvent>;
-  /** Of one command, or of all of the sandbox, what came up to that line need not be held. */
+  /** Of one command what came or will come up to that line need not be held; of all of the sandbox, what came. */
   acknowledge(request: { sandboxId: string; commandId?: string; line: number }): void;
   /** Whether some command runs, or its end was not acknowledged. */
   readonly busy: boolean;
@@ -158,17 +158,19 @@ export function createHeldLink(link: RunnerLink): HeldLink {
       return known.read(after, signal);
     },
     acknowledge({ sandboxId, commandId, line }) {
-      const commands = sandboxes.get(sandboxId)?.commands;
+      const { commands, lastLine = 0 } = sandboxes.get(sandboxId) ?? {};
       if (commandId !== undefined) commands?.get(commandId)?.acknowledge(line);
-      else for (const held of [...(commands?.values() ?? [])]) held.acknowledge(line);
+      // What a command will say is its own reader's to judge.
+      else for (const held of [...(commands?.values() ?? [])]) held.acknowledge(Math.min(line, lastLine));
     },
     inventory: () =>
-      [...sandboxes.values()].map(({ id, sessionId, epoch, status, lastLine }) => ({
+      [...sandboxes.values()].map(({ id, sessionId, epoch, status, lastLine, commands }) => ({
         id,
         ...(sessionId === undefined ? {} : { sessionId }),
         epoch,
         status,
         lastLine,
+        commands: [...commands.keys()],
       })),
     get busy() {
       return [...sandboxes.values()].some(({ commands }) => commands.size > 0);

@@ -139,11 +139,11 @@ export function createGrpcLink(runnerId: string, onLost: () => void): GrpcLink {
     send({ command: { commandId, sandboxId, epoch, traceparent, method: command.method, params, after } });
   }
 
-  async function* command(request: SandboxCommand): AsyncGenerator<CommandEvent> {
+  async function* reattach(request: SandboxCommand, line: number): AsyncGenerator<CommandEvent> {
     const { commandId } = request;
     const open: OpenCommand = {
       request,
-      line: 0,
+      line,
       events: [],
       unreadBytes: 0,
       over: false,
@@ -334,7 +334,8 @@ export function createGrpcLink(runnerId: string, onLost: () => void): GrpcLink {
       epochs.delete(request.sandboxId);
     },
     sweep: ({ keep }) => unlessLost({ jobId: newId('job'), type: 'sweep', keepWorkspaces: [...keep] }),
-    command,
+    command: (request) => reattach(request, 0),
+    reattach,
     acknowledge: ({ sandboxId, commandId, line }) =>
       say('acks', commandId, { ack: { sandboxId, commandId, line } }),
     async cancel({ sandboxId, epoch, commandId }) {
@@ -411,9 +412,10 @@ function inventoryOf({
   epoch,
   status,
   lastLine,
+  commands,
 }: RunnerMessages['inventory']['sandboxes'][number]): SandboxInventory {
   const known = sandboxStatuses.find((name) => name === status) ?? 'ready';
-  return { id, epoch, status: known, lastLine, ...(sessionId === '' ? {} : { sessionId }) };
+  return { id, epoch, status: known, lastLine, commands, ...(sessionId === '' ? {} : { sessionId }) };
 }
 
 function fileType(type: string): 'file' | 'directory' | 'symlink' | 'other' {

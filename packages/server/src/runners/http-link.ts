@@ -38,8 +38,8 @@ export function createHttpLink({ runnerId, address, token }: HttpLinkOptions): R
   const http = createRunnerHttp({ address, token });
   const acks = createAcks(http);
 
-  async function* command(request: SandboxCommand): AsyncGenerator<CommandEvent> {
-    let after = 0;
+  async function* reattach(request: SandboxCommand, known: number): AsyncGenerator<CommandEvent> {
+    let after = known;
     let pauseMs = FIRST_PAUSE_MS;
     try {
       for (;;) {
@@ -83,7 +83,8 @@ export function createHttpLink({ runnerId, address, token }: HttpLinkOptions): R
     deleteSandbox: ({ sandboxId, ...request }) =>
       unlessLost(http.call('sandbox.delete', { ...request, sandboxId: sandboxId || request.workspaceId })),
     sweep: ({ keep }) => unlessLost(http.call('sandbox.sweep', { keep })),
-    command,
+    command: (request) => reattach(request, 0),
+    reattach,
     acknowledge: acks.add,
     cancel: (request) => unlessLost(http.call('command.cancel', request)),
     decide: ({ decision, ...request }) =>

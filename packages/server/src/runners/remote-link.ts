@@ -1,8 +1,16 @@
-import type { CommandEnd, RunnerLink, SandboxInventory } from '@atoll/protocol/runner-link';
+import type {
+  CommandEnd,
+  CommandEvent,
+  RunnerLink,
+  SandboxCommand,
+  SandboxInventory,
+} from '@atoll/protocol/runner-link';
 
 /** A link to a runner in another process, which may be lost. */
 export type RemoteLink = RunnerLink & {
   inventory(): Promise<readonly SandboxInventory[]>;
+  /** As `command`, for one that may run there already: what it said up to that line is known. */
+  reattach(request: SandboxCommand, after: number): AsyncIterable<CommandEvent>;
   /** The runner's lease is over: what waits for it ends with cause `runner_lost`, and nothing more is asked of it. */
   lost(): void;
 };
