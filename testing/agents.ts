@@ -44,6 +44,26 @@ for await (const line of createInterface({ input: process.stdin })) {
 process.exit(0);
 `;
 
+/** `COUNT EVERY_MS SIZE`: says so many numbers in order, up to SIZE of them at a time. SIGINT stops it. */
+export const counting = `
+import { createInterface } from 'node:readline';
+let stopped = false;
+process.on('SIGINT', () => { stopped = true; });
+setInterval(() => {}, 60000);
+for await (const line of createInterface({ input: process.stdin })) {
+  const [count, everyMs, size] = String(JSON.parse(line).content).split(' ').map(Number);
+  stopped = false;
+  for (let n = 0; n < count && !stopped; ) {
+    let block = '';
+    for (const end = Math.min(count, n + Math.ceil(size * Math.random())); n < end; n++) block += JSON.stringify({ type: 'count', n }) + '\\n';
+    process.stdout.write(block);
+    await new Promise((resolve) => setTimeout(resolve, everyMs));
+  }
+  process.stdout.write(JSON.stringify({ type: 'result' }) + '\\n');
+}
+process.exit(0);
+`;
+
 /** What stands in the bridge: `ask` gives the runner's decision. */
 const askingBridge = `
 const socket = ${runnerSocket};

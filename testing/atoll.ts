@@ -23,7 +23,7 @@ export type Atoll = {
   readonly client: Client;
   /** SIGKILL, as a power cut would. */
   kill(): Promise<void>;
-  /** Starts again on the same data directory (another port). */
+  /** Starts again on the same data directory; on another port, unless it keeps its own. */
   restart(): Promise<void>;
   /** SIGTERM, and waits. Returns the exit code. */
   stop(): Promise<number | null>;
@@ -37,6 +37,8 @@ export type AtollOptions = {
   env?: Record<string, string>;
   dataDir?: string;
   nodeArgs?: readonly string[];
+  /** For runners, who know one address. */
+  keepsPorts?: boolean;
 };
 
 export async function startAtoll(options: AtollOptions = {}): Promise<Atoll> {
@@ -75,7 +77,8 @@ export async function startAtoll(options: AtollOptions = {}): Promise<Atoll> {
     kill: async () => void (await end('SIGKILL')),
     async restart() {
       await end('SIGTERM');
-      running = await launch(dataDir, options);
+      const { url, grpcUrl } = running;
+      running = await launch(dataDir, options, options.keepsPorts ? { url, grpcUrl } : undefined);
     },
     stop: () => end('SIGTERM'),
     async [Symbol.asyncDispose]() {
@@ -97,8 +100,11 @@ type Running = {
 async function launch(
   dataDir: string,
   { args = [], env = {}, nodeArgs = [] }: AtollOptions,
+  before?: { url: string; grpcUrl: string },
 ): Promise<Running> {
-  const all = [...nodeArgs, MAIN, 'start', '--port', '0', '--data-dir', dataDir, '--json', ...args];
+  const port = before ? new URL(before.url).port : '0';
+  const grpc = before?.grpcUrl ? ['--grpc-port', new URL(before.grpcUrl).port] : [];
+  const all = [...nodeArgs, MAIN, 'start', '--port', port, '--data-dir', dataDir, '--json', ...args, ...grpc];
   const { PATH = '', HOME = '' } = process.env;
   const clean = { PATH, HOME, TMPDIR: tmpdir(), ...env };
   const child = spawn(process.execPath, all, { stdio: ['ignore', 'pipe', 'pipe'], env: clean });

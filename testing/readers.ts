@@ -1,6 +1,7 @@
 /** Readers of a session's log up to its first `done`, each awkward in its own way. */
 import { once } from 'node:events';
 import http from 'node:http';
+import { setTimeout as delay } from 'node:timers/promises';
 import type { Atoll } from './atoll.ts';
 import { random } from './random.ts';
 import { type RawEvent, readSse } from './raw-sse.ts';
@@ -59,4 +60,27 @@ export async function stall({ url, key }: Atoll, id: string): Promise<Disposable
   await once(request, 'response');
   request.on('error', () => undefined);
   return { [Symbol.dispose]: () => void request.destroy() };
+}
+
+/** Reads the log up to the `done` of that turn, and comes back with `Last-Event-ID` whatever cuts it off; a server that is killed, too. */
+export async function readThrough(atoll: Atoll, id: string, turnId: string): Promise<RawEvent[]> {
+  const seen: RawEvent[] = [];
+  const isOver = () => seen.some(({ event, data }) => event === 'done' && JSON.parse(data).turnId === turnId);
+  while (!isOver()) {
+    const last = seen.at(-1)?.seq;
+    await readSse({
+      url: atoll.url,
+      key: atoll.key,
+      path: `/api/sessions/${id}/events`,
+      headers: last === undefined ? {} : { 'last-event-id': String(last) },
+      onEvent(event) {
+        if (event.seq !== undefined) seen.push(event);
+        return !isOver();
+      },
+    }).catch((error: NodeJS.ErrnoException) => {
+      if (error.code !== 'ECONNREFUSED' && error.code !== 'ECONNRESET') throw error;
+    });
+    if (!isOver()) await delay(50);
+  }
+  return seen;
 }

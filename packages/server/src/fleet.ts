@@ -33,7 +33,7 @@ export function createFleet(options: {
     now,
     clock: () => uptime() * 1000,
     connect: ({ runnerId, address, callbackToken: token }) => createHttpLink({ runnerId, address, token }),
-    heldBy: async (runnerId) => (await sandboxes.readyOn(runnerId)).length,
+    heldBy: async (runnerId) => (await sandboxes.readyOn(runnerId)).length + sessions.awaitedOn(runnerId),
     onRegistered(runnerId, link, placed) {
       logger.info({ runnerId }, 'a runner registered');
       void lookThrough(runnerId, link, placed);
@@ -82,6 +82,7 @@ export function createFleet(options: {
         const detail = 'The runner came back without this sandbox.';
         await tellEnded(runnerId, { sandboxId: id, epoch, cause: 'runner_lost', detail });
       }
+    await sessions.adopt(link, there);
     const isWanted = (held: SandboxInventory) =>
       placed.has(held.id) ||
       sessions.holds(runnerId, held) ||

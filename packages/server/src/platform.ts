@@ -38,13 +38,15 @@ export type Platform = {
   load(): Promise<Pick<Health, 'sessions' | 'pool'>>;
   /** Lets runners dial in, and resolves with the port. Rejects with a plain Error when that is taken. */
   dialIn(at: { host: string } & GrpcOptions): Promise<number>;
-  /** Ends what runs with cause `server_stopped`. */
+  /** Ends what runs here with cause `server_stopped`; what runs elsewhere goes on. */
   stop(): Promise<void>;
 };
 
 const SWEEP_MS = 15_000;
 /** Since the start: by then a runner that is there has registered anew. */
 const ABSENT_MS = 30_000;
+/** Since the start: the longest that a lease of before can last, and its margin. */
+const LEASES_OVER_MS = 17_000;
 const COLLECT_MS = 60 * 60_000;
 /** For snapshots that are under way when the server is to stop. */
 const MAX_SETTLING_MS = 10_000;
@@ -118,6 +120,12 @@ export async function createPlatform(options: {
       .catch((err) => logger.error({ err }, 'sandboxes of absent runners could not be ended'));
   }, ABSENT_MS);
   absent.unref();
+  const leases = setTimeout(() => {
+    sessions
+      .endAbsent()
+      .catch((err) => logger.error({ err }, 'sessions of absent runners could not be ended'));
+  }, LEASES_OVER_MS);
+  leases.unref();
   const retention = createRetention({
     settings: server.retention ?? {},
     ...{ store, log, sessions, logger, now },
@@ -187,6 +195,7 @@ export async function createPlatform(options: {
       stopSweeping();
       stopCollecting();
       clearTimeout(absent);
+      clearTimeout(leases);
       await retention.stop();
       await Promise.all([sessions.stop(), sandboxes.stop()]);
       await Promise.race([snapshots.settled(), delay(MAX_SETTLING_MS, undefined, { ref: false })]);

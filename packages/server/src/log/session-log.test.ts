@@ -114,3 +114,27 @@ test('whoever still reads a log that was closed and erased gets the reason', asy
   await log.erase('erased', []);
   await assert.rejects(seqsOf(session, new AbortController().signal), reason);
 });
+
+test('the line of whatever a runner said is on disk with it, and lines begin anew with an assignment', async () => {
+  const { session, release } = await open('lines');
+  release();
+  await session.appendMessages({ line: 2, messages: messagesOf(['{"n":1}', '{"n":2}']) });
+  await session.append([event], { line: 3 });
+  await session.append([event]);
+  assert.equal(session.line, 3);
+  const head = await log.head('lines');
+  assert.deepEqual({ ...head }, { lastSeq: 4, line: 3, epoch: 1 });
+  const next = createSessionLog({
+    log,
+    logId: 'lines',
+    tenant: 'a',
+    epoch: () => 2,
+    head: head ?? assert.fail(),
+  });
+  assert.equal(next.line, 0);
+  await next.append([event]);
+  assert.equal((await log.head('lines'))?.line, 0);
+  await assert.rejects(session.appendMessages({ line: 3, messages: messagesOf(['{}']) }), {
+    code: 'internal',
+  });
+});

@@ -33,6 +33,8 @@ export type SessionLog = {
   readonly lastSeq: number;
   /** The last seq on disk: what readers can see. */
   readonly durableSeq: number;
+  /** The last of the runner's lines, of this assignment, that stands in here. */
+  readonly line: number;
   /**
    * Appends events, and rows that change with them, as one commit; appends made in the same tick share it. Seqs are
    * given out at once, in call order; resolves when durable. After a failed append the log takes no more: reload
@@ -57,8 +59,11 @@ export type SessionLog = {
   readonly readers: number;
 };
 
-/** `before` the events, `also` after them always run; of the `latest` steps in one commit only the last does (each says all of its row anew). */
-export type RowChanges = { before?: readonly Step[]; also?: readonly Step[]; latest?: Step };
+/**
+ * `before` the events, `also` after them always run; of the `latest` steps in one commit only the last does (each says all
+ * of its row anew). `line`: the runner's number of what led to the events.
+ */
+export type RowChanges = { before?: readonly Step[]; also?: readonly Step[]; latest?: Step; line?: number };
 
 export type FollowOptions = { after: number; signal: AbortSignal; until?: () => number | undefined };
 
@@ -69,7 +74,6 @@ export type FollowedFrames = {
 };
 
 type Pending = TailChunk & {
-  line: number | undefined;
   rows: RowChanges;
   settle: Settle;
 };
@@ -111,14 +115,18 @@ export function createSessionLog(options: {
     return () => signal.removeEventListener('abort', onAbort);
   }
 
-  function enqueue(frames: Uint8Array, count: number, rows: RowChanges, line?: number): Promise<void> {
+  function enqueue(
+    frames: Uint8Array,
+    { count, onlyMessages }: { count: number; onlyMessages: boolean },
+    rows: RowChanges,
+  ): Promise<void> {
     if (failed) return Promise.reject(failed);
+    if (rows.line !== undefined) line = rows.line;
     const firstSeq = lastSeq + 1;
     lastSeq += count;
     waitingBytes += frames.length;
     const { promise, resolve, reject } = Promise.withResolvers<void>();
-    const onlyMessages = line !== undefined;
-    pending.push({ firstSeq, lastSeq, frames, onlyMessages, line, rows, settle: { resolve, reject } });
+    pending.push({ firstSeq, lastSeq, frames, onlyMessages, rows, settle: { resolve, reject } });
     pendingBytes += frames.length;
     if (!scheduled && mayCommit()) {
       scheduled = true;
@@ -129,6 +137,13 @@ export function createSessionLog(options: {
       });
     }
     return promise;
+  }
+
+  /** Line numbers begin anew with every assignment. */
+  function lineNow(): number {
+    if (epoch() !== lineEpoch) line = 0;
+    lineEpoch = epoch();
+    return line;
   }
 
   function mayCommit(): boolean {
@@ -167,7 +182,7 @@ export function createSessionLog(options: {
     const bytes = group.reduce((sum, { frames }) => sum + frames.length, 0);
     const firstSeq = group[0]?.firstSeq ?? durableSeq + 1;
     const groupLast = group.at(-1)?.lastSeq ?? durableSeq;
-    const groupLine = group.findLast((item) => item.line !== undefined)?.line;
+    const groupLine = group.findLast((item) => item.rows.line !== undefined)?.rows.line;
     const latest = group.findLast((item) => item.rows.latest !== undefined)?.rows.latest;
     await log.append({
       logId,
@@ -257,6 +272,9 @@ export function createSessionLog(options: {
     get durableSeq() {
       return durableSeq;
     },
+    get line() {
+      return lineNow();
+    },
     get readers() {
       return readers;
     },
@@ -264,17 +282,16 @@ export function createSessionLog(options: {
       const frames = events.map((event, i) =>
         frameEvent({ seq: lastSeq + 1 + i, event: event.event, data: JSON.stringify(event.data) }),
       );
-      return enqueue(frames.length === 1 && frames[0] ? frames[0] : concatBytes(frames), events.length, rows);
+      lineNow();
+      const all = frames.length === 1 && frames[0] ? frames[0] : concatBytes(frames);
+      return enqueue(all, { count: events.length, onlyMessages: false }, rows);
     },
     appendMessages({ line: last, messages }, rows = {}) {
       const count = messages.spans.length / 2;
-      // Line numbers begin anew with every assignment.
-      if (epoch() !== lineEpoch) line = 0;
-      lineEpoch = epoch();
-      if (last - count < line)
+      if (last - count < lineNow())
         return Promise.reject(new AtollError('internal', `line ${last - count + 1} came after line ${line}`));
-      line = last;
-      return enqueue(frameMessages(lastSeq + 1, messages), count, rows, line);
+      const frames = frameMessages(lastSeq + 1, messages);
+      return enqueue(frames, { count, onlyMessages: true }, { ...rows, line: last });
     },
     ready: () => (waitingBytes < HIGH_WATER_BYTES ? Promise.resolve() : drained.promise),
     follow,

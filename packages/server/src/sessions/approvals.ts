@@ -22,11 +22,21 @@ type Asked = Extract<CommandEvent, { kind: 'approval' }>;
 /** Each may be of MAX_APPROVAL_BYTES. */
 const MAX_PAGE = 2 * MAX_OPEN_APPROVALS;
 
+export type AskedRow = {
+  id: string;
+  requestId: string;
+  open: boolean;
+  decision: ApprovalDecision | undefined;
+};
+
 type Recorded = { events: StateEvent[]; rows: Step[] };
 
 export type Approvals = {
-  /** The executor asks. Resolves when that is durable, or answered with what was decided before. */
-  requested(session: LiveSession, turn: LiveTurn, asked: Asked): Promise<void>;
+  /**
+   * The executor asks. Resolves when that is durable with its line, with true; with false when it is answered with what was
+   * decided before, and that line stands nowhere.
+   */
+  requested(session: LiveSession, turn: LiveTurn, asked: Asked): Promise<boolean>;
   /** Rejects with `not_found`, and with `already_decided` for all but the first. */
   decide(session: LiveSession, params: OperationParams<'approval.decide'>): Promise<Approval>;
   list(
@@ -50,24 +60,30 @@ export function createApprovals(options: {
     query: sql.updateTable('approvals').set(change).where('id', '=', id),
   });
 
-  async function requested(session: LiveSession, turn: LiveTurn, asked: Asked): Promise<void> {
-    const { requestId, request } = asked;
+  async function requested(session: LiveSession, turn: LiveTurn, asked: Asked): Promise<boolean> {
+    const { requestId, request, line } = asked;
     const { sandboxId } = session.state;
     if (sandboxId === null) throw new AtollError('internal', 'a sandbox asks that nobody knows');
     const at = { sandboxId, epoch: session.epoch, requestId };
+    const asker = { turn_id: turn.id, epoch: session.epoch, request_id: requestId };
+    const known = session.unheard.get(requestId);
+    if (known) {
+      await answer(session, at, known);
+      return false;
+    }
     const callHash = hashOf(request);
     const [before] = [...session.decided].filter(([, decided]) => decided.callHash === callHash);
     if (before) {
       const [approvalId, { decision }] = before;
       session.decided.delete(approvalId);
-      await session.record([], [update(approvalId, { spent: 1 })]);
-      return answer(session, at, decision);
+      await session.record([], [update(approvalId, { spent: 1, ...asker })]);
+      await answer(session, at, decision);
+      return false;
     }
     const orphan = session.state.approvals.find(
       (open) => !session.asked.has(open.approvalId) && hashOf(open) === callHash,
     );
     const approvalId = orphan?.approvalId ?? newId('approval');
-    const asker = { turn_id: turn.id, epoch: session.epoch };
     const row = orphan
       ? update(approvalId, asker)
       : {
@@ -79,7 +95,8 @@ export function createApprovals(options: {
     session.asked.set(approvalId, at);
     const event = { event: 'approval', data: { approvalId, status: 'requested', ...request } } as const;
     const waiting = session.status === 'running' ? [session.statusEvent('approval_requested')] : [];
-    await session.record([...room.events, event, ...waiting], [...room.rows, row]);
+    await session.record([...room.events, event, ...waiting], [...room.rows, row], { line });
+    return true;
   }
 
   /** As many as may wait in one sandbox stay open, whoever asked: the oldest that lost executors left make room. */
@@ -111,17 +128,19 @@ export function createApprovals(options: {
       approvalId: string;
       turn_id: string;
       epoch: number;
+      request_id: string;
       callHash: string;
       request: Asked['request'];
     },
   ): ApprovalRow {
-    const { approvalId, turn_id, epoch, callHash, request } = asked;
+    const { approvalId, turn_id, epoch, request_id, callHash, request } = asked;
     return {
       id: approvalId,
       tenant: session.row.tenant,
       session_id: session.id,
       turn_id,
       epoch,
+      request_id,
       status: 'requested',
       kind: request.kind,
       tool: request.tool,
@@ -203,6 +222,7 @@ export function createApprovals(options: {
     const { approvals } = session.state;
     const asked = new Set(session.asked.keys());
     session.asked.clear();
+    session.unheard.clear();
     const orderly = end.status === 'completed' || end.cause === 'interrupted' || end.cause === 'ended';
     if (!orderly || (approvals.length === 0 && session.decided.size === 0)) return { events: [], rows: [] };
     const unheard = [...session.decided.keys()].map((id) => update(id, { spent: 1 }));
@@ -222,6 +242,22 @@ export async function unspentApprovals(store: Store, sessionId: string): Promise
   return store.all(query.where('spent', '=', 0).orderBy('id'));
 }
 
+/** Of the sandbox that the session has, what its running turn asked for. */
+export async function askedIn(store: Store, session: LiveSession): Promise<AskedRow[]> {
+  const { turn } = session.state;
+  if (turn === null) return [];
+  const query = store.sql
+    .selectFrom('approvals')
+    .select(['id', 'request_id', 'status', 'decision'])
+    .where('session_id', '=', session.id)
+    .where('turn_id', '=', turn)
+    .where('epoch', '=', session.epoch);
+  const rows = await store.all(query);
+  return rows.flatMap(({ id, request_id: requestId, status, decision }) =>
+    requestId === null ? [] : { id, requestId, open: status === 'requested', decision: decided(decision) },
+  );
+}
+
 /** Its event when it was requested, which is what state holds of it. */
 export function requestOf(row: ApprovalRow): EventData<'approval'> {
   const { id: approvalId, kind, tool } = row;
@@ -238,9 +274,13 @@ function decisionOf({ decision, message, answers }: OperationParams<'approval.de
   };
 }
 
+function decided(column: string | null): ApprovalDecision | undefined {
+  return column === null ? undefined : (JSON.parse(column) as ApprovalDecision);
+}
+
 function showApproval(row: ApprovalRow): Approval {
   const { kind, tool, input, options } = requestOf(row);
-  const decided = row.decision === null ? undefined : (JSON.parse(row.decision) as ApprovalDecision);
+  const decision = decided(row.decision);
   return {
     id: row.id,
     sessionId: row.session_id,
@@ -250,9 +290,9 @@ function showApproval(row: ApprovalRow): Approval {
     tool,
     input,
     options,
-    decision: decided?.decision ?? null,
-    message: decided?.message ?? null,
-    answers: decided?.answers ?? null,
+    decision: decision?.decision ?? null,
+    message: decision?.message ?? null,
+    answers: decision?.answers ?? null,
     cause: row.cause,
     createdAt: row.created_at,
     resolvedAt: row.resolved_at,

@@ -38,6 +38,15 @@ export type AskedAt = { sandboxId: string; epoch: number; requestId: string };
 /** Events besides those of state that may stand in a record. */
 export type RecordEvent = StateEvent | { event: 'error' | 'report'; data: unknown };
 
+export type RecordHow = {
+  /** What a `report` among the events says. */
+  change?: Partial<Reported>;
+  /** The steps that make a session that is not there yet. */
+  before?: readonly Step[];
+  /** The runner's number of what is recorded. */
+  line?: number;
+};
+
 export type StatusDetails = {
   cause?: string;
   detail?: string;
@@ -77,6 +86,10 @@ export class LiveSession {
   toldSkipped = '';
   /** Commands besides turns that run in its sandbox: it is not idle while there is one. */
   running = 0;
+  /** It is not known yet whether its sandbox outlived a restart of this server: nothing can be asked of it. */
+  awaited: PromiseWithResolvers<void> | undefined;
+  /** What was decided of this sandbox's requests before that restart, by request: its executor may not have heard it. */
+  readonly unheard = new Map<string, ApprovalDecision>();
 
   constructor(options: {
     row: SessionRow;
@@ -139,13 +152,12 @@ export class LiveSession {
 
   /**
    * Records events and the rows that change with them in one commit. State changes at once, in call order; resolves
-   * when durable. Without an event only the rows are written. `change` is what a `report` among the events says; `before`
-   * are the steps that make a session that is not there yet.
+   * when durable. Without an event only the rows are written.
    */
   record(
     events: readonly RecordEvent[],
     also: readonly Step[] = [],
-    { change, before = [] }: { change?: Partial<Reported>; before?: readonly Step[] } = {},
+    { change, before = [], line }: RecordHow = {},
   ): Promise<void> {
     if (events.length === 0) return this.#store.commit(also);
     this.lastUsedMs = this.#now();
@@ -164,7 +176,8 @@ export class LiveSession {
     );
     const counted = leaves ? countLog(this.row, this.updatedAt) : [];
     const all = [...also, ...checkpoint, ...counted];
-    const rows = { before, also: all, latest: updateSession(this.#store, this) };
+    const latest = updateSession(this.#store, this);
+    const rows = { before, also: all, latest, ...(line === undefined ? {} : { line }) };
     return this.log.append(events, rows).then(
       () => {
         this.#durableState = state;

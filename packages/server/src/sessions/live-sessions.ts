@@ -9,7 +9,7 @@ import { createSessionLog } from '../log/session-log.ts';
 import type { Store } from '../store/store.ts';
 import type { ApprovalRow, SessionRow } from '../store/tables.ts';
 import { requestOf, unspentApprovals } from './approvals.ts';
-import { createCheckpoints } from './checkpoints.ts';
+import { createCheckpoints, foldAt } from './checkpoints.ts';
 import { initialState, type SessionState } from './fold.ts';
 import { LiveSession } from './live-session.ts';
 import { conversationIn } from './rows.ts';
@@ -39,9 +39,11 @@ export function createLiveSessions(options: {
   now: () => number;
   /** Brings a session that was left at work to a status that is true. */
   recover: (session: LiveSession) => Promise<void>;
+  /** That one is at work still: its status is true. Default: none is. */
+  goesOn?: (id: string) => boolean;
   onBroken: (session: LiveSession, error: unknown) => void;
 }): LiveSessions {
-  const { store, log, now, recover, onBroken } = options;
+  const { store, log, now, recover, goesOn = () => false, onBroken } = options;
   const live = new Map<string, LiveSession>();
   const loading = new Map<string, Promise<LiveSession>>();
   const askedForMs = new WeakMap<LiveSession, number>();
@@ -56,9 +58,12 @@ export function createLiveSessions(options: {
     return session;
   }
 
-  function addLoaded(row: SessionRow, approvals: readonly ApprovalRow[], head: LogHead): LiveSession {
+  function addLoaded(
+    { row, head, state }: { row: SessionRow; head: LogHead; state: SessionState },
+    approvals: readonly ApprovalRow[],
+  ): LiveSession {
     const open = approvals.filter(({ status }) => status === 'requested').map(requestOf);
-    const session = add(row, { ...stateOf(row), approvals: open }, head);
+    const session = add(row, { ...state, approvals: open }, head);
     for (const { id, call_hash: callHash, decision } of approvals)
       if (decision !== null) session.decided.set(id, { callHash, decision: JSON.parse(decision) });
     return session;
@@ -71,7 +76,11 @@ export function createLiveSessions(options: {
     if (!row) throw new AtollError('not_found', `no session ${id}`);
     const head = await log.head(row.log_id);
     if (!head) throw new AtollError('internal', `session ${id} has no log`);
-    const session = live.get(id) ?? addLoaded(row, approvals, head);
+    // Its turn and its queue stand in the log alone. That is at a start, when nobody erases.
+    const state = goesOn(id)
+      ? (await foldAt(log, { logId: row.log_id, seq: head.lastSeq })).state
+      : stateOf(row);
+    const session = live.get(id) ?? addLoaded({ row, head, state }, approvals);
     if (holdsSandbox(row.status)) await recover(session);
     return session;
   }

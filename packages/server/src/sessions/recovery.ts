@@ -1,7 +1,7 @@
 /**
  * After a crash, or at a stop: sessions that were at work are brought to a status that is true. Their open turns end
  * `interrupted`, they are paused with the same cause, and their next message resumes them. Nothing here needs the
- * runner: its sandboxes died with it, or are told apart by their old epoch.
+ * runner: its sandboxes died with it, or are told apart by their old epoch. What may live on elsewhere is adoption.ts's.
  */
 import { type SessionStatus, sandboxStatuses, sessionStatuses } from '@atoll/protocol/statuses';
 import { commitTime } from '../store/commit-time.ts';
@@ -76,7 +76,7 @@ function revive(session: LiveSession, row: TurnRow): LiveTurn {
   return turn;
 }
 
-/** Sandboxes and jobs that run no more, of one session or (at a start) of all. */
+/** Sandboxes and jobs that run no more: of one session, or (at a start) of all that have no sandbox any more. */
 export function leftoverRows(
   { sql }: Store,
   end: SandboxEnd,
@@ -91,6 +91,10 @@ export function leftoverRows(
     .set({ status: 'failed', ...end, updated_at: endedAt })
     .where('status', 'in', ['pending', 'running']);
   sandboxes = sandboxes.where('session_id', sessionId === undefined ? 'is not' : '=', sessionId ?? null);
+  if (sessionId === undefined) {
+    const held = sql.selectFrom('sessions').select('sandbox_id').where('status', 'in', sandboxHolders);
+    sandboxes = sandboxes.where('id', 'not in', held.where('sandbox_id', 'is not', null));
+  }
   jobs = jobs.where('session_id', sessionId === undefined ? 'is not' : '=', sessionId ?? null);
   return [{ query: sandboxes }, { query: jobs }];
 }

@@ -49,6 +49,7 @@ export function createSessionFiles(options: {
   const placing = new WeakMap<LiveSession, Promise<void>>();
 
   async function toRead(session: LiveSession): Promise<SandboxFiles> {
+    await session.awaited?.promise;
     const giveUpAt = performance.now() + BUSY_MAX_MS;
     for (;;) {
       await session.log.until(() => session.status !== 'starting' && session.status !== 'resuming', never);

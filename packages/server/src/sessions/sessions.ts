@@ -10,10 +10,12 @@ import type { Log } from '../log/log.ts';
 import type { Logger } from '../logger.ts';
 import { execIn } from '../runners/exec.ts';
 import type { RunnerRegistry } from '../runners/registry.ts';
+import type { RemoteLink } from '../runners/remote-link.ts';
 import type { Scheduler } from '../scheduler/scheduler.ts';
 import type { Snapshots } from '../snapshots/snapshots.ts';
 import type { Store } from '../store/store.ts';
-import { countLostSandboxes } from '../usage/counting.ts';
+import { countLostSandboxes, lastSign } from '../usage/counting.ts';
+import { createAdoption } from './adoption.ts';
 import { createApprovals } from './approvals.ts';
 import { createCreating } from './creating.ts';
 import type { SessionDiffs } from './diff.ts';
@@ -54,6 +56,8 @@ export type Sessions = ReturnType<typeof createSessions>;
 const CURSOR_MARK = '/';
 /** Then the wait for a place goes on with another one. */
 const MAX_PAUSING_MS = 10_000;
+/** What a sandbox that ended said before is on its way for no longer than that. */
+const MAX_TELLING_MS = 10_000;
 const SERVER_LOST = { cause: 'server_lost', detail: 'The server lost this session while it was at work.' };
 const SERVER_STOPPED = { cause: 'server_stopped', detail: 'The server was stopped.' };
 const EVICTED = { cause: 'evicted', detail: 'Its sandbox made room for another session.' };
@@ -104,8 +108,23 @@ export function createSessions(options: SessionsOptions) {
     onBroken: broken,
   });
   const recovery = { store, turns, now };
-  const recover = (session: LiveSession) => recoverSession(recovery, session, SERVER_LOST);
-  const live = createLiveSessions({ store, log, now, recover, onBroken: broken });
+  const adoption = createAdoption({
+    store,
+    turns,
+    isThere: (runnerId) => runners.find(runnerId) !== undefined,
+    lose: (session, end) => lifecycle.lost(session, end).catch((error) => broken(session, error)),
+    snapshots,
+    snapshotting,
+  });
+  const live = createLiveSessions({
+    store,
+    log,
+    now,
+    goesOn: adoption.awaits,
+    recover: (session) =>
+      adoption.awaits(session.id) ? adoption.revive(session) : recoverSession(recovery, session, SERVER_LOST),
+    onBroken: broken,
+  });
   const create = createCreating({ ...options, live, warm, lifecycle });
   const sending = createSending({ store, turns });
   const reports = createReports(live);
@@ -140,6 +159,7 @@ export function createSessions(options: SessionsOptions) {
     const { id: sessionId } = session;
     logger.error({ sessionId, err }, 'the session could not be written; it will be recovered from disk');
     live.delete(sessionId);
+    adoption.known(session);
     // Its readers come back, and then read what is on disk.
     session.log.close(err instanceof Error ? err : new AtollError('storage_failed'));
     sandboxes
@@ -222,6 +242,7 @@ export function createSessions(options: SessionsOptions) {
   /** Resolves when it is paused. Rejects with `illegal_transition` while something runs in it. */
   async function pause(access: Access, id: string): Promise<Session> {
     const session = await live.get(access, id);
+    await session.awaited?.promise;
     if (isOver(session.status)) throw new AtollError('session_ended', `the session has ${session.status}`);
     if (session.running > 0) throw new AtollError('illegal_transition', 'a command runs in the session');
     if (session.status === 'pausing') await session.log.until(() => session.status !== 'pausing', never);
@@ -252,7 +273,8 @@ export function createSessions(options: SessionsOptions) {
       detail: `Nothing happened here for ${Math.round(idleMs / 60_000)} minutes.`,
     };
     for (const session of live.all()) {
-      if (session.status !== 'idle' || session.running > 0 || session.lastUsedMs >= before) continue;
+      const busy = session.status !== 'idle' || session.running > 0 || session.awaited;
+      if (busy || session.lastUsedMs >= before) continue;
       await lifecycle.pause(session, end).catch((error) => broken(session, error));
     }
   }
@@ -283,6 +305,7 @@ export function createSessions(options: SessionsOptions) {
   async function wakeSandboxOf(session: LiveSession): Promise<string> {
     const leaving = () => session.status === 'pausing';
     const coming = () => session.status === 'starting' || session.status === 'resuming';
+    await session.awaited?.promise;
     await session.log.until(() => !leaving(), never);
     if (session.status === 'paused') await lifecycle.resume(session);
     await session.log.until(() => !coming(), never);
@@ -320,43 +343,66 @@ export function createSessions(options: SessionsOptions) {
     }
   }
 
-  /** Every session that has a sandbox is left paused, its turns ended. */
+  /** Its sandbox is ready on a runner elsewhere: it goes on there until a server is started again. */
+  function outlives({ status, runnerId, awaited }: LiveSession): boolean {
+    if (!hasReadySandbox(status) || status === 'pausing' || runnerId === null) return false;
+    const runner = runners.find(runnerId);
+    return awaited !== undefined || (runner !== undefined && runner.info.link !== 'local');
+  }
+
+  /** A session whose sandbox ends with this server is left paused, its turns ended; the others are left as they are. */
   async function stop(): Promise<void> {
     stopping = true;
     const cooled = warm.stop();
     const held = live.all().filter((session) => holdsSandbox(session.status));
+    // From here on nothing is written of them, nor acknowledged.
+    for (const session of held.filter(outlives)) session.log.close(new AtollError('shutting_down'));
     await Promise.all(
-      held.map((session) =>
-        recoverSession(recovery, session, SERVER_STOPPED).catch((err) =>
-          logger.error(
-            { sessionId: session.id, err },
-            'could not record the stop; the next start recovers it',
+      held
+        .filter((session) => !outlives(session))
+        .map((session) =>
+          recoverSession(recovery, session, SERVER_STOPPED).catch((err) =>
+            logger.error(
+              { sessionId: session.id, err },
+              'could not record the stop; the next start recovers it',
+            ),
           ),
         ),
-      ),
     );
     await cooled;
     await (await comparing)?.close();
   }
 
   /**
-   * Sessions that a crash left at work: each has its `done` before any request is answered. Then runners
-   * drop the files that no session has any more.
+   * Sessions that a stop or a crash left at work, before any request is answered: those whose sandboxes may live on wait for
+   * their runners, and each of the others has its `done`. Then runners drop the files that no session has any more.
    */
   async function recoverAll(): Promise<void> {
     const left = await leftBehind(store);
-    if (left.length > 0) await store.commit(countLostSandboxes());
+    if (left.length > 0) {
+      const until = await lastSign(store);
+      const but = await adoption.begin(until);
+      await store.commit(countLostSandboxes(until, { but }));
+    }
     for (const id of left) await live.load(id);
     await store.commit(leftoverRows(store, SERVER_LOST, { endedAt: new Date(now()).toISOString() }));
     for (const { id } of runners.all()) await sweepRunner(id);
   }
 
-  function onSandboxEnded(runnerId: string, { sandboxId, cause, detail }: SandboxEnded): void {
+  function onSandboxEnded(runnerId: string, ended: SandboxEnded): void {
+    const { sandboxId } = ended;
     warm.sandboxEnded(sandboxId);
-    for (const session of live.all()) {
-      if (session.state.sandboxId !== sandboxId || session.runnerId !== runnerId) continue;
-      lifecycle.lost(session, { cause, detail }).catch((error) => broken(session, error));
-    }
+    for (const session of live.all())
+      if (session.state.sandboxId === sandboxId && session.runnerId === runnerId)
+        hearEnd(session, ended).catch((error) => broken(session, error));
+  }
+
+  /** A running turn tells it itself, after all that it said before. */
+  async function hearEnd(session: LiveSession, { sandboxId, cause, detail }: SandboxEnded): Promise<void> {
+    const { turn } = session.state;
+    if (turn !== null)
+      await session.log.until(() => session.state.turn !== turn, AbortSignal.timeout(MAX_TELLING_MS));
+    if (session.state.sandboxId === sandboxId) await lifecycle.lost(session, { cause, detail });
   }
 
   /**
@@ -365,9 +411,10 @@ export function createSessions(options: SessionsOptions) {
    */
   async function onRunnerLost(runnerId: string): Promise<void> {
     const held = live.all().filter((session) => session.runnerId === runnerId);
-    const lost = held.map((session) =>
-      lifecycle.lost(session, RUNNER_LOST).catch((error) => broken(session, error)),
-    );
+    const lost = held.map((session) => {
+      adoption.known(session);
+      return lifecycle.lost(session, RUNNER_LOST).catch((error) => broken(session, error));
+    });
     while (await warm.giveWay(runnerId));
     await Promise.all(lost);
   }
@@ -471,6 +518,10 @@ export function createSessions(options: SessionsOptions) {
     leaveRunner,
     holds,
     sweepRunner,
+    /** Of a runner that registered after this server was started. */
+    adopt: (link: RemoteLink, there: readonly SandboxInventory[]) => adoption.adopt(link, there),
+    awaitedOn: adoption.placesOn,
+    endAbsent: adoption.endAbsent,
     warm: warm.start,
     agentChanged: warm.agentChanged,
     counts,

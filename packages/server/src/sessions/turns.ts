@@ -9,7 +9,7 @@ import { AtollError } from '@atoll/protocol/errors';
 import type { EventData } from '@atoll/protocol/events';
 import { newId } from '@atoll/protocol/ids';
 import { MAX_LINE_BYTES } from '@atoll/protocol/lines';
-import type { CommandEnd, RunnerLink } from '@atoll/protocol/runner-link';
+import type { CommandEnd, CommandEvent, RunnerLink, SandboxCommand } from '@atoll/protocol/runner-link';
 import type { Store } from '../store/store.ts';
 import { countTurn } from '../usage/counting.ts';
 import type { Approvals } from './approvals.ts';
@@ -36,10 +36,17 @@ export type Turns = {
   accept(session: LiveSession, turn: NewTurn): Promise<LiveTurn>;
   /** Starts what can start now: the next turn of an idle session, or the resumption of a paused one that has one. */
   advance(session: LiveSession): void;
+  /**
+   * The running turn's command outlived a restart of this server; `events` attaches to it. Without them it was interrupted
+   * before it began.
+   */
+  goOn(session: LiveSession, turn: LiveTurn, events: Attach | undefined): void;
   interrupt(session: LiveSession, options: { queued: boolean }): Promise<void>;
   /** Records the `done` of a turn that has none yet; the session's status is the caller's. */
   recordDone(session: LiveSession, turn: LiveTurn, end: TurnEnd): Promise<void>;
 };
+
+type Attach = (command: SandboxCommand) => AsyncIterable<CommandEvent>;
 
 /** How a turn ends whose sandbox did. */
 export type SandboxLoss = { status: CommandEnd['status']; cause: string; detail: string };
@@ -117,7 +124,7 @@ export function createTurns(options: TurnsOptions): Turns {
 
   function advance(session: LiveSession): void {
     const turn = nextTurn(session);
-    if (!turn) return;
+    if (!turn || session.awaited) return;
     if (session.status === 'paused') return options.resume(session);
     if (session.state.turn !== null || session.status !== 'idle') return;
     start(session, turn);
@@ -142,19 +149,29 @@ export function createTurns(options: TurnsOptions): Turns {
 
   /** Runs a started turn to its end. Rejects only when the log does. */
   async function run(session: LiveSession, turn: LiveTurn): Promise<void> {
-    const { end, acknowledge } = await drive(session, turn);
-    if (turn.doneSeq === undefined) {
-      const { status, cause = 'killed', detail = 'the sandbox ended' } = end;
-      if (end.sandboxEnded) options.onSandboxLost(session, { status, cause, detail });
-      else await endTurn(session, turn, end);
-    }
+    await session.scanned;
+    if (turn.interrupted || turn.doneSeq !== undefined) return settle(session, turn, interruptedEnd);
+    return follow(session, turn, (command) => linkOf(session).command(command));
+  }
+
+  async function follow(session: LiveSession, turn: LiveTurn, events: Attach): Promise<void> {
+    const { end, acknowledge } = await drive(session, turn, events);
+    await settle(session, turn, end);
+    // What ends with it is on disk, too, whoever recorded that: nobody has to say it again.
+    const last = session.log.lastSeq;
+    await session.log.until(() => session.log.durableSeq >= last, never);
     acknowledge?.();
   }
 
+  async function settle(session: LiveSession, turn: LiveTurn, end: CommandEnd): Promise<void> {
+    if (turn.doneSeq !== undefined) return;
+    const { status, cause = 'killed', detail = 'the sandbox ended' } = end;
+    if (end.sandboxEnded) options.onSandboxLost(session, { status, cause, detail });
+    else await endTurn(session, turn, end);
+  }
+
   /** Sends the query and feeds the log with what comes back. */
-  async function drive(session: LiveSession, turn: LiveTurn): Promise<Driven> {
-    await session.scanned;
-    if (turn.interrupted || turn.doneSeq !== undefined) return { end: interruptedEnd };
+  async function drive(session: LiveSession, turn: LiveTurn, events: Attach): Promise<Driven> {
     const { sandboxId } = session.state;
     if (sandboxId === null) throw new AtollError('internal', 'a turn started without a sandbox');
     const { epoch } = session;
@@ -166,7 +183,7 @@ export function createTurns(options: TurnsOptions): Turns {
     try {
       const link = linkOf(session);
       const kept = (line: number) => link.acknowledge({ ...of, line });
-      for await (const event of link.command({ ...of, traceparent, command })) {
+      for await (const event of events({ ...of, traceparent, command })) {
         const { line } = event;
         if (event.kind === 'end') return { end: event, acknowledge: () => kept(line) };
         // The turn ended without its executor: whatever still comes belongs to nobody, and is not even read.
@@ -178,12 +195,7 @@ export function createTurns(options: TurnsOptions): Turns {
               broken ??= error;
             },
           );
-        else {
-          if (event.kind === 'approval') await approvals.requested(session, turn, event);
-          else if (event.kind === 'log')
-            await session.record([{ event: 'report', data: { event_type: 'stderr', text: event.text } }]);
-          kept(line);
-        }
+        else if (await recorded(session, turn, event)) kept(line);
         await session.log.ready();
         if (broken) throw broken;
       }
@@ -192,6 +204,15 @@ export function createTurns(options: TurnsOptions): Turns {
       return { end: failure(error) };
     }
     return { end: failure(new AtollError('executor_failed', 'the command ended without saying how')) };
+  }
+
+  /** Whether its line stands in the log now. */
+  async function recorded(session: LiveSession, turn: LiveTurn, event: CommandEvent): Promise<boolean> {
+    if (event.kind === 'approval') return approvals.requested(session, turn, event);
+    if (event.kind !== 'log') return false;
+    const { text, line } = event;
+    await session.record([{ event: 'report', data: { event_type: 'stderr', text } }], [], { line });
+    return true;
   }
 
   async function endTurn(session: LiveSession, turn: LiveTurn, end: CommandEnd): Promise<void> {
@@ -243,7 +264,16 @@ export function createTurns(options: TurnsOptions): Turns {
     await Promise.all(ended);
   }
 
-  return { accept, advance, interrupt, recordDone };
+  return {
+    accept,
+    advance,
+    goOn(session, turn, events) {
+      const over = events ? follow(session, turn, events) : settle(session, turn, interruptedEnd);
+      over.catch((error) => options.onBroken(session, error));
+    },
+    interrupt,
+    recordDone,
+  };
 }
 
 /** What is there of it, in the order in which the event shows it. */
@@ -279,6 +309,7 @@ function checkAcceptable(session: LiveSession, { content, when }: NewTurn): void
     throw new AtollError('queue_full', 'the waiting turns are too large together');
 }
 
+const never = new AbortController().signal;
 const ASKED_TO_STOP = 'Somebody asked for the turn to stop.';
 const interruptedEnd: CommandEnd = {
   kind: 'end',
@@ -287,7 +318,7 @@ const interruptedEnd: CommandEnd = {
   detail: ASKED_TO_STOP,
 };
 
-function contentBytes(content: unknown): number {
+export function contentBytes(content: unknown): number {
   return Buffer.byteLength(JSON.stringify(content));
 }
 

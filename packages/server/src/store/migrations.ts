@@ -5,6 +5,7 @@
  */
 
 import type { DatabaseSync } from 'node:sqlite';
+import { adoptionSchema } from './adoption-schema.ts';
 import { approvalsSchema } from './approvals-schema.ts';
 import { bareSandboxesSchema } from './bare-sandboxes-schema.ts';
 import { credentialsSchema } from './credentials-schema.ts';
@@ -29,6 +30,7 @@ export const migrations: readonly Migration[] = [
   { version: 8, floor: 1, sql: bareSandboxesSchema },
   { version: 9, floor: 1, sql: usageSchema },
   { version: 10, floor: 1, sql: retentionSchema },
+  { version: 11, floor: 1, sql: adoptionSchema },
 ];
 
 /** Brings the database up to this code in one transaction. Throws when the database must not be opened by it. */

@@ -124,6 +124,8 @@ export type ApprovalRow = {
   /** That asked last. */
   turn_id: string;
   epoch: number;
+  /** The runner's own id of what was asked last, counted within the epoch. */
+  request_id: string | null;
   status: 'requested' | 'resolved';
   kind: 'tool' | 'question';
   tool: string;

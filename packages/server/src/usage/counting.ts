@@ -3,7 +3,7 @@
  * that is not durable, and nothing twice. An executor's own numbers stay in its `done` as it told them; here they are
  * bounded, since a sandbox may tell anything (I11).
  */
-import type { Step } from '../store/store.ts';
+import type { Step, Store } from '../store/store.ts';
 
 /** Whose it is. */
 export type Consumer = { id: string; tenant: string; agent: string; log_id: string };
@@ -72,15 +72,17 @@ const NAMED = 'id IN (SELECT value FROM json_each(?)) AND ended_at IS NOT NULL';
 const COUNT_SANDBOXES = countSandboxes(NAMED);
 const SANDBOXES_COUNTED = `UPDATE sandboxes SET counted = 1 WHERE ${NAMED}`;
 
-/** What sessions that hold a sandbox wrote last. */
 const LAST_SIGN = `SELECT max((SELECT time FROM log_chunks WHERE log_id = held.log_id ORDER BY first_seq DESC LIMIT 1))
-  FROM sessions AS held WHERE held.status NOT IN ('paused', 'ended', 'failed')`;
+  AS time FROM sessions AS held WHERE held.status NOT IN ('paused', 'ended', 'failed')`;
 const LOST = `session_id IS NOT NULL AND status NOT IN ('ended', 'failed') AND counted = 0 AND ready_at IS NOT NULL`;
-const COUNT_LOST = [
-  `UPDATE sandboxes SET ended_at = max(ready_at, coalesce((${LAST_SIGN}), ready_at)) WHERE ${LOST} AND ended_at IS NULL`,
-  countSandboxes(`${LOST} AND ended_at IS NOT NULL`),
-  `UPDATE sandboxes SET counted = 1, ended_at = NULL WHERE ${LOST}`,
-];
+const countLost = (which: string) =>
+  [
+    `UPDATE sandboxes SET ended_at = max(ready_at, coalesce(?2, ready_at)) WHERE ${which} AND ended_at IS NULL`,
+    countSandboxes(`${which} AND ended_at IS NOT NULL`),
+    `UPDATE sandboxes SET counted = 1, ended_at = NULL WHERE ${which}`,
+  ] as const;
+const COUNT_LOST_BUT = countLost(`${LOST} AND id NOT IN (SELECT value FROM json_each(?1))`);
+const COUNT_LOST_ONE = countLost(`${LOST} AND id = ?1`);
 
 /** A turn that ended, and what was written to its log since the one before. In the commit of its `done`. */
 export function countTurn(
@@ -113,12 +115,26 @@ export function countEndedSandboxes(ids: readonly string[]): Step[] {
   return [{ query: { sql: COUNT_SANDBOXES, parameters } }, { query: { sql: SANDBOXES_COUNTED, parameters } }];
 }
 
+/** At a start: when a session that the server before left with its sandbox wrote last. */
+export async function lastSign(store: Pick<Store, 'first'>): Promise<string | null> {
+  const last = await store.first<{ time: string | null }>({ sql: LAST_SIGN, parameters: [] });
+  return last?.time ?? null;
+}
+
 /**
- * At a start, before they are ended: the time of sessions' sandboxes that the server before left, until the last that any of
- * these sessions wrote. The time until this start is nobody's.
+ * Before they are ended: the time of sessions' sandboxes that the server before left, until its last sign. The time since
+ * then is nobody's. `but`: these go on.
  */
-export function countLostSandboxes(): Step[] {
-  return COUNT_LOST.map((sql) => ({ query: { sql, parameters: [] } }));
+export function countLostSandboxes(
+  until: string | null,
+  which: { but: readonly string[] } | { only: string },
+): Step[] {
+  const [[cut, ...counting], ids] =
+    'only' in which ? [COUNT_LOST_ONE, which.only] : [COUNT_LOST_BUT, JSON.stringify(which.but)];
+  return [
+    { query: { sql: cut, parameters: [ids, until] } },
+    ...counting.map((sql) => ({ query: { sql, parameters: [ids] } })),
+  ];
 }
 
 /** Before a session's rows are erased: what it used stays in the sums of its days and its agent. */
