@@ -65,8 +65,8 @@ export async function stall({ url, key }: Atoll, id: string): Promise<Disposable
 /** Reads the log up to the `done` of that turn, and comes back with `Last-Event-ID` whatever cuts it off; a server that is killed, too. */
 export async function readThrough(atoll: Atoll, id: string, turnId: string): Promise<RawEvent[]> {
   const seen: RawEvent[] = [];
-  const isOver = () => seen.some(({ event, data }) => event === 'done' && JSON.parse(data).turnId === turnId);
-  while (!isOver()) {
+  const ends = ({ event, data }: RawEvent) => event === 'done' && JSON.parse(data).turnId === turnId;
+  for (let over = false; !over; ) {
     const last = seen.at(-1)?.seq;
     await readSse({
       url: atoll.url,
@@ -75,12 +75,13 @@ export async function readThrough(atoll: Atoll, id: string, turnId: string): Pro
       headers: last === undefined ? {} : { 'last-event-id': String(last) },
       onEvent(event) {
         if (event.seq !== undefined) seen.push(event);
-        return !isOver();
+        over = ends(event);
+        return !over;
       },
     }).catch((error: NodeJS.ErrnoException) => {
       if (error.code !== 'ECONNREFUSED' && error.code !== 'ECONNRESET') throw error;
     });
-    if (!isOver()) await delay(50);
+    if (!over) await delay(50);
   }
   return seen;
 }

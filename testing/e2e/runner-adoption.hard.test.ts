@@ -7,6 +7,7 @@ import { after, before, describe, type TestContext, test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { asking, counting } from '../agents.ts';
 import { type Atoll, deploy, deployProgram, processesWith, startAtoll, until } from '../atoll.ts';
+import { killSandboxes } from '../crash.ts';
 import { random } from '../random.ts';
 import type { RawEvent } from '../raw-sse.ts';
 import { readThrough } from '../readers.ts';
@@ -95,11 +96,9 @@ for (const link of ['http', 'grpc'] as const)
       await atoll.kill();
       await atoll.restart();
     };
-    const runnerIsThere = () =>
-      until(async () => {
-        const { runner: shown } = await atoll.client.call('runner.show', { runnerId: runner.id });
-        return shown.status !== 'lost';
-      }, 20_000);
+    const shownRunner = async () => (await atoll.client.call('runner.show', { runnerId: runner.id })).runner;
+    const reserved = async () => (await shownRunner()).reserved;
+    const runnerIsThere = () => until(async () => (await shownRunner()).status !== 'lost', 20_000);
 
     test('an approval that was open is answered after it, before or after the runner is there', async () => {
       for (const wait of [async () => undefined, runnerIsThere]) {
@@ -175,11 +174,53 @@ for (const link of ['http', 'grpc'] as const)
       await atoll.restart();
       const early = await begin(idle, '5 1 1');
       assertWhole(await readThrough(atoll, idle, early), 5);
+      assert.equal(await reserved(), 2);
       assert.equal((await show(idle)).sandboxId, sandboxId);
       const events = await reading;
       assertWhole(events, 2_000);
       assert.equal(named('done', events)[0].status, 'completed');
       for (const sessionId of [id, idle]) await atoll.client.call('session.end', { sessionId });
+    });
+
+    test('what was said and done while nobody listened comes all the same: more than the runner may hold, too', async () => {
+      const [short, long] = [await open('counting'), await open('counting')];
+      const turns = [await begin(short, '300 20 10'), await begin(long, '300000 1 5000')];
+      const reading = [short, long].map((id, at) => readThrough(atoll, id, turns[at] ?? ''));
+      await until(async () => (await show(short)).lastSeq > 20);
+      process.kill(atoll.pid, 'SIGSTOP');
+      await delay(2_000);
+      await atoll.kill();
+      await delay(2_000);
+      await atoll.restart();
+      for (const [at, count] of [300, 300_000].entries()) {
+        const events = (await reading[at]) ?? [];
+        assertWhole(events, count);
+        assert.equal(named('done', events)[0].status, 'completed');
+      }
+      for (const sessionId of [short, long]) await atoll.client.call('session.end', { sessionId });
+    });
+
+    test('a sandbox that ended meanwhile: what it said before comes, and why it ended', async () => {
+      const [id, idle] = [await open('counting'), await open('counting')];
+      const turn = await begin(id, '100000 20 10');
+      const reading = readThrough(atoll, id, turn);
+      await until(async () => (await show(id)).lastSeq > 20);
+      await atoll.kill();
+      await delay(1_000);
+      await killSandboxes(runner.pid);
+      await atoll.restart();
+      const events = await reading;
+      const numbers = named('message', events).filter(({ type }) => type === 'count');
+      assertWhole(events, numbers.length);
+      const [done] = named('done', events);
+      assert.equal(done.status, 'failed');
+      assert.notEqual(done.cause, 'runner_lost');
+      await until(async () => (await show(idle)).status === 'paused');
+      for (const sessionId of [id, idle]) {
+        const next = await begin(sessionId, '5 1 1');
+        assert.equal(named('done', await readThrough(atoll, sessionId, next)).at(-1).status, 'completed');
+        await atoll.client.call('session.end', { sessionId });
+      }
     });
 
     test('a session that is ended while its runner is not there is ended there, too', async () => {
@@ -191,10 +232,7 @@ for (const link of ['http', 'grpc'] as const)
       await atoll.client.call('session.end', { sessionId: id });
       assert.equal(named('done', await reading)[0].cause, 'ended');
       await runnerIsThere();
-      await until(async () => {
-        const { runner: shown } = await atoll.client.call('runner.show', { runnerId: runner.id });
-        return shown.reserved === 0;
-      });
+      await until(async () => (await reserved()) === 0);
     });
 
     test('a shell command whose reader went with the server is stopped', async () => {

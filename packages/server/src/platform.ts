@@ -115,9 +115,9 @@ export async function createPlatform(options: {
     collector.collect().catch((err) => logger.warn({ err }, 'blobs of snapshots could not be collected'));
   });
   const absent = setTimeout(() => {
-    sandboxes
-      .endAbsent()
-      .catch((err) => logger.error({ err }, 'sandboxes of absent runners could not be ended'));
+    Promise.all([sandboxes.endAbsent(), sessions.endAwaited()]).catch((err) =>
+      logger.error({ err }, 'sandboxes of absent runners could not be ended'),
+    );
   }, ABSENT_MS);
   absent.unref();
   const leases = setTimeout(() => {

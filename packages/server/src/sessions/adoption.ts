@@ -39,6 +39,8 @@ export type Adoption = {
   adopt(link: RemoteLink, there: readonly SandboxInventory[]): Promise<void>;
   /** Loses those whose runner is not there. */
   endAbsent(): Promise<void>;
+  /** Loses all that still wait: theirs does not say what it holds. */
+  endAll(): Promise<void>;
 };
 
 /** Every line that a command may still say. */
@@ -75,8 +77,8 @@ export function createAdoption(options: {
   async function lose(session: LiveSession, end: SandboxEnd): Promise<void> {
     const { sandboxId } = session.state;
     if (isHeld(session) && sandboxId !== null)
-      // Nobody knows when it ended: the time since then is nobody's.
-      await store.commit(countLostSandboxes(lastSeen, { only: sandboxId }));
+      // Nobody knows when it ended: the time since then is nobody's. What cannot be written now counts until now.
+      await store.commit(countLostSandboxes(lastSeen, { only: sandboxId })).catch(() => undefined);
     known(session);
     await options.lose(session, { status: 'interrupted', ...end });
     turns.advance(session);
@@ -156,6 +158,9 @@ export function createAdoption(options: {
     async endAbsent() {
       const absent = [...waiting].filter(({ runnerId }) => runnerId === null || !isThere(runnerId));
       await Promise.all(absent.map((session) => lose(session, STAYED_AWAY)));
+    },
+    async endAll() {
+      await Promise.all([...waiting].map((session) => lose(session, STAYED_AWAY)));
     },
   };
 }

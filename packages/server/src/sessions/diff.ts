@@ -93,6 +93,7 @@ export function createSessionDiffs(options: SessionDiffsOptions): SessionDiffs {
   }
 
   async function filesNow(session: LiveSession, signal: AbortSignal): Promise<Point> {
+    await session.awaited?.promise;
     await session.log.until(() => hasReadySandbox(session.status) || isAtRest(session), signal);
     signal.throwIfAborted();
     const { id: sessionId, epoch } = session;

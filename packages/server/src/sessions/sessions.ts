@@ -522,6 +522,7 @@ export function createSessions(options: SessionsOptions) {
     adopt: (link: RemoteLink, there: readonly SandboxInventory[]) => adoption.adopt(link, there),
     awaitedOn: adoption.placesOn,
     endAbsent: adoption.endAbsent,
+    endAwaited: adoption.endAll,
     warm: warm.start,
     agentChanged: warm.agentChanged,
     counts,
