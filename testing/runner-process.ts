@@ -1,12 +1,13 @@
 /** A real `atoll runner` for tests: its own process, on a free port of loopback. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { readFile } from 'node:fs/promises';
+import { readFile, rm, rmdir } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
-import type { Atoll } from './atoll.ts';
+import { type Atoll, until } from './atoll.ts';
+import { groupsOf, processesOf } from './traces.ts';
 
 const MAIN = fileURLToPath(new URL('../packages/cli/src/main.mjs', import.meta.url));
 
@@ -19,20 +20,25 @@ export type RunnerProcess = {
   readonly stderr: string;
   /** SIGKILL, as a power cut would. */
   kill(): Promise<void>;
+  /** SIGKILL, and everything that it kept is deleted: its machine is gone. */
+  destroy(): Promise<void>;
   /** SIGTERM, and waits. Returns the exit code. */
   stop(): Promise<number | null>;
   [Symbol.asyncDispose](): Promise<void>;
+};
+
+export type StartRunnerOptions = {
+  args?: readonly string[];
+  key?: string;
+  link?: 'http' | 'grpc';
+  env?: Readonly<Record<string, string>>;
 };
 
 /** Resolves when it is registered. What it keeps is below the data directory of the server, and goes with that. */
 export async function startRunner(
   atoll: Atoll,
   name: string,
-  {
-    args = [],
-    key = atoll.key,
-    link = 'http',
-  }: { args?: readonly string[]; key?: string; link?: 'http' | 'grpc' } = {},
+  { args = [], key = atoll.key, link = 'http', env = {} }: StartRunnerOptions = {},
 ): Promise<RunnerProcess> {
   const dataDir = join(atoll.dataDir, 'fleet');
   const { PATH = '', HOME = '' } = process.env;
@@ -53,14 +59,18 @@ export async function startRunner(
       '--json',
       ...args,
     ],
-    { stdio: ['ignore', 'pipe', 'pipe'], env: { PATH, HOME, TMPDIR: tmpdir(), ATOLL_RUNNER_KEY: key } },
+    {
+      stdio: ['ignore', 'pipe', 'pipe'],
+      env: { PATH, HOME, TMPDIR: tmpdir(), ATOLL_RUNNER_KEY: key, ...env },
+    },
   );
   const errors: string[] = [];
   child.stderr.on('data', (chunk: Buffer) => errors.push(chunk.toString()));
   const first = await firstLine(child);
   if (first === undefined) throw new Error(`atoll runner ended before it registered:\n${errors.join('')}`);
   const { runnerId: id, url } = JSON.parse(first) as { runnerId: string; url: string };
-  const callbackToken = (await readFile(join(dataDir, 'runners', name, 'callback.token'), 'utf8')).trim();
+  const own = join(dataDir, 'runners', name);
+  const callbackToken = (await readFile(join(own, 'callback.token'), 'utf8')).trim();
 
   async function end(signal: NodeJS.Signals): Promise<number | null> {
     if (child.exitCode === null && child.signalCode === null) {
@@ -68,6 +78,20 @@ export async function startRunner(
       await once(child, 'exit');
     }
     return child.exitCode;
+  }
+
+  /** Its sandboxes die with it; their control groups are what the kernel keeps, and a next runner there would remove. */
+  async function destroy(): Promise<void> {
+    const groups = new Set(
+      processesOf(own)
+        .flatMap(groupsOf)
+        .filter((group) => group.includes('/sbx_')),
+    );
+    await end('SIGKILL');
+    await until(async () => processesOf(own).length === 0);
+    await rm(own, { recursive: true });
+    const parents = new Set([...groups].map((group) => dirname(group)));
+    for (const group of [...groups, ...parents]) await rmdir(group);
   }
 
   return {
@@ -79,6 +103,7 @@ export async function startRunner(
       return errors.join('');
     },
     kill: async () => void (await end('SIGKILL')),
+    destroy,
     stop: () => end('SIGTERM'),
     [Symbol.asyncDispose]: async () => void (await end('SIGTERM')),
   };
