@@ -58,7 +58,7 @@ export async function openHttpWire(options: {
 
   return {
     coordinator,
-    lease: leaseRequests(coordinator.requests),
+    lease: leaseRequests(coordinator.leaseRequests),
     address: options.url ?? listening,
     listens: true,
     async serve(link, health) {

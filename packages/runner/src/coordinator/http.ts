@@ -6,7 +6,12 @@ import type { Coordinator, CoordinatorApi } from '@atoll/protocol/runner-link';
 import type { Logger } from '../logger.ts';
 import { createAgentCache } from './agent-cache.ts';
 import { createRenewed, type TimedToken, type TokenSource } from './renewed.ts';
-import { type CoordinatorRequests, createCoordinatorRequests } from './requests.ts';
+import {
+  type CoordinatorRequests,
+  createCoordinatorRequests,
+  overOneConnection,
+  type Send,
+} from './requests.ts';
 import { createSnapshotBlobs } from './snapshot-blobs.ts';
 
 export type HttpCoordinatorOptions = {
@@ -30,13 +35,14 @@ export function createHttpCoordinator(options: HttpCoordinatorOptions): Coordina
 }
 
 /** As a runner needs it: agent folders and snapshots come from there and go there by their hashes. */
-export function createRemoteCoordinator(
-  options: HttpCoordinatorOptions,
-): Coordinator & { readonly requests: CoordinatorRequests } {
+export function createRemoteCoordinator(options: HttpCoordinatorOptions): Coordinator & {
+  /** For what is about its lease. */
+  readonly leaseRequests: CoordinatorRequests;
+} {
   const requests = requestsOf(options);
   return {
     ...apiBy(requests, options),
-    requests,
+    leaseRequests: requestsOf(options, overOneConnection(options.url)),
     agents: createAgentCache({
       manifest: (of) => requests.call('agent.manifest.get', of),
       file: (of) => requests.bytes('agent.file.get', of),
@@ -54,8 +60,11 @@ export function createRemoteCoordinator(
   };
 }
 
-function requestsOf({ url, tokens, timeoutMs = 10_000 }: HttpCoordinatorOptions): CoordinatorRequests {
-  return createCoordinatorRequests({ url, tokens, timeoutMs });
+function requestsOf(
+  { url, tokens, timeoutMs = 10_000 }: HttpCoordinatorOptions,
+  send?: Send,
+): CoordinatorRequests {
+  return createCoordinatorRequests({ url, tokens, timeoutMs, ...(send && { send }) });
 }
 
 function apiBy(

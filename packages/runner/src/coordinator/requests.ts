@@ -2,6 +2,7 @@
  * What a runner asks of a coordinator elsewhere, by the table of internal operations, with its own token. One that is
  * turned down is replaced where there can be another.
  */
+import type { IncomingMessage } from 'node:http';
 import { AtollError, isErrorCode } from '@atoll/protocol/errors';
 import { internalOperations } from '@atoll/protocol/internal-operations';
 import { parse } from '@atoll/protocol/parse';
@@ -20,6 +21,17 @@ export type CoordinatorRequests = {
   bytes(name: Name, params: Params): Promise<Uint8Array>;
 };
 
+/** One request. Rejects when there is no whole answer before the signal aborts. */
+export type Send = (url: string, request: Sent) => Promise<Answer>;
+
+type Sent = {
+  method: string;
+  headers: Record<string, string>;
+  body: Uint8Array<ArrayBuffer> | string | undefined;
+  signal: AbortSignal;
+};
+type Answer = { status: number; body: Uint8Array };
+
 const problem = v.object({ code: v.string(), detail: v.string() });
 
 export function createCoordinatorRequests(options: {
@@ -27,8 +39,9 @@ export function createCoordinatorRequests(options: {
   tokens: TokenSource;
   /** Until the coordinator has answered. */
   timeoutMs: number;
+  send?: Send;
 }): CoordinatorRequests {
-  const { tokens, timeoutMs } = options;
+  const { tokens, timeoutMs, send: deliver = byFetch } = options;
   const base = options.url.replace(/\/+$/, '');
 
   async function ask(name: Name, params: Params, content?: Uint8Array): Promise<Answer> {
@@ -46,16 +59,13 @@ export function createCoordinatorRequests(options: {
     own: string,
   ): Promise<Answer> {
     const { method, path, headers, body } = restRequest(internalOperations[name], params);
-    const sent = content ? new Uint8Array(content) : body;
     try {
-      const response = await fetch(base + path, {
+      return await deliver(base + path, {
         method,
         headers: { ...headers, authorization: `Bearer ${own}` },
-        ...(sent === undefined ? {} : { body: sent }),
-        redirect: 'error',
+        body: content ? new Uint8Array(content) : body,
         signal: AbortSignal.timeout(timeoutMs),
       });
-      return { status: response.status, body: new Uint8Array(await response.arrayBuffer()) };
     } catch (error) {
       const late = error instanceof Error && error.name === 'TimeoutError';
       throw new AtollError(late ? 'timed_out' : 'coordinator_unreachable', undefined, { cause: error });
@@ -75,7 +85,32 @@ export function createCoordinatorRequests(options: {
   };
 }
 
-type Answer = { status: number; body: Uint8Array };
+const byFetch: Send = async (url, { body, ...request }) => {
+  const response = await fetch(url, {
+    ...request,
+    ...(body === undefined ? {} : { body }),
+    redirect: 'error',
+  });
+  return { status: response.status, body: new Uint8Array(await response.arrayBuffer()) };
+};
+
+/**
+ * Over one connection, which ends with a request that is not answered. Where packets arrive there and no answer comes
+ * back, every connection that is open can carry one more request, and renew a lease of which this side never hears.
+ */
+export function overOneConnection(server: string): Send {
+  const transport = process.getBuiltinModule(server.startsWith('https:') ? 'node:https' : 'node:http');
+  const agent = new transport.Agent({ keepAlive: true, maxSockets: 1 });
+  return async (url, { method, headers, body, signal }) => {
+    const answered = Promise.withResolvers<IncomingMessage>();
+    const request = transport.request(url, { method, headers, agent, signal });
+    request.on('response', answered.resolve);
+    request.on('error', (error) => answered.reject(signal.aborted ? signal.reason : error));
+    request.end(body);
+    const response = await answered.promise;
+    return { status: response.statusCode ?? 500, body: Buffer.concat(await response.toArray()) };
+  };
+}
 
 /** Throws what the coordinator answered instead. */
 function granted({ status, body }: Answer): unknown {
