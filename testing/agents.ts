@@ -1,7 +1,7 @@
 /** `program` agents that tests deploy: small, real, each showing one behaviour. */
 import { evaluateInBridge, runnerSocket } from './taken-bridge.ts';
 
-/** Understands: `emit N [BYTES]`, `fail`, `wait`, `crash`, `remember X`, `recall`, `stderr TEXT`; else echoes. */
+/** Understands: `emit N [BYTES]`, `tick N MS` (an item each, and as a file `ticks`), `fail`, `wait`, `crash`, `remember X`, `recall`, `stderr TEXT`; else echoes. */
 export const versatile = `
 import { createInterface } from 'node:readline';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
@@ -18,6 +18,13 @@ const commands = {
       let block = '';
       for (const end = Math.min(Number(count), i + 200); i < end; i++) block += JSON.stringify({ type: 'item', n: i, pad }) + '\\n';
       await write(block);
+    }
+  },
+  async tick([count, ms]) {
+    for (let i = 0; i < Number(count) && !interrupted; i++) {
+      send({ type: 'item', n: i });
+      writeFileSync('ticks', String(i));
+      await new Promise((resolve) => setTimeout(resolve, Number(ms)));
     }
   },
   async wait() {

@@ -37,8 +37,12 @@ export type AtollOptions = {
   env?: Record<string, string>;
   dataDir?: string;
   nodeArgs?: readonly string[];
+  /** A free one by default. */
+  port?: number;
   /** For runners, who know one address. */
   keepsPorts?: boolean;
+  /** The command that it is started with, on a machine of a test's own (netns.ts). */
+  within?: readonly string[];
 };
 
 export async function startAtoll(options: AtollOptions = {}): Promise<Atoll> {
@@ -99,15 +103,16 @@ type Running = {
 
 async function launch(
   dataDir: string,
-  { args = [], env = {}, nodeArgs = [] }: AtollOptions,
+  { args = [], env = {}, nodeArgs = [], port = 0, within = [] }: AtollOptions,
   before?: { url: string; grpcUrl: string },
 ): Promise<Running> {
-  const port = before ? new URL(before.url).port : '0';
+  const http = before ? new URL(before.url).port : port;
   const grpc = before?.grpcUrl ? ['--grpc-port', new URL(before.grpcUrl).port] : [];
-  const all = [...nodeArgs, MAIN, 'start', '--port', port, '--data-dir', dataDir, '--json', ...args, ...grpc];
+  const own = ['start', '--port', `${http}`, '--data-dir', dataDir, '--json', ...args, ...grpc];
+  const [program = '', ...rest] = [...within, process.execPath, ...nodeArgs, MAIN, ...own];
   const { PATH = '', HOME = '' } = process.env;
   const clean = { PATH, HOME, TMPDIR: tmpdir(), ...env };
-  const child = spawn(process.execPath, all, { stdio: ['ignore', 'pipe', 'pipe'], env: clean });
+  const child = spawn(program, rest, { stdio: ['ignore', 'pipe', 'pipe'], env: clean });
   const errors: string[] = [];
   child.stderr?.on('data', (chunk: Buffer) => errors.push(chunk.toString()));
   const first = await firstLine(child);

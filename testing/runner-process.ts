@@ -16,6 +16,8 @@ export type RunnerProcess = {
   readonly url: string;
   readonly callbackToken: string;
   readonly pid: number;
+  /** What it keeps, all of it. */
+  readonly directory: string;
   /** What it wrote to stderr so far. */
   readonly stderr: string;
   /** SIGKILL, as a power cut would. */
@@ -32,19 +34,23 @@ export type StartRunnerOptions = {
   key?: string;
   link?: 'http' | 'grpc';
   env?: Readonly<Record<string, string>>;
+  /** The command that it is started with, on a machine of a test's own (netns.ts). */
+  within?: readonly string[];
 };
 
 /** Resolves when it is registered. What it keeps is below the data directory of the server, and goes with that. */
 export async function startRunner(
   atoll: Atoll,
   name: string,
-  { args = [], key = atoll.key, link = 'http', env = {} }: StartRunnerOptions = {},
+  { args = [], key = atoll.key, link = 'http', env = {}, within = [] }: StartRunnerOptions = {},
 ): Promise<RunnerProcess> {
   const dataDir = join(atoll.dataDir, 'fleet');
   const { PATH = '', HOME = '' } = process.env;
+  const [program = '', ...before] = [...within, process.execPath];
   const child = spawn(
-    process.execPath,
+    program,
     [
+      ...before,
       MAIN,
       'runner',
       '--link',
@@ -99,6 +105,7 @@ export async function startRunner(
     url,
     callbackToken,
     pid: child.pid ?? 0,
+    directory: own,
     get stderr() {
       return errors.join('');
     },
