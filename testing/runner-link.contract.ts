@@ -25,14 +25,14 @@ export type OpenLink = AsyncDisposable & {
 /** Says what its message asks for: `{n, size}` messages, an approval, or nothing until it is interrupted. */
 const AGENT = `
 import { createInterface } from 'node:readline';
-import { writeFileSync } from 'node:fs';
+import { appendFileSync } from 'node:fs';
 for await (const line of createInterface({ input: process.stdin })) {
   const { turnId, content } = JSON.parse(line);
   if (content === 'wait') { console.log('{"type":"waiting"}'); await new Promise(() => setInterval(() => {}, 1000)); }
   const { n = 1, size = 10, pauseMs = 0 } = JSON.parse(content);
   const text = 'x'.repeat(size);
   for (let i = 0; i < n; i++) {
-    if (size > 100_000) writeFileSync('written', String(i));
+    if (size > 100_000) appendFileSync('written', '.');
     if (!process.stdout.write(JSON.stringify({ type: 'said', i, text }) + '\\n'))
       await new Promise((resolve) => process.stdout.once('drain', resolve));
     if (pauseMs > 0) await new Promise((resolve) => setTimeout(resolve, pauseMs));
@@ -163,7 +163,7 @@ export function runnerLinkContract(name: string, open: () => Promise<OpenLink>):
       const first = await reader.next();
       const written = async () => {
         const { content } = await link.files.read({ workspaceId: own.workspaceId, path: 'written' });
-        return Number(Buffer.concat(await Array.fromAsync(content)).toString());
+        return Buffer.concat(await Array.fromAsync(content)).length;
       };
       let seen = -1;
       for (let now = await written(); now !== seen; now = await written()) {
