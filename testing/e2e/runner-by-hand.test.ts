@@ -4,6 +4,8 @@ import { execFile } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { promisify } from 'node:util';
+import { internalOperations } from '@atoll/protocol/internal-operations';
+import { runnerOperations } from '@atoll/protocol/runner-operations';
 import { startAtoll } from '../atoll.ts';
 import { startRunner } from '../runner-process.ts';
 
@@ -17,13 +19,34 @@ const steps = [...byHand.matchAll(/```sh\n(.*?)```\n```text\n(.*?)```/gs)].map(
   }),
 );
 
+/** Method and path of each call, without what varies. */
+const calls = steps.flatMap(({ command }) =>
+  [...command.matchAll(/curl -sN?(?: -X (\w+))? "?\$(?:RUNNER|SERVER)([^\s"?]*)/g)].map(
+    ([, method = 'GET', path = '']) => `${method} ${path}`,
+  ),
+);
+const registering = ['runner.register', 'runner.heartbeat', 'runner.deregister'] as const;
+
+test('the page has a command for everything that can be asked of a runner, and that a runner asks', () => {
+  const operations = [
+    ...Object.values(runnerOperations),
+    ...registering.map((name) => internalOperations[name]),
+  ];
+  for (const { rest } of operations) {
+    const pattern = rest.path.replace(/:\w+/g, '[^/]+').replace(/\*\w+/, '.+');
+    const found = calls.some((call) => new RegExp(`^${rest.method} ${pattern}$`).test(call));
+    assert.ok(found, `no command for ${rest.method} ${rest.path}`);
+  }
+});
+
 test('the commands of the page do what it says', { timeout: 60_000 }, async () => {
   await using atoll = await startAtoll({ args: ['--no-runner'] });
   await using runner = await startRunner(atoll, 'by-hand');
-  assert.equal(steps.length, 8);
+  const { secret } = await atoll.client.call('key.create', { role: 'runner' });
+  assert.equal(steps.length, 13);
   for (const { command, expected } of steps) {
     const { PATH = '' } = process.env;
-    const env = { PATH, RUNNER: runner.url, TOKEN: runner.callbackToken };
+    const env = { PATH, RUNNER: runner.url, TOKEN: runner.callbackToken, SERVER: atoll.url, KEY: secret };
     const { stdout } = await run('bash', ['-c', command], { env });
     let from = 0;
     for (const line of expected) {
