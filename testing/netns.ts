@@ -24,8 +24,8 @@ export type Machine = {
   readonly within: readonly string[];
   /** Drops what comes in, what goes out, or both, from now on. */
   cut(direction: Direction): void;
-  /** Drops what comes in to that port; what is asked from here goes on. */
-  close(port: number): void;
+  /** Drops what comes in to that port, or goes out to it; what is asked the other way round goes on. */
+  close(direction: 'in' | 'out', port: number): void;
   /** Slow both ways, with loss. Returns what that is here: not every kernel can delay a packet. */
   slow(): string;
   heal(): void;
@@ -154,7 +154,7 @@ function machineOf(of: { own: string; address: string; far: { name: string; sock
         ...(direction === 'in' ? {} : { out: 'drop' }),
       });
     },
-    close: (port) => firewall({ in: `tcp dport ${port} drop` }),
+    close: (direction, port) => firewall({ [direction]: `tcp dport ${port} drop` }),
     slow() {
       const loss = 'numgen random mod 100 < 2 drop';
       firewall({ in: loss, out: loss });

@@ -171,7 +171,7 @@ export function createRegistration(options: {
           first.reject(error);
           return onFatal(error);
         }
-        logger.warn({ runnerId, err: error }, 'the coordinator does not answer; it is asked again');
+        logger.warn({ runnerId, err: error }, 'the coordinator grants no lease yet; it is asked again');
         await rest(pauseMs * (0.5 + random() / 2));
         pauseMs = Math.min(2 * pauseMs, MAX_PAUSE_MS);
       }

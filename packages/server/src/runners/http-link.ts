@@ -25,6 +25,8 @@ const ACK_MS = 500;
 const ACK_BYTES = 512 * 1024;
 const FIRST_PAUSE_MS = 50;
 const MAX_PAUSE_MS = 1_000;
+/** A runner that starts again, or a connection that broke, is there again by then. */
+const UNREACHED_MS = 3_000;
 
 export type HttpLinkOptions = {
   runnerId: string;
@@ -78,6 +80,16 @@ export function createHttpLink({ runnerId, address, token }: HttpLinkOptions): R
   return {
     runnerId,
     inventory: async () => (await http.call('sandbox.list', {})).sandboxes,
+    reached() {
+      const ms = http.unreachedMs();
+      // Nothing else may have to be asked of it.
+      if (ms > 0)
+        http.open('health.show', {}).then(
+          (answer) => answer.resume(),
+          () => undefined,
+        );
+      return ms < UNREACHED_MS;
+    },
     createSandbox: async (request) => void (await http.call('sandbox.create', request)),
     claimSandbox: async (request) => void (await http.call('sandbox.claim', request, { again: false })),
     deleteSandbox: ({ sandboxId, ...request }) =>

@@ -27,6 +27,7 @@ function setUp({ lost = async () => {} }: { lost?: () => Promise<void> } = {}) {
   const clock = { nowMs: 0 };
   const told: string[] = [];
   const attached = new Map<string, unknown>();
+  const reached = { now: true };
   const runners: Pick<
     RunnerRegistry,
     'attach' | 'mayTake' | 'lost' | 'drain' | 'renewed' | 'reserved' | 'find'
@@ -50,7 +51,11 @@ function setUp({ lost = async () => {} }: { lost?: () => Promise<void> } = {}) {
     now: () => 1_000_000 + clock.nowMs,
     clock: () => clock.nowMs,
     connect: ({ runnerId }) =>
-      ({ runnerId, lost: () => void told.push('link lost') }) as Partial<RemoteLink> as RemoteLink,
+      ({
+        runnerId,
+        reached: () => reached.now,
+        lost: () => void told.push('link lost'),
+      }) as Partial<RemoteLink> as RemoteLink,
     onLost: async (runnerId) => void told.push(`lost ${runnerId}`),
     onSandboxEnded: async (runnerId, { sandboxId }: SandboxEnded) =>
       void told.push(`ended ${sandboxId} on ${runnerId}`),
@@ -58,7 +63,7 @@ function setUp({ lost = async () => {} }: { lost?: () => Promise<void> } = {}) {
     onRegistered: () => undefined,
     onDraining: () => undefined,
   });
-  return { registrations, clock, told, attached };
+  return { registrations, clock, told, attached, reached };
 }
 
 test('a lease is renewed by heartbeats, and lost a margin after its end', async () => {
@@ -86,6 +91,24 @@ test('a heartbeat after the end renews nothing', async () => {
   await assert.rejects(registrations.heartbeat(key, { runnerId: 'one', registrationId, ended: [] }), {
     code: 'stale_epoch',
   });
+  assert.deepEqual(told, ['attached', 'link lost', 'lost one']);
+});
+
+test('one that is heard and cannot be reached keeps the lease that it has, and no longer', async () => {
+  const { registrations, clock, told, reached } = setUp();
+  const { registrationId } = await registrations.register(key, asked);
+  const beat = () => registrations.heartbeat(key, { runnerId: 'one', registrationId, ended: [] });
+  reached.now = false;
+  clock.nowMs += LEASE_MS;
+  await assert.rejects(beat(), { code: 'runner_unreachable' });
+  reached.now = true;
+  await beat();
+  reached.now = false;
+  clock.nowMs += LEASE_MS + MARGIN_MS - 1;
+  await assert.rejects(beat(), { code: 'runner_unreachable' });
+  assert.deepEqual(told, ['attached']);
+  clock.nowMs += 1;
+  await registrations.expire();
   assert.deepEqual(told, ['attached', 'link lost', 'lost one']);
 });
 

@@ -27,7 +27,10 @@ type Lease = Registered['lease'];
 export type Registrations = {
   /** `dialled`: the link of a runner that called. Rejects with `wrong_version`, `already_exists`. */
   register(access: Access, asked: NewRegistration, dialled?: RemoteLink): Promise<Registered>;
-  /** Rejects with `stale_epoch` when that registration is over: the runner has to register anew. */
+  /**
+   * Rejects with `stale_epoch` when that registration is over: the runner has to register anew. With
+   * `runner_unreachable` while only the runner can speak: the lease that there is runs out then.
+   */
   heartbeat(access: Access, beat: OperationParams<'runner.heartbeat'>): Promise<{ lease: Lease }>;
   deregister(access: Access, of: OperationParams<'runner.deregister'>): Promise<{ sandboxes: number }>;
   /** Loses whoever's lease is over; to be called every second or so. */
@@ -161,6 +164,12 @@ export function createRegistrations(options: RegistrationsOptions): Registration
       // One that comes after the end renews nothing, whether or not somebody looked in time.
       await expire();
       const held = current(access, { runnerId, registrationId });
+      // It would keep its sessions, and nobody could speak to them.
+      if (held.link.reached?.() === false)
+        throw new AtollError(
+          'runner_unreachable',
+          'the coordinator does not reach this runner at the address that it registered with',
+        );
       held.endsAtMs = clock() + LEASE_MS;
       const lease = newLease();
       // Heard when it is answered: the runner forgets it then.

@@ -2,7 +2,7 @@
  * Requests to one runner over kept connections, by the runner's table of operations. What cannot reach it, or is cut
  * off, is `runner_unreachable`, and may be tried again while its lease runs; then it is `runner_lost`.
  */
-import type { IncomingMessage } from 'node:http';
+import type { ClientRequest, IncomingMessage } from 'node:http';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -29,6 +29,8 @@ export type RunnerHttp = {
     params: Readonly<Record<string, unknown>>,
     extra?: { content?: AsyncIterable<Uint8Array>; headers?: Record<string, string> },
   ): Promise<IncomingMessage>;
+  /** For how long nothing that was asked of it was answered; 0 as long as anything is. */
+  unreachedMs(): number;
   /** Runs `attempt` until it does not reject with `runner_unreachable`. Rejects with `runner_lost` when that is the case. */
   persist<T>(attempt: () => Promise<T>): Promise<T>;
   /** Rejects what is under way and what comes later with `runner_lost`. */
@@ -38,8 +40,28 @@ export type RunnerHttp = {
 
 const FIRST_PAUSE_MS = 50;
 const MAX_PAUSE_MS = 1_000;
+/** Until a connection is there. Packets that are dropped on their way tell nobody. */
+const CONNECT_MS = 5_000;
+/** Until an answer to what the runner has only to look up begins. */
+const ANSWER_MS = 5_000;
+/** A connection that says nothing for so long is asked whether it is there, and given up 10 s later. */
+const QUIET_MS = 3_000;
 const MAX_SOCKETS = 1024;
 const MAX_ANSWER_BYTES = 64 * 1024 * 1024;
+
+/** What may take as long as it takes: sandboxes, snapshots and files. */
+const slow: readonly RunnerOperationName[] = [
+  'sandbox.create',
+  'sandbox.claim',
+  'sandbox.delete',
+  'sandbox.sweep',
+  'workspace.snapshot',
+  'workspace.restore',
+  'files.list',
+  'files.read',
+  'files.write',
+  'files.delete',
+];
 
 const problem = v.object({ code: v.string(), detail: v.string() });
 
@@ -48,6 +70,7 @@ export function createRunnerHttp({ address, token }: { address: string; token: s
   const transport = process.getBuiltinModule(base.protocol === 'https:' ? 'node:https' : 'node:http');
   const agent = new transport.Agent({ keepAlive: true, maxSockets: MAX_SOCKETS, scheduling: 'lifo' });
   const gone = new AbortController();
+  let unreachedSinceMs: number | undefined;
 
   async function open(
     name: RunnerOperationName,
@@ -64,13 +87,36 @@ export function createRunnerHttp({ address, token }: { address: string; token: s
     });
     request.on('response', answered.resolve);
     request.on('error', (error) => answered.reject(unreachable(error)));
+    giveUpSilent(request, slow.includes(name));
     if (content === undefined) request.end(body);
     // The runner may answer before it took everything; then its answer counts.
     else pipeline(Readable.from(content), request).catch((error) => answered.reject(unreachable(error)));
-    const response = await answered.promise;
+    const response = await answered.promise.catch((error) => {
+      unreachedSinceMs ??= performance.now();
+      throw error;
+    });
+    unreachedSinceMs = undefined;
     response.on('error', () => undefined); // whoever reads it hears of that
     if ((response.statusCode ?? 500) >= 300) throw refusal(response.statusCode, await textOf(response));
     return response;
+  }
+
+  function giveUpSilent(request: ClientRequest, mayTakeLong: boolean): void {
+    const silent = (what: string) => () =>
+      request.destroy(new AtollError('runner_unreachable', `${address} cannot be reached: ${what}`));
+    const late = mayTakeLong ? undefined : setTimeout(silent('no answer'), ANSWER_MS);
+    let unconnected: NodeJS.Timeout | undefined;
+    request.once('socket', (socket) => {
+      socket.setKeepAlive(true, QUIET_MS);
+      if (!socket.connecting) return;
+      unconnected = setTimeout(silent('no connection'), CONNECT_MS);
+      socket.once('connect', () => clearTimeout(unconnected));
+    });
+    for (const over of ['response', 'close'])
+      request.once(over, () => {
+        clearTimeout(late);
+        clearTimeout(unconnected);
+      });
   }
 
   function unreachable(cause: unknown): AtollError {
@@ -120,6 +166,7 @@ export function createRunnerHttp({ address, token }: { address: string; token: s
         throw gone.signal.aborted ? new AtollError('runner_lost') : error;
       });
     },
+    unreachedMs: () => (unreachedSinceMs === undefined ? 0 : performance.now() - unreachedSinceMs),
     close() {
       gone.abort();
       agent.destroy();
