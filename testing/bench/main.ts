@@ -12,6 +12,7 @@ import { claudeFirstEvent } from './claude-first-event.ts';
 import { coldCreates } from './cold-creates.ts';
 import { create } from './create.ts';
 import { egress } from './egress.ts';
+import { fleet } from './fleet.ts';
 import { gateway } from './gateway.ts';
 import { health } from './health.ts';
 import { links } from './links.ts';
@@ -43,6 +44,7 @@ const measures: readonly Measure[] = [
   snapshots,
   worker,
   links,
+  fleet,
 ];
 
 const { values } = parseArgs({

@@ -1,7 +1,7 @@
 /** A line of the table: one measure of ours beside its floor, and what it must reach. */
 import type { Figure } from './pairs.ts';
 
-export type Unit = 'events/s' | '/s' | 'ms' | 'MB' | 'MB/s' | 'KB' | 'µs';
+export type Unit = 'events/s' | '/s' | 'ms' | 'MB' | 'MB/s' | 'KB' | 'µs' | '%';
 
 export type Row = {
   name: string;
@@ -47,8 +47,8 @@ export function either(absolute: { atMostMs: number }, relative: Goal): Goal {
   };
 }
 
-export function within(ms: number): Goal {
-  return { text: `≤ ${ms} ms`, isMet: ({ ours }) => ours <= ms };
+export function within(most: number, unit: Unit = 'ms'): Goal {
+  return { text: `≤ ${most} ${unit}`, isMet: ({ ours }) => ours <= most };
 }
 
 /** Of what there is to be much of. */

@@ -7,12 +7,11 @@ import { once } from 'node:events';
 import { after, before, describe, test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import { runnerProto } from '@atoll/protocol/grpc-messages';
 import * as grpc from '@grpc/grpc-js';
-import { loadSync } from '@grpc/proto-loader';
 import { asking, versatile } from '../agents.ts';
 import { type Atoll, deploy, deployProgram, startAtoll, until } from '../atoll.ts';
 import { type RunnerProcess, startRunner } from '../runner-process.ts';
+import { StockRunner } from '../stock-runner.ts';
 
 let atoll: Atoll;
 let runnerKey: string;
@@ -87,122 +86,51 @@ describe('atoll runner --link grpc', () => {
   });
 });
 
-type Message = Record<string, unknown> & { message?: string };
-
-/** A stock client: what it does is in this file alone. */
-class Stranger {
-  readonly call: grpc.ClientDuplexStream<object, Message>;
-  readonly client: grpc.Client;
-  readonly ended: Promise<grpc.ServiceError | undefined>;
-  #got: Message[] = [];
-  #wake = Promise.withResolvers<void>();
-
-  constructor(key: string) {
-    const definition = loadSync(fileURLToPath(runnerProto), { longs: Number, defaults: true, oneofs: true });
-    const { atoll: service } = grpc.loadPackageDefinition(definition) as unknown as {
-      atoll: { runner: { v1: { RunnerService: grpc.ServiceClientConstructor } } };
-    };
-    const address = new URL(atoll.grpcUrl).host;
-    this.client = new service.runner.v1.RunnerService(address, grpc.credentials.createInsecure());
-    const metadata = new grpc.Metadata();
-    metadata.set('authorization', `Bearer ${key}`);
-    const { Connect: connect } = this.client as unknown as Record<
-      string,
-      (of: grpc.Metadata) => grpc.ClientDuplexStream<object, Message>
-    >;
-    this.call = connect?.call(this.client, metadata) as grpc.ClientDuplexStream<object, Message>;
-    this.call.on('data', (message: Message) => {
-      this.#got.push(message);
-      this.#wake.resolve();
-      this.#wake = Promise.withResolvers();
-    });
-    this.ended = new Promise((resolve) => {
-      this.call.on('error', (error: grpc.ServiceError) => resolve(error));
-      this.call.on('end', () => resolve(undefined));
-    });
-  }
-
-  /** The next message of that kind; others before it are passed over. */
-  async next<T>(kind: string): Promise<T> {
-    for (;;) {
-      const at = this.#got.findIndex(({ message }) => message === kind);
-      const [found] = at === -1 ? [] : this.#got.splice(0, at + 1).slice(-1);
-      if (found) return found[kind] as T;
-      await this.#wake.promise;
-    }
-  }
-
-  async register(runnerId: string, more: object = {}): Promise<{ registrationId: string; leaseMs: number }> {
-    this.call.write({
-      register: {
-        runnerId,
-        address: 'elsewhere',
-        capacity: 2,
-        labels: { stranger: 'yes' },
-        executorProfiles: ['program'],
-        drivers: ['imagined'],
-        hostname: 'elsewhere',
-        version: '9.9.9',
-        protocolVersion: 1,
-        callbackToken: `secret-of-${runnerId}-1234`,
-        ...more,
-      },
-    });
-    return this.next('registered');
-  }
-
-  close(): void {
-    this.call.cancel();
-    this.client.close();
-  }
-}
-
 describe('a runner by a stock gRPC library', () => {
   const demands = { labels: { stranger: 'yes' } };
+  const connected = (key = runnerKey) => new StockRunner(atoll.grpcUrl, key);
 
   test('registers, takes a create job, reports it, streams events, and is fenced after its lease', {
     timeout: 60_000,
   }, async () => {
-    const stranger = new Stranger(runnerKey);
+    const stranger = connected();
     const { registrationId, leaseMs } = await stranger.register('stranger');
     assert.match(registrationId, /^job_/);
     assert.ok(leaseMs > 0);
-    stranger.call.write({ inventory: { sandboxes: [] } });
-    stranger.call.write({ heartbeat: { registrationId, ended: [] } });
-    const renewed = await stranger.next<{ leaseMs: number }>('leaseRenewed');
+    stranger.say({ inventory: { sandboxes: [] } });
+    stranger.say({ heartbeat: { registrationId, ended: [] } });
+    const renewed = await stranger.next('leaseRenewed');
     assert.ok(renewed.leaseMs > 0);
 
     const creating = atoll.client.call('session.create', { agent: 'versatile', demands });
-    type Job = { jobId: string; epoch: number; sandboxId: string; type: string; sandbox: { tenant: string } };
-    let job = await stranger.next<Job>('job');
+    let job = await stranger.next('job');
     // What is there of before is looked through first.
-    for (; job.type !== 'create'; job = await stranger.next<Job>('job'))
-      stranger.call.write({ jobUpdate: { jobId: job.jobId, epoch: job.epoch, status: 'completed' } });
+    for (; job.type !== 'create'; job = await stranger.next('job'))
+      stranger.say({ jobUpdate: { jobId: job.jobId, epoch: job.epoch, status: 'completed' } });
     assert.equal(job.epoch, 1);
     const { jobId, epoch, sandboxId } = job;
-    stranger.call.write({ jobUpdate: { jobId, epoch, status: 'running', sandboxId } });
-    stranger.call.write({ jobUpdate: { jobId, epoch, status: 'completed', sandboxId } });
+    stranger.say({ jobUpdate: { jobId, epoch, status: 'running', sandboxId } });
+    stranger.say({ jobUpdate: { jobId, epoch, status: 'completed', sandboxId } });
     const { session } = await creating;
     assert.deepEqual([session.status, session.runnerId, session.sandboxId], ['idle', 'stranger', sandboxId]);
 
     const turn = say(session.id, 'whoever you are');
-    type Command = { commandId: string; method: string; params: Buffer };
-    const { commandId, method, params } = await stranger.next<Command>('command');
+    const { commandId, method, params } = await stranger.next('command');
     assert.equal(method, 'query');
-    assert.equal(JSON.parse(params.toString()).content, 'whoever you are');
+    assert.equal(JSON.parse(Buffer.from(params).toString()).content, 'whoever you are');
     const of = { sandboxId, epoch, commandId };
     const said = ['{"type":"said",  "n":1}', '{"type":"said","n":2,"ü":"ü"}'];
-    stranger.call.write({
+    stranger.say({
       eventBatch: { ...of, firstLine: 1, bytes: Buffer.from(`${said.join('\n')}\n`) },
     });
-    stranger.call.write({ commandEnd: { ...of, line: 3, status: 'completed' } });
+    stranger.say({ commandEnd: { ...of, line: 3, status: 'completed' } });
     const { messages, done } = await turn;
     assert.deepEqual(
       messages,
       said.map((text) => JSON.parse(text)),
     );
     assert.equal(done.status, 'completed');
-    const ack = await stranger.next<{ line: number; commandId: string }>('ack');
+    const ack = await stranger.next('ack');
     assert.equal(ack.commandId, commandId);
 
     // No heartbeat any more: it is lost, its session usable elsewhere, and what it says late is refused.
@@ -216,52 +144,52 @@ describe('a runner by a stock gRPC library', () => {
       return shown.status === 'paused' ? shown : undefined;
     });
     assert.equal(paused.cause, 'runner_lost');
-    stranger.call.write({ heartbeat: { registrationId, ended: [] } });
+    stranger.say({ heartbeat: { registrationId, ended: [] } });
     const refused = await stranger.ended;
     assert.equal(refused?.code, grpc.status.FAILED_PRECONDITION);
     assert.match(refused?.details ?? '', /stale_epoch/);
     stranger.close();
-    const again = new Stranger(runnerKey);
+    const again = connected();
     again.register('stranger', { registrationId }).catch(() => undefined);
     assert.equal((await again.ended)?.code, grpc.status.FAILED_PRECONDITION, 'a registration that is over');
     again.close();
   });
 
-  const refusals: [string, () => Stranger, (stranger: Stranger) => void, number][] = [
+  const refusals: [string, () => StockRunner, (it: StockRunner) => void, number][] = [
     [
       'no key',
-      () => new Stranger(''),
+      () => connected(''),
       (it) => void it.register('a').catch(() => undefined),
       grpc.status.UNAUTHENTICATED,
     ],
     [
       'a wrong key',
-      () => new Stranger('atoll_wrong'),
+      () => connected('atoll_wrong'),
       (it) => void it.register('a').catch(() => undefined),
       grpc.status.UNAUTHENTICATED,
     ],
     [
       'anything before Register',
-      () => new Stranger(runnerKey),
-      (it) => void it.call.write({ inventory: { sandboxes: [] } }),
+      () => connected(),
+      (it) => void it.say({ inventory: { sandboxes: [] } }),
       grpc.status.INVALID_ARGUMENT,
     ],
     [
       'another protocol version',
-      () => new Stranger(runnerKey),
+      () => connected(),
       (it) => void it.register('b', { protocolVersion: 2 }).catch(() => undefined),
       grpc.status.FAILED_PRECONDITION,
     ],
     [
       'a name that is no name',
-      () => new Stranger(runnerKey),
+      () => connected(),
       (it) => void it.register('../b').catch(() => undefined),
       grpc.status.INVALID_ARGUMENT,
     ],
     [
       'a message of a kind that does not exist',
-      () => new Stranger(runnerKey),
-      (it) => void it.call.write({}),
+      () => connected(),
+      (it) => void it.say({}),
       grpc.status.INVALID_ARGUMENT,
     ],
   ];
@@ -276,20 +204,20 @@ describe('a runner by a stock gRPC library', () => {
   test('another one’s name is refused while that one is there, and its work is its own', {
     timeout: 20_000,
   }, async () => {
-    const owner = new Stranger(runnerKey);
+    const owner = connected();
     const { registrationId } = await owner.register('owned');
-    owner.call.write({ inventory: { sandboxes: [] } });
-    const thief = new Stranger(runnerKey);
+    owner.say({ inventory: { sandboxes: [] } });
+    const thief = connected();
     thief.register('owned', { callbackToken: 'not-the-same-secret' }).catch(() => undefined);
     assert.equal((await thief.ended)?.code, grpc.status.ALREADY_EXISTS);
-    const other = new Stranger(runnerKey);
+    const other = connected();
     await other.register('other');
-    other.call.write({ inventory: { sandboxes: [] } });
+    other.say({ inventory: { sandboxes: [] } });
     // An answer to a job that it does not hold changes nothing.
-    other.call.write({ jobUpdate: { jobId: registrationId, epoch: 1, status: 'completed' } });
-    other.call.write({ heartbeat: { registrationId, ended: [] } });
+    other.say({ jobUpdate: { jobId: registrationId, epoch: 1, status: 'completed' } });
+    other.say({ heartbeat: { registrationId, ended: [] } });
     assert.equal((await other.ended)?.code, grpc.status.FAILED_PRECONDITION);
-    owner.call.write({ heartbeat: { registrationId, ended: [] } });
+    owner.say({ heartbeat: { registrationId, ended: [] } });
     await owner.next('leaseRenewed');
     for (const each of [owner, thief, other]) each.close();
   });
@@ -297,24 +225,24 @@ describe('a runner by a stock gRPC library', () => {
   test('what is too large, or no message, ends its stream and nobody else’s', {
     timeout: 20_000,
   }, async () => {
-    const steady = new Stranger(runnerKey);
+    const steady = connected();
     const { registrationId } = await steady.register('steady');
-    steady.call.write({ inventory: { sandboxes: [] } });
-    const large = new Stranger(runnerKey);
+    steady.say({ inventory: { sandboxes: [] } });
+    const large = connected();
     await large.register('large');
-    large.call.write({ eventBatch: { sandboxId: 'sbx_x', bytes: Buffer.alloc(64 * 1024 * 1024) } });
+    large.say({ eventBatch: { sandboxId: 'sbx_x', bytes: Buffer.alloc(64 * 1024 * 1024) } });
     assert.equal((await large.ended)?.code, grpc.status.RESOURCE_EXHAUSTED);
-    const liar = new Stranger(runnerKey);
+    const liar = connected();
     await liar.register('liar');
-    liar.call.write({
+    liar.say({
       eventBatch: { sandboxId: 'sbx_x', commandId: 'c', firstLine: 1, bytes: Buffer.from('\r\n') },
     });
     assert.equal((await liar.ended)?.code, grpc.status.INVALID_ARGUMENT);
-    const torn = new Stranger(runnerKey);
+    const torn = connected();
     await torn.register('torn');
-    torn.call.write({ commandOutput: { sandboxId: 'sbx_x', stream: `${'a'.repeat(99)}\u{1f600}` } });
+    torn.say({ commandOutput: { sandboxId: 'sbx_x', stream: `${'a'.repeat(99)}\u{1f600}` } });
     assert.equal((await torn.ended)?.code, grpc.status.INVALID_ARGUMENT, 'half a character in a refusal');
-    steady.call.write({ heartbeat: { registrationId, ended: [] } });
+    steady.say({ heartbeat: { registrationId, ended: [] } });
     await steady.next('leaseRenewed');
     for (const each of [steady, large, liar, torn]) each.close();
     await delay(0);

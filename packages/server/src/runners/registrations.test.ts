@@ -30,7 +30,7 @@ function setUp({ lost = async () => {} }: { lost?: () => Promise<void> } = {}) {
   const reached = { now: true };
   const runners: Pick<
     RunnerRegistry,
-    'attach' | 'mayTake' | 'lost' | 'drain' | 'renewed' | 'reserved' | 'find'
+    'attach' | 'mayTake' | 'lost' | 'drain' | 'renewed' | 'keepLeases' | 'reserved' | 'find'
   > = {
     async attach(link) {
       attached.set(link.runnerId, link);
@@ -42,7 +42,8 @@ function setUp({ lost = async () => {} }: { lost?: () => Promise<void> } = {}) {
       await lost();
     },
     drain: async () => void told.push('draining'),
-    renewed: async () => undefined,
+    renewed: () => undefined,
+    keepLeases: async () => undefined,
     reserved: async () => new Map([['one', 3]]),
     find: (runnerId) => attached.get(runnerId) as ReturnType<RunnerRegistry['find']>,
   };

@@ -33,7 +33,7 @@ export type Registrations = {
    */
   heartbeat(access: Access, beat: OperationParams<'runner.heartbeat'>): Promise<{ lease: Lease }>;
   deregister(access: Access, of: OperationParams<'runner.deregister'>): Promise<{ sandboxes: number }>;
-  /** Loses whoever's lease is over; to be called every second or so. */
+  /** Loses whoever's lease is over, and keeps how long those of the others run; to be called every second or so. */
   expire(): Promise<void>;
   close(): void;
 };
@@ -146,10 +146,11 @@ export function createRegistrations(options: RegistrationsOptions): Registration
     }
   }
 
-  const isLate = ({ endsAtMs }: Live) => endsAtMs + MARGIN_MS <= clock();
+  const isLate = ({ endsAtMs }: Live, nowMs = clock()) => endsAtMs + MARGIN_MS <= nowMs;
 
-  async function expire(): Promise<void> {
-    const late = [...live].filter(([, held]) => isLate(held));
+  async function loseLate(): Promise<void> {
+    const nowMs = clock();
+    const late = [...live].filter(([, held]) => isLate(held, nowMs));
     await Promise.all(late.map(([runnerId, held]) => inTurn(runnerId, () => loseIfLate(runnerId, held))));
   }
 
@@ -162,7 +163,8 @@ export function createRegistrations(options: RegistrationsOptions): Registration
     register,
     async heartbeat(access, { runnerId, registrationId, ended }) {
       // One that comes after the end renews nothing, whether or not somebody looked in time.
-      await expire();
+      const known = live.get(runnerId);
+      if (known && isLate(known)) await inTurn(runnerId, () => loseIfLate(runnerId, known));
       const held = current(access, { runnerId, registrationId });
       // It would keep its sessions, and nobody could speak to them.
       if (held.link.reached?.() === false)
@@ -174,7 +176,7 @@ export function createRegistrations(options: RegistrationsOptions): Registration
       const lease = newLease();
       // Heard when it is answered: the runner forgets it then.
       for (const sandbox of ended) await onSandboxEnded(runnerId, withoutUndefined(sandbox));
-      await runners.renewed(runnerId, lease.until);
+      runners.renewed(runnerId, lease.until);
       return { lease };
     },
     async deregister(access, { runnerId, registrationId }) {
@@ -183,7 +185,10 @@ export function createRegistrations(options: RegistrationsOptions): Registration
       onDraining(runnerId);
       return { sandboxes: (await runners.reserved()).get(runnerId) ?? 0 };
     },
-    expire,
+    async expire() {
+      await loseLate();
+      await runners.keepLeases();
+    },
     close() {
       for (const { link } of live.values()) link.lost();
       live.clear();

@@ -52,8 +52,10 @@ export type RunnerRegistry = {
   lost(runnerId: string, registrationId: string): Promise<void>;
   /** It gets no more sandboxes. Throws `not_found`. */
   drain(runnerId: string): Promise<void>;
-  /** Until when its lease runs now. */
-  renewed(runnerId: string, leaseUntil: string): Promise<void>;
+  /** Until when its lease runs now. Shown from now on, and on disk with the next `keepLeases`. */
+  renewed(runnerId: string, leaseUntil: string): void;
+  /** Writes the leases that were renewed since the last time, all in one commit. */
+  keepLeases(): Promise<void>;
   /** Those that are there. */
   all(): readonly RegisteredRunner[];
   find(runnerId: string): RegisteredRunner | undefined;
@@ -75,6 +77,8 @@ export type RunnerRegistry = {
   show(access: Access, runnerId: string): Promise<RunnerShown>;
 };
 
+type Known = RegisteredRunner & { registrationId: string; leaseUntil: string | null; leaseKept: boolean };
+
 const EMBEDDED = { tenant: undefined, leaseUntil: null, reserved: 0 };
 /** Of rows whose runner serves every tenant. */
 const SHARED_TENANT = 'default';
@@ -82,7 +86,7 @@ const SHARED_TENANT = 'default';
 export function createRunnerRegistry(options: { store: Store; now: () => number }): RunnerRegistry {
   const { store, now } = options;
   const { sql } = store;
-  const runners = new Map<string, RegisteredRunner & { registrationId: string }>();
+  const runners = new Map<string, Known>();
 
   async function attach(link: RunnerLink, info: RunnerInfo, registration?: Registration): Promise<void> {
     const { runnerId } = link;
@@ -112,7 +116,16 @@ export function createRunnerRegistry(options: { store: Store; now: () => number 
       .values({ id: runnerId, created_at: created, ...row })
       .onConflict((conflict) => conflict.column('id').doUpdateSet(row));
     await store.commit([{ query }, ...registrationSteps(runnerId, row)]);
-    runners.set(runnerId, { id: runnerId, info, link, tenant, draining: false, registrationId: id });
+    const lease = { leaseUntil, leaseKept: true };
+    runners.set(runnerId, {
+      id: runnerId,
+      info,
+      link,
+      tenant,
+      draining: false,
+      registrationId: id,
+      ...lease,
+    });
   }
 
   const endRegistration = (runnerId: string): Step => ({
@@ -141,7 +154,22 @@ export function createRunnerRegistry(options: { store: Store; now: () => number 
   }
 
   /** One that only an earlier server heard of is lost until it registers anew. */
-  const shown = (row: RunnerRow) => show(runners.has(row.id) ? row : { ...row, status: 'lost' });
+  function shown(row: RunnerRow): RunnerShown {
+    const known = runners.get(row.id);
+    return show(known ? { ...row, lease_until: known.leaseUntil } : { ...row, status: 'lost' });
+  }
+
+  /** One statement for all of them: a row may say the end of the lease that ends last. */
+  async function keepLeases(): Promise<void> {
+    const renewed = [...runners.values()].filter(({ leaseKept }) => !leaseKept);
+    const [last] = renewed.map(({ leaseUntil }) => leaseUntil ?? '').sort((a, b) => (a < b ? 1 : -1));
+    if (last === undefined) return;
+    for (const runner of renewed) runner.leaseKept = true;
+    const ids = renewed.map(({ id }) => id);
+    await store.commit([
+      { query: sql.updateTable('runners').set({ lease_until: last }).where('id', 'in', ids) },
+    ]);
+  }
 
   /** Whether a tenant but that one has a sandbox there, or a session, whose files may be there. */
   async function servesOthers(runnerId: string, tenant: string): Promise<boolean> {
@@ -173,9 +201,11 @@ export function createRunnerRegistry(options: { store: Store; now: () => number 
     attach,
     mayTake,
     async lost(runnerId, registrationId) {
-      if (runners.get(runnerId)?.registrationId !== registrationId) return;
+      const known = runners.get(runnerId);
+      if (known?.registrationId !== registrationId) return;
       runners.delete(runnerId);
-      await store.commit([update(runnerId, { status: 'lost' }), endRegistration(runnerId)]);
+      const change = { status: 'lost' as const, lease_until: known.leaseUntil };
+      await store.commit([update(runnerId, change), endRegistration(runnerId)]);
     },
     async drain(runnerId) {
       const runner = runners.get(runnerId);
@@ -183,7 +213,11 @@ export function createRunnerRegistry(options: { store: Store; now: () => number 
       runner.draining = true;
       await store.commit([update(runnerId, { status: 'draining' })]);
     },
-    renewed: (runnerId, leaseUntil) => store.commit([update(runnerId, { lease_until: leaseUntil })]),
+    renewed(runnerId, leaseUntil) {
+      const known = runners.get(runnerId);
+      if (known) Object.assign(known, { leaseUntil, leaseKept: false });
+    },
+    keepLeases,
     all: () => [...runners.values()],
     find: (runnerId) => runners.get(runnerId),
     link: (runnerId) => runners.get(runnerId)?.link ?? goneLink(runnerId),
