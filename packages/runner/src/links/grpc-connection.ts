@@ -54,6 +54,9 @@ export function createGrpcConnection(options: {
   let description: Partial<RunnerMessages['register']> = {};
   let registrationId = '';
   let stream: GrpcStream | undefined;
+  /** The token of the latest stream, and one that was turned down. */
+  let shown = '';
+  let refused: string | undefined;
   let connecting: Promise<Registered> | undefined;
   let renewed = Promise.withResolvers<Renewed>();
   let blobIds = 0;
@@ -68,14 +71,28 @@ export function createGrpcConnection(options: {
     return connecting;
   }
 
+  /** A token that is turned down is replaced where there can be another. */
   async function register(): Promise<Registered> {
+    shown = await tokens.token(refused);
+    try {
+      return await registerWith(shown);
+    } catch (error) {
+      if (!(error instanceof AtollError && error.code === 'unauthorized')) throw error;
+      refused = shown;
+      shown = await tokens.token(refused);
+      if (shown === refused) throw error;
+      return registerWith(shown);
+    }
+  }
+
+  async function registerWith(token: string): Promise<Registered> {
     if (closed) throw new AtollError('shutting_down');
     const answered = Promise.withResolvers<Registered>();
     answered.promise.catch(() => undefined);
     let service: GrpcService | undefined;
     /** What comes in the same breath as the answer. */
     const early: Decoded<CoordinatorMessages>[] = [];
-    const opened = await dial(target, await tokens.token(), (message) => {
+    const opened = await dial(target, token, (message) => {
       if (message.message === 'registered' && message.registered) answered.resolve(message.registered);
       else if (service) take(message, opened, service);
       else early.push(message);
@@ -123,7 +140,7 @@ export function createGrpcConnection(options: {
   function broke(old: GrpcStream): void {
     if (stream !== old) return;
     stream = undefined;
-    const reason: AtollError = old.signal.reason;
+    const reason = whyBroken(old.signal.reason);
     renewed.promise.catch(() => undefined);
     renewed.reject(reason);
     renewed = Promise.withResolvers();
@@ -135,6 +152,13 @@ export function createGrpcConnection(options: {
     blobs.clear();
     if (reason.code === 'stale_epoch') registrationId = '';
     else void comeBack();
+  }
+
+  /** A token ends before its stream does: the next stream has another, or is refused for good. */
+  function whyBroken(reason: AtollError): AtollError {
+    if (reason.code !== 'unauthorized') return reason;
+    refused = shown;
+    return unreachable(target.server, 'the token of the connection is not taken any more');
   }
 
   async function comeBack(): Promise<void> {

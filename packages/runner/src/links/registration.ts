@@ -166,8 +166,7 @@ export function createRegistration(options: {
           registrationId = undefined;
           continue;
         }
-        const given = options.once === true && registrationId === undefined;
-        if (error instanceof AtollError && (given || FATAL.includes(error.code))) {
+        if (error instanceof AtollError && isFatal(error)) {
           first.reject(error);
           return onFatal(error);
         }
@@ -176,6 +175,12 @@ export function createRegistration(options: {
         pauseMs = Math.min(2 * pauseMs, MAX_PAUSE_MS);
       }
     }
+  }
+
+  function isFatal({ code }: AtollError): boolean {
+    if (FATAL.includes(code) || (options.once === true && registrationId === undefined)) return true;
+    // Of one that worked before, the issuer may think again.
+    return code === 'issuer_refused' && !Number.isFinite(endsAtMs);
   }
 
   /** Until then, or until something happens that is to be told. */
