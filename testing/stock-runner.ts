@@ -19,9 +19,18 @@ const definition = loadSync(fileURLToPath(runnerProto), { longs: Number, default
 const service = definition['atoll.runner.v1.RunnerService'] as grpc.ServiceDefinition;
 const RunnerService = grpc.makeClientConstructor(service, 'RunnerService');
 
-/** A connection of its own, and the one call on it. */
-export function connectStock(grpcUrl: string, key: string): { call: StockCall; close(): void } {
-  const client = new RunnerService(new URL(grpcUrl).host, grpc.credentials.createInsecure(), {
+/** A connection of its own, and the one call on it. `serialize`: instead of what the definition says. */
+export function connectStock(
+  grpcUrl: string,
+  key: string,
+  serialize?: (message: object) => Buffer,
+): { call: StockCall; close(): void } {
+  const { Connect } = service;
+  const Service =
+    serialize && Connect
+      ? grpc.makeClientConstructor({ Connect: { ...Connect, requestSerialize: serialize } }, 'RunnerService')
+      : RunnerService;
+  const client = new Service(new URL(grpcUrl).host, grpc.credentials.createInsecure(), {
     'grpc.use_local_subchannel_pool': 1,
   });
   const metadata = new grpc.Metadata();

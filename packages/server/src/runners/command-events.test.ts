@@ -69,4 +69,7 @@ test('what a runner does not say is refused', () => {
   const brokenOff = Buffer.from('event: error\ndata: {"code":"internal"}\n\n');
   assert.throws(() => createCommandEvents(2).push(brokenOff), { code: 'runner_unreachable' });
   assert.throws(() => createCommandEvents(2).push(Buffer.from('id: 3\nevent: end\ndata: {}\n\n')));
+  const endless = createCommandEvents(2);
+  const piece = Buffer.alloc(8 * 1024 * 1024, 'x');
+  assert.throws(() => Array.from({ length: 5 }, () => endless.push(piece)), { code: 'executor_failed' });
 });

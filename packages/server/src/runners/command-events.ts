@@ -4,7 +4,7 @@
  * event is whole when its data is.
  */
 import { AtollError } from '@atoll/protocol/errors';
-import { createLineBlocks, MAX_LINE_BYTES } from '@atoll/protocol/lines';
+import { createLineBlocks, LineTooLong, MAX_LINE_BYTES } from '@atoll/protocol/lines';
 import { parse } from '@atoll/protocol/parse';
 import type { CommandEvent, CommandOutput } from '@atoll/protocol/runner-link';
 import { commandEvents } from '@atoll/protocol/schemas/runner-link';
@@ -24,6 +24,14 @@ export function createCommandEvents(after: number): CommandEvents {
   const blocks = createLineBlocks(MAX_LINE_BYTES + DATA.length);
   let id = after;
   let name = '';
+
+  function wholeLines(chunk: Uint8Array): Uint8Array[] {
+    try {
+      return blocks.push(chunk);
+    } catch (error) {
+      throw error instanceof LineTooLong ? broken(error.message) : error;
+    }
+  }
 
   function cut(block: Uint8Array, into: CommandEvent[]): void {
     const bytes = Buffer.from(block.buffer, block.byteOffset, block.length);
@@ -62,7 +70,7 @@ export function createCommandEvents(after: number): CommandEvents {
   return {
     push(chunk) {
       const events: CommandEvent[] = [];
-      for (const block of blocks.push(chunk)) cut(block, events);
+      for (const block of wholeLines(chunk)) cut(block, events);
       return events;
     },
   };

@@ -84,7 +84,7 @@ export async function createGrpcServer(options: GrpcServerOptions): Promise<Grpc
     'grpc.keepalive_timeout_ms': KEEPALIVE_MS,
   });
   /** The link of each registration: a runner that comes back within its lease goes on with it. */
-  const links = new Map<string, GrpcLink>();
+  const links = new Map<string, { link: GrpcLink; callbackToken: string }>();
   const open = new Set<Call>();
 
   server.addService(service, {
@@ -199,17 +199,19 @@ export async function createGrpcServer(options: GrpcServerOptions): Promise<Grpc
       },
       end: () => end(call, new AtollError('cancelled', 'the runner is connected by another stream')),
     };
-    const { runnerId } = asked;
+    const { runnerId, callbackToken } = asked;
     const known = links.get(earlier);
+    if (known && known.callbackToken !== callbackToken)
+      throw new AtollError('already_exists', `runner ${runnerId} is another one, and it is there`);
     let registrationId = earlier;
-    let link = known;
+    let link = known?.link;
     let lease: { leaseMs: number; heartbeatMs: number };
     if (link) ({ lease } = await registrations.heartbeat(access, { runnerId, registrationId, ended: [] }));
     else {
       if (earlier !== '') throw new AtollError('stale_epoch', 'this registration is over: register anew');
       link = createGrpcLink(runnerId, () => links.delete(registrationId));
       ({ registrationId, lease } = await registrations.register(access, asked, link));
-      links.set(registrationId, link);
+      links.set(registrationId, { link, callbackToken });
     }
     const { leaseMs, heartbeatMs } = lease;
     if (isOver()) throw new AtollError('cancelled', 'the runner left while it was registered');

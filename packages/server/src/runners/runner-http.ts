@@ -7,7 +7,6 @@ import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { setTimeout as delay } from 'node:timers/promises';
 import { AtollError, isErrorCode } from '@atoll/protocol/errors';
-import { parse } from '@atoll/protocol/parse';
 import { restRequest } from '@atoll/protocol/rest-request';
 import {
   type RunnerOperationName,
@@ -131,7 +130,7 @@ export function createRunnerHttp({ address, token }: { address: string; token: s
     try {
       for await (const piece of response as AsyncIterable<Buffer>) {
         bytes += piece.length;
-        if (bytes > MAX_ANSWER_BYTES) throw new AtollError('runner_unreachable', 'the answer is too long');
+        if (bytes > MAX_ANSWER_BYTES) throw noAnswer('it is too long');
         pieces.push(piece);
       }
     } catch (error) {
@@ -158,8 +157,10 @@ export function createRunnerHttp({ address, token }: { address: string; token: s
     persist,
     async call(name, params, { again } = { again: true }) {
       const ask = async () => {
-        const text = await textOf(await open(name, params));
-        return parse(runnerOperations[name].result, JSON.parse(text)) as RunnerOperationResult<typeof name>;
+        const answer = readJson(await textOf(await open(name, params)));
+        const { issues, output } = v.safeParse(runnerOperations[name].result, answer);
+        if (issues) throw noAnswer(`${issues[0].message}`);
+        return output as RunnerOperationResult<typeof name>;
       };
       if (again) return persist(ask);
       return ask().catch((error) => {
@@ -182,6 +183,11 @@ function refusal(status: number | undefined, body: string): AtollError {
   if (said.success && isErrorCode(said.output.code))
     return new AtollError(said.output.code, said.output.detail);
   return new AtollError('runner_unreachable', `what is there answers ${status}, not as a runner does`);
+}
+
+/** That no other attempt would mend. */
+function noAnswer(why: string): AtollError {
+  return new AtollError('executor_failed', `what the runner answered is no answer: ${why}`);
 }
 
 function readJson(text: string): unknown {

@@ -391,7 +391,7 @@ export function createSessions(options: SessionsOptions) {
 
   function onSandboxEnded(runnerId: string, ended: SandboxEnded): void {
     const { sandboxId } = ended;
-    warm.sandboxEnded(sandboxId);
+    warm.sandboxEnded(runnerId, sandboxId);
     for (const session of live.all())
       if (session.state.sandboxId === sandboxId && session.runnerId === runnerId)
         hearEnd(session, ended).catch((error) => broken(session, error));

@@ -214,7 +214,7 @@ test('so is one whose sandboxes end by themselves', async () => {
   await pool.start();
   for (const end = nowMs + 600_000; nowMs < end; ) {
     await pass(100);
-    for (const { sandbox } of calls.created) pool.sandboxEnded(sandbox.id);
+    for (const { sandbox } of calls.created) pool.sandboxEnded('run', sandbox.id);
   }
   assert.ok(calls.created.length > 8 && calls.created.length < 18, `${calls.created.length} in ten minutes`);
   await settled();
@@ -227,7 +227,10 @@ test('one that is killed is replaced, also after others were long ago', async ()
   await pool.start();
   for (let times = 1; times <= 8; times++) {
     await pass(200_000);
-    pool.sandboxEnded(calls.created.at(-1)?.sandbox.id ?? '');
+    const id = calls.created.at(-1)?.sandbox.id ?? '';
+    pool.sandboxEnded('another runner', id);
+    assert.equal(pool.size, 1);
+    pool.sandboxEnded('run', id);
     assert.equal(pool.size, 0);
     await pass(2_100);
     assert.equal(pool.size, 1);

@@ -34,8 +34,8 @@ export type WarmPool = {
   busy(): () => void;
   /** The agent has a new version, or is gone. */
   agentChanged(tenant: string, agent: string): void;
-  /** Nothing happens when it was none. */
-  sandboxEnded(sandboxId: string): void;
+  /** Nothing happens when it was none of that runner's. */
+  sandboxEnded(runnerId: string, sandboxId: string): void;
   readonly size: number;
   stop(): Promise<void>;
 };
@@ -244,9 +244,9 @@ export function createWarmPool(options: {
         logger.error({ tenant, agent, err }, 'the warm sandboxes of an agent could not be looked after'),
       );
     },
-    sandboxEnded(sandboxId) {
+    sandboxEnded(runnerId, sandboxId) {
       for (const line of lines.values()) {
-        const at = line.ready.findIndex((sandbox) => sandbox.sandboxId === sandboxId);
+        const at = line.ready.findIndex((held) => held.sandboxId === sandboxId && held.runnerId === runnerId);
         const [ended] = at === -1 ? [] : line.ready.splice(at, 1);
         if (!ended) continue;
         failed(line);
