@@ -30,7 +30,10 @@ const registrations = createRegistrations({
     asked.clock++;
     return nowMs;
   },
-  connect: ({ runnerId }): RemoteLink => ({ ...goneLink(runnerId), inventory: async () => [], lost() {} }),
+  connect({ runnerId }): RemoteLink {
+    const link = goneLink(runnerId);
+    return { ...link, inventory: async () => [], reattach: link.command, lost() {} };
+  },
   onLost: async () => undefined,
   onSandboxEnded: async () => undefined,
   heldBy: async () => 10,
