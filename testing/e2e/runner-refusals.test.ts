@@ -126,7 +126,7 @@ describe('http', () => {
       if (!request.url?.endsWith('/commands')) {
         void text.then((pieces) => {
           const { sandbox = {}, epoch } = JSON.parse(Buffer.concat(pieces).toString() || '{}');
-          const shown = { id: sandbox.id, epoch, status: 'ready', lastLine: 0 };
+          const shown = { id: sandbox.id, epoch, status: 'ready', lastLine: 0, commands: [] };
           const status = request.method === 'POST' && request.url?.endsWith('/sandboxes') ? 201 : 200;
           response.writeHead(status, { 'content-type': 'application/json' });
           response.end(JSON.stringify(status === 201 ? { sandbox: shown } : { sandboxes: [] }));
