@@ -27,6 +27,7 @@ const nothing: Ids = {
   keyId: newId('key'),
   sandboxId: newId('sandbox'),
   jobId: newId('job'),
+  snapshotId: newId('snapshot'),
   runnerId: newId('runner'),
   tenant: 'nobody',
   hash: '0'.repeat(64),
@@ -42,6 +43,7 @@ before(async () => {
   const { key } = await client.call('key.create', { role: 'client' });
   const { sandbox, job } = await client.call('sandbox.create', { wait: true });
   await client.sandboxes.writeFile(sandbox.id, 'file', new TextEncoder().encode('kept'));
+  const kept = await client.call('sandbox.snapshot', { sandboxId: sandbox.id, wait: true });
   await client.writeFile(session.id, 'file', new TextEncoder().encode('kept'));
   await client.call('credential.set', {
     name: 'owned',
@@ -57,6 +59,7 @@ before(async () => {
     keyId: key.id,
     sandboxId: sandbox.id,
     jobId: job.id,
+    snapshotId: kept.snapshot?.id ?? assert.fail('there is no snapshot'),
     runnerId: runners[0]?.id ?? assert.fail('there is no runner'),
     tenant: 'default',
     hash: 'f'.repeat(64),

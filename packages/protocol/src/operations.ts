@@ -25,7 +25,7 @@ import * as platform from './schemas/platform.ts';
 import { runner, runnerId } from './schemas/runner.ts';
 import * as sandboxes from './schemas/sandbox.ts';
 import * as sessions from './schemas/session.ts';
-import { snapshot } from './schemas/snapshot.ts';
+import { sandboxSnapshot, snapshot } from './schemas/snapshot.ts';
 import * as states from './schemas/state.ts';
 import * as usage from './schemas/usage.ts';
 import { jobStatuses, jobTypes, sandboxStatuses, sessionStatuses } from './statuses.ts';
@@ -414,6 +414,37 @@ export const operations = {
     rest: { method: 'POST', path: '/api/sandboxes/:sandboxId/exec' },
     params: v.strictObject({ sandboxId, ...shellCommand }),
     result: platform.execResult,
+  }),
+  'sandbox.snapshot': operation({
+    kind: 'unary',
+    summary:
+      'Keep the files of a sandbox as they are; answers with the job at once, or with `wait` when they are kept',
+    role: 'client',
+    rest: {
+      method: 'POST',
+      path: '/api/sandboxes/:sandboxId/snapshot',
+      status: 202,
+      statusWhen: { param: 'wait', status: 201 },
+      query: ['wait'],
+    },
+    params: v.strictObject({ sandboxId, wait: v.optional(v.boolean(), false) }),
+    result: v.object({ job: sandboxes.job, snapshot: v.nullable(sandboxSnapshot) }),
+  }),
+  'sandbox.snapshots.list': operation({
+    kind: 'unary',
+    summary: 'The snapshots of a sandbox, oldest first, also when it has ended',
+    role: 'client',
+    rest: { method: 'GET', path: '/api/sandboxes/:sandboxId/snapshots' },
+    params: v.strictObject({ sandboxId, ...page }),
+    result: v.object({ snapshots: v.array(sandboxSnapshot), nextCursor }),
+  }),
+  'sandbox.snapshots.delete': operation({
+    kind: 'unary',
+    summary: 'Forget a snapshot of a sandbox; what nothing else holds is removed within hours',
+    role: 'client',
+    rest: { method: 'DELETE', path: '/api/sandboxes/:sandboxId/snapshots/:snapshotId' },
+    params: v.strictObject({ sandboxId, snapshotId: id('snapshot') }),
+    result: v.object({ snapshot: sandboxSnapshot }),
   }),
   'sandbox.files.list': operation({
     kind: 'unary',

@@ -12,6 +12,7 @@ export async function run({ arg, client, terminal, signal }: Invocation): Promis
     ['sandbox', job.sandboxId],
     ['session', job.sessionId ?? 'none'],
     ['runner', job.runnerId ?? 'none'],
+    ['snapshot', job.snapshotId ?? 'none'],
     ['attempts', String(job.attempts)],
     ['created', job.createdAt],
     ['updated', job.updatedAt],

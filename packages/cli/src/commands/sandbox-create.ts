@@ -9,6 +9,7 @@ export async function run(invocation: Invocation): Promise<void> {
   const params = given({
     name: options.name,
     image: options.image,
+    snapshotId: options.snapshot,
     cpu: amount('cpu', options.cpu),
     memoryMb: wholeNumber('memory', options.memory),
     timeoutMs: wholeNumber('timeout-ms', options['timeout-ms']),

@@ -12,6 +12,7 @@ export async function run({ arg, client, terminal, signal }: Invocation): Promis
     ['name', sandbox.name ?? 'none'],
     ['session', sandbox.sessionId ?? 'none'],
     ['runner', sandbox.runnerId ?? 'none'],
+    ['began with', sandbox.snapshotId ?? 'nothing'],
     ['image', sandbox.image ?? 'the driver’s own'],
     ['cpu', cpu === null ? 'as the runner gives' : String(cpu)],
     ['memory', memoryMb === null ? 'as the runner gives' : `${memoryMb} MB`],

@@ -16,6 +16,8 @@ export const newSandbox = {
   /** How long it may live from its start on. */
   timeoutMs: v.optional(v.pipe(count, v.minValue(1000), v.maxValue(MAX_WAIT_MS))),
   demands: v.optional(demands),
+  /** Begins with these files, which a sandbox of the same tenant had. */
+  snapshotId: v.optional(id('snapshot')),
 };
 
 export const sandbox = v.object({
@@ -33,6 +35,8 @@ export const sandbox = v.object({
   cpu: v.nullable(v.number()),
   memoryMb: v.nullable(count),
   timeoutMs: v.nullable(count),
+  /** What it began with; null: nothing. */
+  snapshotId: v.nullable(id('snapshot')),
   createdAt: time,
   readyAt: v.nullable(time),
   endedAt: v.nullable(time),
@@ -45,6 +49,8 @@ export const job = v.object({
   sandboxId: id('sandbox'),
   sessionId: v.nullable(id('session')),
   runnerId: v.nullable(v.string()),
+  /** What it takes, or puts in place. */
+  snapshotId: v.nullable(id('snapshot')),
   epoch: count,
   status: v.picklist(jobStatuses),
   /** How often a runner was asked, or looked for. */

@@ -13,3 +13,17 @@ export const snapshot = v.object({
   storedBytes: count,
   createdAt: time,
 });
+
+/** The files of a sandbox without a session, kept as a job found them. */
+export const sandboxSnapshot = v.object({
+  id: id('snapshot'),
+  sandboxId: id('sandbox'),
+  files: count,
+  sizeBytes: count,
+  /** Of it, what no earlier snapshot held. */
+  storedBytes: count,
+  /** Sockets, FIFOs, devices and what could not be read: left out. */
+  skipped: count,
+  createdAt: time,
+});
+export type SandboxSnapshot = v.InferOutput<typeof sandboxSnapshot>;

@@ -114,6 +114,11 @@ export function createHandlers(options: {
       sandbox: await sandboxes.show(access, sandboxId),
     }),
     'sandbox.delete': (params, { access }) => sandboxes.delete(access, params),
+    'sandbox.snapshot': (params, { access }) => sandboxes.snapshot(access, params),
+    'sandbox.snapshots.list': (params, { access }) => sandboxes.snapshots(access, params),
+    'sandbox.snapshots.delete': async (params, { access }) => ({
+      snapshot: await sandboxes.deleteSnapshot(access, params),
+    }),
     'sandbox.exec': {
       async json(params, context) {
         return execResult(await sandboxes.exec(context.access, params, context));

@@ -11,7 +11,7 @@ export function wishOf({ request }: SandboxRow): SandboxWish {
 }
 
 export function showSandbox(row: SandboxRow): Sandbox {
-  const { image = null, cpu = null, memoryMb = null, timeoutMs = null } = wishOf(row);
+  const { image = null, cpu = null, memoryMb = null, timeoutMs = null, snapshotId = null } = wishOf(row);
   return {
     id: row.id,
     name: row.name,
@@ -25,6 +25,7 @@ export function showSandbox(row: SandboxRow): Sandbox {
     cpu,
     memoryMb,
     timeoutMs,
+    snapshotId,
     createdAt: row.created_at,
     readyAt: row.ready_at,
     endedAt: row.ended_at,
@@ -38,6 +39,7 @@ export function showJob(row: JobRow): Job {
     sandboxId: row.sandbox_id,
     sessionId: row.session_id,
     runnerId: row.runner_id,
+    snapshotId: row.snapshot_id,
     epoch: row.epoch,
     status: row.status,
     attempts: row.attempts,

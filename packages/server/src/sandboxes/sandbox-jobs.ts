@@ -1,5 +1,5 @@
 /**
- * What is done with bare sandboxes: made and deleted, by durable jobs. A job's row is written before anybody acts on it,
+ * What is done with bare sandboxes: made, also from a snapshot, snapshotted and deleted, by durable jobs. A job's row is written before anybody acts on it,
  * and its answer before anybody hears of it; so after a crash the next start goes on with it. A runner may be asked
  * twice: it knows jobs by their ids, and assignments by their epochs (I6).
  *
@@ -7,22 +7,24 @@
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import { AtollError, asAtollError } from '@atoll/protocol/errors';
-import type { CreateSandbox } from '@atoll/protocol/runner-link';
 import type { Logger } from '../logger.ts';
 import { type RunnerRegistry, whenFull } from '../runners/registry.ts';
 import type { Scheduler } from '../scheduler/scheduler.ts';
 import { jobTable, move, sandboxTable } from '../sessions/status.ts';
-import { commitTime } from '../store/commit-time.ts';
 import type { Step, Store } from '../store/store.ts';
 import type { JobRow, SandboxRow } from '../store/tables.ts';
+import { requestOf } from './request.ts';
 import { retryIn } from './retries.ts';
 import { wishOf } from './rows.ts';
-
-export type SandboxEnd = { cause: string; detail: string };
+import type { SandboxSnapshots } from './sandbox-snapshots.ts';
+import { createSandboxSteps, type SandboxEnd } from './sandbox-steps.ts';
 
 export type SandboxJobs = {
-  /** Has a job done whose rows are committed. Resolves when it is over; rejects only when the server stops first. */
-  run(job: JobRow): Promise<void>;
+  /**
+   * Has a job done whose rows are committed. Resolves when it is over; rejects only when the server stops first.
+   * `recovered`: an earlier server had it, and the runners come back now.
+   */
+  run(job: JobRow, how?: { recovered: boolean }): Promise<void>;
   /** When nothing is under way with that sandbox. Never rejects. */
   settled(sandboxId: string): Promise<void>;
   /** Steps by which an open job of an earlier server waits again; its sandbox has no place any more. */
@@ -38,6 +40,7 @@ export type SandboxJobs = {
 export type SandboxJobsOptions = {
   store: Store;
   runners: RunnerRegistry;
+  snapshots: SandboxSnapshots;
   scheduler: Scheduler;
   /** Frees a place on the runner; false when none can be. */
   makeRoom: (runnerId: string) => Promise<boolean>;
@@ -45,22 +48,42 @@ export type SandboxJobsOptions = {
   now: () => number;
 };
 
+/** What is done with a sandbox that is there. */
+type Work = {
+  /** Steps that end the job where there is nothing to be done. */
+  idle(job: JobRow, sandbox: SandboxRow): Step[] | undefined;
+  /** Resolves with the steps that complete it. */
+  act(job: JobRow, sandbox: SandboxRow): Promise<Step[]>;
+};
+
+/** After a start: as long as it takes runners to find their coordinator again. */
+const COME_BACK_MS = 20_000;
+
 export function createSandboxJobs(options: SandboxJobsOptions): SandboxJobs {
-  const { store, runners, scheduler, makeRoom, logger, now } = options;
+  const { store, runners, snapshots, scheduler, makeRoom, logger, now } = options;
   const { sql } = store;
+  const { changeSandbox, changeJob, madeSteps, failedSteps, retriedSteps, endedSteps, removedSteps } =
+    createSandboxSteps({ store, runners, now });
   const stopping = new AbortController();
   /** The end of what was asked for last, by sandbox. */
   const chains = new Map<string, Promise<void>>();
   /** Takes a create job back that has no place yet. */
   const wanted = new Map<string, AbortController>();
 
-  function run(job: JobRow): Promise<void> {
+  function run(job: JobRow, { recovered } = { recovered: false }): Promise<void> {
     const { id: jobId, sandbox_id: sandboxId } = job;
     if (job.type === 'delete') wanted.get(sandboxId)?.abort();
-    return inTurn(sandboxId, () => (job.type === 'create' ? create(job) : remove(job))).catch((err) => {
+    const sinceMs = recovered ? now() + COME_BACK_MS : Date.parse(job.created_at);
+    return inTurn(sandboxId, () => carryOut(job, sinceMs)).catch((err) => {
       if (!stopping.signal.aborted) logger.error({ jobId, err }, 'a job could not be carried on');
       throw err;
     });
+  }
+
+  /** `sinceMs`: from when on its attempts are counted as long ones. */
+  function carryOut(job: JobRow, sinceMs: number): Promise<void> {
+    if (makesSandbox(job)) return create(job, sinceMs);
+    return work(job, sinceMs, job.type === 'delete' ? removing : snapshotting);
   }
 
   function inTurn(sandboxId: string, step: () => Promise<void>): Promise<void> {
@@ -77,7 +100,7 @@ export function createSandboxJobs(options: SandboxJobsOptions): SandboxJobs {
     return own;
   }
 
-  async function create(first: JobRow): Promise<void> {
+  async function create(first: JobRow, sinceMs: number): Promise<void> {
     const wish = new AbortController();
     wanted.set(first.sandbox_id, wish);
     try {
@@ -90,7 +113,7 @@ export function createSandboxJobs(options: SandboxJobsOptions): SandboxJobs {
         if (!failed) return;
         const waitMs = wish.signal.aborted
           ? undefined
-          : retryIn(failed.code, attempt.attempts, now() - Date.parse(job.created_at));
+          : retryIn(failed.code, attempt.attempts, now() - sinceMs);
         const end = { cause: failed.code, detail: failed.detail };
         // As the attempt left it on disk: with a place, or without.
         const { status } = (await store.first(jobRow(job.id))) ?? job;
@@ -111,8 +134,10 @@ export function createSandboxJobs(options: SandboxJobsOptions): SandboxJobs {
   /** One attempt: a place, then the sandbox. Resolves with why it failed, if it did. */
   async function tryToCreate(sandbox: SandboxRow, job: JobRow): Promise<AtollError | undefined> {
     try {
-      const assigned = await assign(sandbox, job);
-      await runners.link(assigned.runnerId).createSandbox(requestOf(sandbox, job.id, assigned.epoch));
+      const { snapshot_id: snapshotId, tenant } = job;
+      const root = snapshotId === null ? undefined : await snapshots.rootOf(snapshotId, tenant);
+      const { runnerId, epoch } = await assign(sandbox, job);
+      await runners.link(runnerId).createSandbox(requestOf(sandbox, { jobId: job.id, epoch, root }));
       await persist(madeSteps({ ...job, status: 'running' }));
       return undefined;
     } catch (error) {
@@ -153,18 +178,19 @@ export function createSandboxJobs(options: SandboxJobsOptions): SandboxJobs {
     }
   }
 
-  async function remove(job: JobRow): Promise<void> {
+  /** With a sandbox that is there: attempts until one goes well, or none will. */
+  async function work(job: JobRow, sinceMs: number, { idle, act }: Work): Promise<void> {
     for (let attempts = job.attempts + 1; ; attempts++) {
       const sandbox = await sandboxOf(job);
-      if (sandbox.ended_at !== null || sandbox.runner_id === null)
-        return await persist(removedSteps(job, sandbox));
       const { runner_id: runnerId, epoch } = sandbox;
+      const over = idle(job, sandbox);
+      if (over) return await persist(over);
       await persist([changeJob(job.id, { status: 'running', runner_id: runnerId, epoch, attempts })]);
-      const failed = await deleteOn(sandbox);
-      if (!failed) return await persist(removedSteps({ ...job, status: 'running' }, sandbox));
+      const done = await act({ ...job, status: 'running' }, sandbox).catch(asAtollError);
+      if (!(done instanceof AtollError)) return await persist(done);
       stopping.signal.throwIfAborted();
-      const waitMs = retryIn(failed.code, attempts, now() - Date.parse(job.created_at));
-      const end = { cause: failed.code, detail: failed.detail };
+      const waitMs = retryIn(done.code, attempts, now() - sinceMs);
+      const end = { cause: done.code, detail: done.detail };
       if (waitMs === undefined) {
         const status = move(jobTable, 'running', 'failed');
         return await persist([changeJob(job.id, { ...end, status })]);
@@ -173,6 +199,35 @@ export function createSandboxJobs(options: SandboxJobsOptions): SandboxJobs {
       await delay(waitMs, undefined, { signal: stopping.signal });
     }
   }
+
+  const removing: Work = {
+    idle: (job, sandbox) =>
+      sandbox.ended_at !== null || sandbox.runner_id === null ? removedSteps(job, sandbox) : undefined,
+    async act(job, sandbox) {
+      const failed = await deleteOn(sandbox);
+      if (failed) throw failed;
+      return removedSteps(job, sandbox);
+    },
+  };
+
+  const snapshotting: Work = {
+    idle: (job, { status, detail }) =>
+      status === 'ready'
+        ? undefined
+        : [
+            changeJob(job.id, {
+              cause: 'sandbox_failed',
+              detail: `The sandbox is ${status}${detail === null ? '.' : `: ${detail}`}`,
+              status: move(jobTable, job.status, 'failed'),
+            }),
+          ],
+    async act(job, { id, tenant, epoch, runner_id: runnerId }) {
+      const base = await snapshots.latestRoot(id);
+      const taken = await runners.link(runnerId ?? '').snapshot({ workspaceId: id, tenant, epoch, base });
+      const status = move(jobTable, 'running', 'completed');
+      return [...snapshots.taken(job, taken), changeJob(job.id, { cause: null, detail: null, status })];
+    },
+  };
 
   /** On its runner, with its files. Resolves with why not. */
   async function deleteOn({ id, runner_id: runnerId, epoch }: SandboxRow): Promise<AtollError | undefined> {
@@ -221,61 +276,13 @@ export function createSandboxJobs(options: SandboxJobsOptions): SandboxJobs {
     }
   }
 
-  const changeSandbox = (id: string, change: Partial<SandboxRow>, at?: 'ready_at' | 'ended_at'): Step => ({
-    query: sql
-      .updateTable('sandboxes')
-      .set((row) => (at === undefined ? change : { ...change, [at]: commitTime(row) }))
-      .where('id', '=', id)
-      .where('ended_at', 'is', null),
-  });
-  const changeJob = (id: string, change: Partial<JobRow>): Step => ({
-    query: sql
-      .updateTable('jobs')
-      .set({ ...change, updated_at: new Date(now()).toISOString() })
-      .where('id', '=', id),
-  });
-  const release = ({ runner_id: runnerId, status }: SandboxRow): Step[] =>
-    runnerId === null || status === 'pending' ? [] : [runners.release(runnerId)];
-
-  const madeSteps = (job: JobRow): Step[] => [
-    changeSandbox(job.sandbox_id, { status: move(sandboxTable, 'starting', 'ready') }, 'ready_at'),
-    changeJob(job.id, { status: move(jobTable, job.status, 'completed') }),
-  ];
-  const failedSteps = (job: JobRow, sandbox: SandboxRow, end: SandboxEnd): Step[] => [
-    changeSandbox(sandbox.id, { ...end, status: move(sandboxTable, sandbox.status, 'failed') }, 'ended_at'),
-    changeJob(job.id, { ...end, attempts: job.attempts, status: move(jobTable, job.status, 'failed') }),
-    ...release(sandbox),
-  ];
-  /** It waits for its next attempt, without a place. */
-  const retriedSteps = (job: JobRow, sandbox: SandboxRow, end: SandboxEnd): Step[] => [
-    changeSandbox(sandbox.id, { status: 'pending', runner_id: null }),
-    changeJob(job.id, {
-      ...end,
-      attempts: job.attempts,
-      status: job.status === 'running' ? move(jobTable, 'running', 'retried') : 'pending',
-    }),
-    ...release(sandbox),
-  ];
-  const endedSteps = (sandbox: SandboxRow, end: SandboxEnd): Step[] => [
-    changeSandbox(sandbox.id, { ...end, status: move(sandboxTable, sandbox.status, 'ended') }, 'ended_at'),
-    ...release(sandbox),
-  ];
-  const removedSteps = (job: JobRow, sandbox: SandboxRow): Step[] => {
-    const end = { cause: 'ended', detail: 'Somebody asked for the sandbox to end.' };
-    const running = job.status === 'running' ? job.status : move(jobTable, job.status, 'assigned');
-    return [
-      ...(sandbox.ended_at === null ? endedSteps(sandbox, end) : []),
-      changeJob(job.id, { cause: null, detail: null, status: move(jobTable, running, 'completed') }),
-    ];
-  };
-
   return {
     run,
     settled: async (sandboxId) => chains.get(sandboxId)?.catch(() => undefined),
     waitAgain(job, sandbox) {
       if (job.status !== 'running') return [];
       const end = { cause: 'server_lost', detail: 'The server was lost while the job ran.' };
-      if (job.type === 'create') return retriedSteps(job, sandbox, end);
+      if (makesSandbox(job)) return retriedSteps(job, sandbox, end);
       return [changeJob(job.id, { ...end, status: move(jobTable, 'running', 'retried') })];
     },
     ended: endedSteps,
@@ -291,24 +298,6 @@ function takenBack(): AtollError {
   return new AtollError('cancelled', 'The sandbox was deleted before it was made.');
 }
 
-function requestOf(row: SandboxRow, jobId: string, epoch: number): CreateSandbox {
-  const { env = {}, image, cpu, memoryMb, timeoutMs: wallTimeMs } = wishOf(row);
-  const limits = {
-    ...(cpu === undefined ? {} : { cpu }),
-    ...(memoryMb === undefined ? {} : { memoryMb }),
-    ...(wallTimeMs === undefined ? {} : { wallTimeMs }),
-  };
-  return {
-    jobId,
-    epoch,
-    sandbox: {
-      id: row.id,
-      tenant: row.tenant,
-      workspaceId: row.id,
-      fresh: true,
-      env,
-      limits,
-      ...(image === undefined ? {} : { image }),
-    },
-  };
+function makesSandbox({ type }: JobRow): boolean {
+  return type === 'create' || type === 'restore';
 }

@@ -4,13 +4,16 @@ import { newId } from '@atoll/protocol/ids';
 import type { OperationParams, OperationResult } from '@atoll/protocol/operations';
 import type { CommandEvent, SandboxEnded, SandboxFiles } from '@atoll/protocol/runner-link';
 import type { Job, Sandbox } from '@atoll/protocol/schemas/sandbox';
+import type { SandboxSnapshot } from '@atoll/protocol/schemas/snapshot';
 import { refuseSecrets } from '@atoll/protocol/secrets';
 import type { Access } from '../keys/access.ts';
 import { execIn } from '../runners/exec.ts';
 import { commitTime } from '../store/commit-time.ts';
 import type { JobRow, SandboxRow } from '../store/tables.ts';
+import { createListing } from './listing.ts';
 import { showJob, showSandbox } from './rows.ts';
 import { createSandboxJobs, type SandboxJobsOptions } from './sandbox-jobs.ts';
+import { createSandboxSnapshots, showSandboxSnapshot } from './sandbox-snapshots.ts';
 
 export type SandboxJob = { sandbox: Sandbox; job: Job };
 
@@ -19,6 +22,19 @@ export type Sandboxes = {
   create(access: Access, params: OperationParams<'sandbox.create'>): Promise<SandboxJob>;
   list(access: Access, params: OperationParams<'sandbox.list'>): Promise<OperationResult<'sandbox.list'>>;
   show(access: Access, id: string): Promise<Sandbox>;
+  /** With `wait` when it is kept. Rejects with `illegal_transition` for a session's, and for one that is not ready. */
+  snapshot(
+    access: Access,
+    params: OperationParams<'sandbox.snapshot'>,
+  ): Promise<OperationResult<'sandbox.snapshot'>>;
+  snapshots(
+    access: Access,
+    params: OperationParams<'sandbox.snapshots.list'>,
+  ): Promise<OperationResult<'sandbox.snapshots.list'>>;
+  deleteSnapshot(
+    access: Access,
+    params: OperationParams<'sandbox.snapshots.delete'>,
+  ): Promise<SandboxSnapshot>;
   /** With `wait` when it is gone. One that has ended already is no error. Rejects with `illegal_transition` for a session's. */
   delete(access: Access, params: OperationParams<'sandbox.delete'>): Promise<SandboxJob>;
   exec(
@@ -46,16 +62,20 @@ const SERVER_LOST = { cause: 'server_lost', detail: 'The server lost this sandbo
 const RUNNER_LOST = { cause: 'runner_lost', detail: 'The runner of this sandbox was lost.' };
 const SERVER_STOPPED = { cause: 'server_stopped', detail: 'The server was stopped.' };
 
-export function createSandboxes(options: SandboxJobsOptions): Sandboxes {
+export function createSandboxes(options: Omit<SandboxJobsOptions, 'snapshots'>): Sandboxes {
   const { store, runners, now } = options;
   const { sql } = store;
-  const work = createSandboxJobs(options);
+  const kept = createSandboxSnapshots({ store, now });
+  const listing = createListing(store);
+  const work = createSandboxJobs({ ...options, snapshots: kept });
 
   async function create(
     { tenant }: Access,
     { wait, name, allowSecretEnv = false, ...wish }: OperationParams<'sandbox.create'>,
   ): Promise<SandboxJob> {
     if (!allowSecretEnv) refuseSecrets(wish.env ?? {});
+    const { snapshotId } = wish;
+    if (snapshotId !== undefined) await kept.rootOf(snapshotId, tenant);
     const id = newId('sandbox');
     const sandbox = {
       id,
@@ -72,7 +92,7 @@ export function createSandboxes(options: SandboxJobsOptions): Sandboxes {
       ended_at: null,
       counted: 0 as const,
     };
-    const job = newJob('create', sandbox);
+    const job = snapshotId === undefined ? newJob('create', sandbox) : newJob('restore', sandbox, snapshotId);
     await store.commit([
       { query: sql.insertInto('sandboxes').values((row) => ({ ...sandbox, created_at: commitTime(row) })) },
       { query: sql.insertInto('jobs').values(job) },
@@ -92,7 +112,26 @@ export function createSandboxes(options: SandboxJobsOptions): Sandboxes {
     return answer(job, work.run(job), wait);
   }
 
-  function newJob(type: JobRow['type'], sandbox: Pick<SandboxRow, 'id' | 'tenant'>): JobRow {
+  /** Its id is known from the first: whatever is tried again, it is one snapshot. */
+  async function snapshot(
+    access: Access,
+    { sandboxId, wait }: OperationParams<'sandbox.snapshot'>,
+  ): Promise<OperationResult<'sandbox.snapshot'>> {
+    const sandbox = await bareOf(access, sandboxId);
+    refuseUnlessReady(sandbox);
+    const snapshotId = newId('snapshot');
+    const job = newJob('snapshot', sandbox, snapshotId);
+    await store.commit([{ query: sql.insertInto('jobs').values(job) }]);
+    const answered = await answer(job, work.run(job), wait);
+    const row = wait ? await kept.find(snapshotId) : undefined;
+    return { job: answered.job, snapshot: row ? showSandboxSnapshot(row) : null };
+  }
+
+  function newJob(
+    type: JobRow['type'],
+    sandbox: Pick<SandboxRow, 'id' | 'tenant'>,
+    snapshotId: string | null = null,
+  ): JobRow {
     const at = new Date(now()).toISOString();
     return {
       id: newId('job'),
@@ -108,6 +147,7 @@ export function createSandboxes(options: SandboxJobsOptions): Sandboxes {
       detail: null,
       created_at: at,
       updated_at: at,
+      snapshot_id: snapshotId,
     };
   }
 
@@ -160,49 +200,15 @@ export function createSandboxes(options: SandboxJobsOptions): Sandboxes {
   }
 
   async function readyOf(access: Access, id: string): Promise<{ runnerId: string; epoch: number }> {
-    const { status, runner_id: runnerId, epoch, detail } = await bareOf(access, id);
-    if (runnerId === null || status !== 'ready')
-      throw new AtollError(
-        'illegal_transition',
-        `the sandbox is ${status}${detail === null ? '' : `: ${detail}`}`,
-      );
-    return { runnerId, epoch };
+    return refuseUnlessReady(await bareOf(access, id));
   }
 
-  async function list(
-    access: Access,
-    { status, name, limit, cursor }: OperationParams<'sandbox.list'>,
-  ): Promise<OperationResult<'sandbox.list'>> {
-    let query = sql
-      .selectFrom('sandboxes')
-      .selectAll()
-      .orderBy('id', 'desc')
-      .limit(limit + 1);
-    if (!access.crossesTenants) query = query.where('tenant', '=', access.tenant);
-    if (status !== undefined) query = query.where('status', '=', status);
-    if (name !== undefined) query = query.where('name', '=', name);
-    if (cursor !== undefined) query = query.where('id', '<', cursor);
-    const { rows, nextCursor } = paged(await store.all(query), limit);
-    return { sandboxes: rows.map(showSandbox), nextCursor };
-  }
-
-  async function jobs(
-    access: Access,
-    { status, type, sandboxId, sessionId, limit, cursor }: OperationParams<'job.list'>,
-  ): Promise<OperationResult<'job.list'>> {
-    let query = sql
-      .selectFrom('jobs')
-      .selectAll()
-      .orderBy('id', 'desc')
-      .limit(limit + 1);
-    if (!access.crossesTenants) query = query.where('tenant', '=', access.tenant);
-    if (status !== undefined) query = query.where('status', '=', status);
-    if (type !== undefined) query = query.where('type', '=', type);
-    if (sandboxId !== undefined) query = query.where('sandbox_id', '=', sandboxId);
-    if (sessionId !== undefined) query = query.where('session_id', '=', sessionId);
-    if (cursor !== undefined) query = query.where('id', '<', cursor);
-    const { rows, nextCursor } = paged(await store.all(query), limit);
-    return { jobs: rows.map(showJob), nextCursor };
+  function refuseUnlessReady({ status, runner_id: runnerId, epoch, detail }: SandboxRow) {
+    if (runnerId !== null && status === 'ready') return { runnerId, epoch };
+    throw new AtollError(
+      'illegal_transition',
+      `the sandbox is ${status}${detail === null ? '' : `: ${detail}`}`,
+    );
   }
 
   const bareJobs = sql
@@ -216,7 +222,7 @@ export function createSandboxes(options: SandboxJobsOptions): Sandboxes {
     await endLocal(SERVER_LOST);
     for (const job of await store.all(bareJobs.orderBy('id'))) {
       // Its server is gone, and with it whoever waited.
-      work.run(await again(job)).catch(() => undefined);
+      work.run(await again(job), { recovered: true }).catch(() => undefined);
     }
   }
 
@@ -251,9 +257,18 @@ export function createSandboxes(options: SandboxJobsOptions): Sandboxes {
 
   return {
     create,
-    list,
+    list: listing.sandboxes,
     show: async (access, id) => showSandbox(await found(access, id)),
     delete: remove,
+    snapshot,
+    async snapshots(access, params) {
+      await found(access, params.sandboxId);
+      return kept.list(params);
+    },
+    async deleteSnapshot(access, params) {
+      await found(access, params.sandboxId);
+      return kept.remove(params);
+    },
     async exec(access, { sandboxId, ...command }, how) {
       const { runnerId, epoch } = await readyOf(access, sandboxId);
       return execIn(runners.link(runnerId), { sandboxId, epoch }, command, how);
@@ -261,7 +276,7 @@ export function createSandboxes(options: SandboxJobsOptions): Sandboxes {
     async filesOf(access, id) {
       return runners.link((await readyOf(access, id)).runnerId).files;
     },
-    jobs,
+    jobs: listing.jobs,
     async job(access, id) {
       const row = await jobRow(id);
       if (!access.may(row.tenant)) throw new AtollError('not_found', `no job ${id}`);
@@ -290,12 +305,4 @@ export function createSandboxes(options: SandboxJobsOptions): Sandboxes {
 function failureOf({ cause, detail }: JobRow): AtollError {
   const code = cause !== null && isErrorCode(cause) ? cause : 'sandbox_failed';
   return new AtollError(code, detail ?? undefined);
-}
-
-function paged<Row extends { id: string }>(
-  rows: readonly Row[],
-  limit: number,
-): { rows: readonly Row[]; nextCursor: string | null } {
-  const page = rows.slice(0, limit);
-  return { rows: page, nextCursor: rows.length > page.length ? (page.at(-1)?.id ?? null) : null };
 }

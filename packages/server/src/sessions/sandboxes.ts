@@ -137,6 +137,7 @@ export function createSessionSandboxes(options: {
       id: jobId,
       type: 'create' as const,
       sandbox_id: sandboxId,
+      snapshot_id: null,
       status: move(jobTable, 'pending', 'assigned'),
       attempts: 1,
       created_at: timestamp(),

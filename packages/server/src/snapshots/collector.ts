@@ -31,8 +31,9 @@ export function createCollector(options: { store: Store; blobs: BlobStore; now: 
 
   async function mark(tenant: string): Promise<Set<string>> {
     const used = new Set<string>();
-    const query = store.sql.selectFrom('snapshots').select('root').distinct().where('tenant', '=', tenant);
-    for (const { root } of await store.all(query)) {
+    const rootsOf = (table: 'snapshots' | 'sandbox_snapshots') =>
+      store.sql.selectFrom(table).select('root').where('tenant', '=', tenant);
+    for (const { root } of await store.all(rootsOf('snapshots').union(rootsOf('sandbox_snapshots')))) {
       if (root === null || used.has(root)) continue;
       used.add(root);
       const { segments } = decodeRoot(await blobs.get(tenant, root));
@@ -51,7 +52,8 @@ export function createCollector(options: { store: Store; blobs: BlobStore; now: 
       .selectFrom('keys')
       .select('tenant')
       .union(sql.selectFrom('sessions').select('tenant'))
-      .union(sql.selectFrom('snapshots').select('tenant'));
+      .union(sql.selectFrom('snapshots').select('tenant'))
+      .union(sql.selectFrom('sandbox_snapshots').select('tenant'));
     return (await store.all(query)).map(({ tenant }) => tenant);
   }
 

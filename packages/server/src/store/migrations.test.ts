@@ -33,9 +33,17 @@ test('an empty database gets every table; again changes nothing', () => {
   const tables = database.prepare("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name").all();
   assert.deepEqual(
     tables.map((table) => table.name),
-    'agent_versions agents approvals credentials jobs keys log_checkpoints log_chunks logs meta model_use registrations runners sandboxes sessions snapshots turns usage_days'.split(
+    'agent_versions agents approvals credentials jobs keys log_checkpoints log_chunks logs meta model_use registrations runners sandbox_snapshots sandboxes sessions snapshots turns usage_days'.split(
       ' ',
     ),
+  );
+});
+
+test('no migration opens the database again to programs that the one before it shut out', () => {
+  const floors = migrations.map(({ floor }) => floor);
+  assert.deepEqual(
+    floors,
+    floors.toSorted((a, b) => a - b),
   );
 });
 

@@ -13,6 +13,7 @@ import { firstSchema } from './first-schema.ts';
 import { forksSchema } from './forks-schema.ts';
 import { modelUseSchema } from './model-use-schema.ts';
 import { retentionSchema } from './retention-schema.ts';
+import { sandboxSnapshotsSchema } from './sandbox-snapshots-schema.ts';
 import { snapshotsSchema } from './snapshots-schema.ts';
 import { usageSchema } from './usage-schema.ts';
 import { warmSchema } from './warm-schema.ts';
@@ -31,6 +32,7 @@ export const migrations: readonly Migration[] = [
   { version: 9, floor: 1, sql: usageSchema },
   { version: 10, floor: 1, sql: retentionSchema },
   { version: 11, floor: 1, sql: adoptionSchema },
+  { version: 12, floor: 12, sql: sandboxSnapshotsSchema },
 ];
 
 /** Brings the database up to this code in one transaction. Throws when the database must not be opened by it. */

@@ -29,6 +29,7 @@ export type Tables = {
   credentials: CredentialRow;
   model_use: ModelUseRow;
   snapshots: SnapshotRow;
+  sandbox_snapshots: SandboxSnapshotRow;
   usage_days: UsageDayRow;
 };
 
@@ -178,6 +179,8 @@ export type JobRow = {
   detail: string | null;
   created_at: Time;
   updated_at: Time;
+  /** What it takes, or puts in place. */
+  snapshot_id: string | null;
 };
 
 export type RunnerRow = {
@@ -309,3 +312,9 @@ export type SnapshotRow = {
   created_at: Time;
   ended_at: Time;
 };
+
+/** Of a sandbox without a session; it is complete. */
+export type SandboxSnapshotRow = Pick<
+  SnapshotRow,
+  'id' | 'tenant' | 'files' | 'size_bytes' | 'stored_bytes' | 'skipped' | 'created_at'
+> & { sandbox_id: string; root: string };

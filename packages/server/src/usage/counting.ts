@@ -40,6 +40,8 @@ const LOG_COUNTED = 'UPDATE logs SET counted_bytes = bytes WHERE id = ?';
 const COUNT_SNAPSHOT = `INSERT INTO usage_days (${KEY}, snapshot_bytes)
   SELECT tenant, ?, agent, id, ? FROM sessions WHERE id = ?
   ${adding(['snapshot_bytes'])}`;
+const COUNT_SANDBOX_SNAPSHOT = `INSERT INTO usage_days (${KEY}, snapshot_bytes) VALUES (?, ?, '', '', ?)
+  ${adding(['snapshot_bytes'])}`;
 /** To be told apart from sessions by having no id. */
 const GIVE_UP = `INSERT INTO usage_days (${KEY}, ${SUMS.join(', ')})
   SELECT tenant, day, agent, '', ${SUMS.join(', ')} FROM usage_days WHERE session_id = ?
@@ -107,6 +109,12 @@ export function countLog({ id, agent, log_id: logId }: Consumer, at: string): St
 export function countSnapshot(taken: { sessionId: string; storedBytes: number; endedAt: string }): Step {
   const { sessionId, storedBytes, endedAt } = taken;
   return { query: { sql: COUNT_SNAPSHOT, parameters: [dayOf(endedAt), storedBytes, sessionId] } };
+}
+
+/** Of a sandbox without a session: nobody's but its tenant's. */
+export function countSandboxSnapshot(taken: { tenant: string; storedBytes: number; endedAt: string }): Step {
+  const { tenant, storedBytes, endedAt } = taken;
+  return { query: { sql: COUNT_SANDBOX_SNAPSHOT, parameters: [tenant, dayOf(endedAt), storedBytes] } };
 }
 
 /** The time of these sandboxes, those of them that are over. */

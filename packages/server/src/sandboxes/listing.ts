@@ -1,0 +1,53 @@
+/** All sandboxes, those of sessions too, and the jobs of all, page by page; a tenant's own alone (I12). */
+import type { OperationParams, OperationResult } from '@atoll/protocol/operations';
+import type { Access } from '../keys/access.ts';
+import type { Store } from '../store/store.ts';
+import { showJob, showSandbox } from './rows.ts';
+
+export function createListing({ sql, all }: Store) {
+  async function sandboxes(
+    access: Access,
+    { status, name, limit, cursor }: OperationParams<'sandbox.list'>,
+  ): Promise<OperationResult<'sandbox.list'>> {
+    let query = sql
+      .selectFrom('sandboxes')
+      .selectAll()
+      .orderBy('id', 'desc')
+      .limit(limit + 1);
+    if (!access.crossesTenants) query = query.where('tenant', '=', access.tenant);
+    if (status !== undefined) query = query.where('status', '=', status);
+    if (name !== undefined) query = query.where('name', '=', name);
+    if (cursor !== undefined) query = query.where('id', '<', cursor);
+    const { rows, nextCursor } = paged(await all(query), limit);
+    return { sandboxes: rows.map(showSandbox), nextCursor };
+  }
+
+  async function jobs(
+    access: Access,
+    { status, type, sandboxId, sessionId, limit, cursor }: OperationParams<'job.list'>,
+  ): Promise<OperationResult<'job.list'>> {
+    let query = sql
+      .selectFrom('jobs')
+      .selectAll()
+      .orderBy('id', 'desc')
+      .limit(limit + 1);
+    if (!access.crossesTenants) query = query.where('tenant', '=', access.tenant);
+    if (status !== undefined) query = query.where('status', '=', status);
+    if (type !== undefined) query = query.where('type', '=', type);
+    if (sandboxId !== undefined) query = query.where('sandbox_id', '=', sandboxId);
+    if (sessionId !== undefined) query = query.where('session_id', '=', sessionId);
+    if (cursor !== undefined) query = query.where('id', '<', cursor);
+    const { rows, nextCursor } = paged(await all(query), limit);
+    return { jobs: rows.map(showJob), nextCursor };
+  }
+
+  return { sandboxes, jobs };
+}
+
+function paged<Row extends { id: string }>(
+  rows: readonly Row[],
+  limit: number,
+): { rows: readonly Row[]; nextCursor: string | null } {
+  const page = rows.slice(0, limit);
+  return { rows: page, nextCursor: rows.length > page.length ? (page.at(-1)?.id ?? null) : null };
+}
