@@ -1,10 +1,15 @@
 /** Snapshots of sandboxes without an agent, and sandboxes made from them: jobs, over the API of a real server. */
 import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
 import { after, before, describe, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
 import { newId } from '@atoll/protocol/ids';
 import { type Atoll, deployProgram, startAtoll } from '../atoll.ts';
 import { assertProblem, createAsk, json } from '../raw-http.ts';
 import { startRunner } from '../runner-process.ts';
+
+const MAIN = fileURLToPath(new URL('../../packages/cli/src/main.mjs', import.meta.url));
 
 for (const apart of [false, true])
   describe(apart ? 'on a runner elsewhere' : 'on the runner of the server', () => {
@@ -72,12 +77,29 @@ for (const apart of [false, true])
     });
   });
 
-describe('refusals and ends', () => {
+describe('refusals, and the command line', () => {
   let atoll: Atoll;
   before(async () => {
     atoll = await startAtoll();
   });
   after(() => atoll[Symbol.asyncDispose]());
+
+  test('`atoll sandbox snapshot`, `snapshots list`, `create --snapshot`, `snapshots delete`', async () => {
+    const { PATH = '' } = process.env;
+    const env = { PATH, ATOLL_SERVER: atoll.url, ATOLL_API_KEY: atoll.key };
+    const cli = async (...words: string[]) =>
+      (await promisify(execFile)(process.execPath, [MAIN, 'sandbox', ...words], { env })).stdout.trim();
+    const sandboxId = await cli('create');
+    await cli('exec', sandboxId, '--', 'echo kept > file');
+    const snapshotId = await cli('snapshot', sandboxId);
+    assert.match(snapshotId, /^snap_/);
+    assert.match(await cli('snapshots', 'list', sandboxId), new RegExp(`${snapshotId} +1 +5 `));
+    const again = await cli('create', '--snapshot', snapshotId);
+    assert.equal(await cli('files', 'read', again, 'file'), 'kept');
+    assert.equal(await cli('snapshots', 'delete', sandboxId, snapshotId), `${snapshotId} is forgotten.`);
+    assert.match(await cli('snapshots', 'list', sandboxId), /No snapshots/);
+    for (const id of [sandboxId, again]) await cli('delete', id);
+  });
 
   test('what cannot be: of a session, of one that has ended, from what is not there', async () => {
     const { client } = atoll;
