@@ -154,7 +154,7 @@ describe('jobs', { timeout: 120_000 }, () => {
     await atoll.kill();
     held.release();
     await atoll.restart();
-    // Those of a job that is new end with the sixth, after 3.5 s.
+    // Those of a job that is new end with the sixth, after 3 s.
     const waiting = await until(async () => {
       const shown = await show(job.id);
       return shown.attempts > 8 ? shown : undefined;

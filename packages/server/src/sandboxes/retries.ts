@@ -3,8 +3,8 @@ import type { ErrorCode } from '@atoll/protocol/errors';
 
 type Retries = { firstMs: number; maxMs: number; forMs: number };
 
-/** A runner that restarts is back by then; who asks for what nobody has, hears so within five seconds. */
-const noRunner: Retries = { firstMs: 250, maxMs: 1_000, forMs: 3_500 };
+/** A runner that restarts is back by then; who asks for what nobody has, hears so within five seconds on a busy machine. */
+const noRunner: Retries = { firstMs: 250, maxMs: 1_000, forMs: 3_000 };
 const noPlace: Retries = { firstMs: 250, maxMs: 5_000, forMs: 60_000 };
 /** The runner is the one, and did not answer; whether it is lost, its lease says. */
 const noAnswer: Retries = { firstMs: 250, maxMs: 5_000, forMs: 60_000 };
@@ -23,5 +23,6 @@ const passing: Partial<Record<ErrorCode, Retries>> = {
 export function retryIn(code: ErrorCode, attempts: number, elapsedMs: number): number | undefined {
   const retries = passing[code];
   if (!retries || elapsedMs >= retries.forMs) return undefined;
-  return Math.min(retries.firstMs * 2 ** (attempts - 1), retries.maxMs);
+  // The last attempt is at the end.
+  return Math.min(retries.firstMs * 2 ** (attempts - 1), retries.maxMs, retries.forMs - elapsedMs);
 }
