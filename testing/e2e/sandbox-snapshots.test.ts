@@ -11,13 +11,16 @@ import { startRunner } from '../runner-process.ts';
 
 const MAIN = fileURLToPath(new URL('../../packages/cli/src/main.mjs', import.meta.url));
 
-for (const apart of [false, true])
-  describe(apart ? 'on a runner elsewhere' : 'on the runner of the server', () => {
+for (const link of ['local', 'http', 'grpc'] as const)
+  describe(`${link} link`, () => {
     let atoll: Atoll;
     let runner: AsyncDisposable | undefined;
     before(async () => {
-      atoll = await startAtoll({ args: apart ? ['--no-runner'] : [] });
-      if (apart) runner = await startRunner(atoll, 'apart');
+      if (link === 'local') atoll = await startAtoll();
+      else {
+        atoll = await startAtoll({ args: ['--no-runner', '--grpc-port', '0'] });
+        runner = await startRunner(atoll, 'apart', { link });
+      }
     });
     after(async () => {
       await runner?.[Symbol.asyncDispose]();

@@ -1,7 +1,7 @@
 /**
- * What is done with bare sandboxes: made, also from a snapshot, snapshotted and deleted, by durable jobs. A job's row is written before anybody acts on it,
- * and its answer before anybody hears of it; so after a crash the next start goes on with it. A runner may be asked
- * twice: it knows jobs by their ids, and assignments by their epochs (I6).
+ * What is done with bare sandboxes: made (also from a snapshot), snapshotted and deleted, by durable jobs. A job's row is
+ * written before anybody acts on it, and its answer before anybody hears of it; so after a crash the next start goes on
+ * with it. A runner may be asked twice: it knows jobs by their ids, and assignments by their epochs (I6).
  *
  * Of one sandbox, one thing happens at a time, in the order in which it was asked for.
  */
