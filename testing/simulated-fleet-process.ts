@@ -6,7 +6,14 @@ import type { CoordinatorMessages } from '@atoll/protocol/grpc-messages';
 import type { FleetReply, FleetRequest, FleetStart } from './simulated-fleet.ts';
 import { type Incoming, registerMessage, StockRunner } from './stock-runner.ts';
 
-type Held = { id: string; sessionId?: string; epoch: number; status: 'ready'; lastLine: number };
+type Held = {
+  id: string;
+  sessionId?: string;
+  epoch: number;
+  status: 'ready';
+  lastLine: number;
+  commands: string[];
+};
 type SimulatedRunner = {
   id: string;
   held: Map<string, Held>;
@@ -161,5 +168,12 @@ async function startGrpcRunner(id: string, { grpcUrl, key, capacity }: FleetStar
 }
 
 function heldOf(id: string, epoch: number, sessionId: string | undefined): Held {
-  return { id, epoch, status: 'ready', lastLine: 0, ...(sessionId === undefined ? {} : { sessionId }) };
+  return {
+    id,
+    epoch,
+    status: 'ready',
+    lastLine: 0,
+    commands: [],
+    ...(sessionId === undefined ? {} : { sessionId }),
+  };
 }

@@ -51,7 +51,7 @@ export async function startSteeredRunner(runnerId: string): Promise<SteeredRunne
     create(_id, { epoch = 0, sandbox }) {
       const id = sandbox?.id ?? '';
       sandboxes.set(id, { epoch, root: sandbox?.snapshot?.root });
-      return { status: 201, body: { sandbox: { id, epoch, status: 'ready', lastLine: 0 } } };
+      return { status: 201, body: { sandbox: { id, epoch, status: 'ready', lastLine: 0, commands: [] } } };
     },
     snapshot: () => ({
       status: 200,
@@ -66,7 +66,13 @@ export async function startSteeredRunner(runnerId: string): Promise<SteeredRunne
       return { status: 200, body: {} };
     },
     inventory() {
-      const all = [...sandboxes].map(([id, { epoch }]) => ({ id, epoch, status: 'ready', lastLine: 0 }));
+      const all = [...sandboxes].map(([id, { epoch }]) => ({
+        id,
+        epoch,
+        status: 'ready',
+        lastLine: 0,
+        commands: [],
+      }));
       return { status: 200, body: { sandboxes: all } };
     },
     sweep: () => ({ status: 200, body: {} }),
