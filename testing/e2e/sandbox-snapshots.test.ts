@@ -43,6 +43,9 @@ for (const link of ['local', 'http', 'grpc'] as const)
       const second = await client.call('sandbox.snapshot', { sandboxId: sandbox.id, wait: true });
       const { snapshots } = await client.call('sandbox.snapshots.list', { sandboxId: sandbox.id });
       assert.deepEqual(snapshots, [first.snapshot, second.snapshot]);
+      const stored = snapshots.reduce((sum, { storedBytes }) => sum + storedBytes, 0);
+      const { totals } = await client.call('usage.show', {});
+      assert.ok(stored > 0 && totals.snapshotBytes === stored, `${totals.snapshotBytes} of ${stored}`);
       await client.call('sandbox.delete', { sandboxId: sandbox.id, wait: true });
 
       const look = 'cat a/b a/c ~/d 2>/dev/null; stat -c %a a/b; readlink a/c';
