@@ -1,6 +1,6 @@
 /** A certificate authority of a test's own, in files as `atoll` takes them. */
 import { mkdir, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 
 const ALGORITHM = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' } as const;
 const DAY_MS = 24 * 3600_000;
@@ -20,7 +20,7 @@ export async function createAuthority(directory: string): Promise<Authority> {
   const validity = { notBefore: new Date(Date.now() - DAY_MS), notAfter: new Date(Date.now() + DAY_MS) };
   const own = await newKeys();
   const authority = await x509.X509CertificateGenerator.createSelfSigned({
-    name: 'CN=an authority of a test',
+    name: `CN=the authority ${basename(directory)}`,
     ...validity,
     signingAlgorithm: ALGORITHM,
     keys: own,

@@ -118,7 +118,12 @@ function refusalOf(error: Error, server: string): AtollError {
   const [code] = isMetadata(metadata) ? metadata.get('atoll-code') : [];
   if (typeof code === 'string' && isErrorCode(code) && code !== 'shutting_down')
     return new AtollError(code, details.replace(`${code}: `, ''), { cause: error });
-  return unreachable(server, details);
+  return unreachable(server, reasonIn(details));
+}
+
+/** The library wraps why a connection was not made in a sentence of its own. */
+function reasonIn(details: string): string {
+  return /Last error: (?:Error: )?(.*?)\.? Resolution note:/s.exec(details)?.[1] ?? details;
 }
 
 function isMetadata(value: unknown): value is { get(name: string): unknown[] } {
