@@ -37,8 +37,6 @@ export type AtollOptions = {
   env?: Record<string, string>;
   dataDir?: string;
   nodeArgs?: readonly string[];
-  /** A free one by default. */
-  port?: number;
   /** For runners, who know one address. */
   keepsPorts?: boolean;
   /** The command that it is started with, on a machine of a test's own (netns.ts). */
@@ -103,12 +101,12 @@ type Running = {
 
 async function launch(
   dataDir: string,
-  { args = [], env = {}, nodeArgs = [], port = 0, within = [] }: AtollOptions,
+  { args = [], env = {}, nodeArgs = [], within = [] }: AtollOptions,
   before?: { url: string; grpcUrl: string },
 ): Promise<Running> {
-  const http = before ? new URL(before.url).port : port;
+  const http = before ? new URL(before.url).port : '0';
   const grpc = before?.grpcUrl ? ['--grpc-port', new URL(before.grpcUrl).port] : [];
-  const own = ['start', '--port', `${http}`, '--data-dir', dataDir, '--json', ...args, ...grpc];
+  const own = ['start', '--port', http, '--data-dir', dataDir, '--json', ...args, ...grpc];
   const [program = '', ...rest] = [...within, process.execPath, ...nodeArgs, MAIN, ...own];
   const { PATH = '', HOME = '' } = process.env;
   const clean = { PATH, HOME, TMPDIR: tmpdir(), ...env };
