@@ -34,8 +34,17 @@ const MINUS = 0x2d;
 const POINT = 0x2e;
 const ZERO = 0x30;
 const LETTER_E = 0x65;
+const LETTER_F = 0x66;
+const LETTER_N = 0x6e;
+const LETTER_T = 0x74;
+const LETTER_U = 0x75;
 /** What a capital letter lacks. */
 const LOWER_CASE = 0x20;
+const TRUE = Buffer.from('true');
+const FALSE = Buffer.from('false');
+const NULL = Buffer.from('null');
+/** What may follow a backslash, besides `u`. */
+const ESCAPED = Buffer.from('"\\/bfnrt');
 
 function valueEnd(bytes: Uint8Array, at: number, depth: number): number {
   switch (bytes[at]) {
@@ -45,8 +54,14 @@ function valueEnd(bytes: Uint8Array, at: number, depth: number): number {
       return objectEnd(bytes, at, depth);
     case OPEN_ARRAY:
       return arrayEnd(bytes, at, depth);
+    case LETTER_T:
+      return wordEnd(bytes, at, TRUE);
+    case LETTER_F:
+      return wordEnd(bytes, at, FALSE);
+    case LETTER_N:
+      return wordEnd(bytes, at, NULL);
     default:
-      return scalarEnd(bytes, at);
+      return numberEnd(bytes, at);
   }
 }
 
@@ -89,32 +104,28 @@ PLAIN[QUOTE] = 0;
 PLAIN[BACKSLASH] = 0;
 
 function stringEnd(bytes: Uint8Array, start: number): number {
-  for (let at = start + 1; at < bytes.length; at++) {
-    const byte = bytes[at] ?? 0;
+  let at = start + 1;
+  for (;;) {
     // Nearly all of a text.
-    if (PLAIN[byte] === 1) continue;
-    if (byte === QUOTE) return at + 1;
-    if (byte !== BACKSLASH) return NOWHERE;
-    at++;
-    if (bytes[at] === 0x75) {
-      for (let digit = 0; digit < 4; digit++) if (!isHex(bytes[++at] ?? 0)) return NOWHERE;
-    } else if (!isEscaped(bytes[at] ?? 0)) return NOWHERE;
+    while (PLAIN[bytes[at] ?? QUOTE] === 1) at++;
+    if (bytes[at] === QUOTE) return at + 1;
+    if (bytes[at] !== BACKSLASH) return NOWHERE;
+    at = escapeEnd(bytes, at + 1);
+    if (at === NOWHERE) return NOWHERE;
   }
-  return NOWHERE;
 }
 
-/** What may follow a backslash, besides `u`. */
-function isEscaped(byte: number): boolean {
-  return byte === QUOTE || byte === BACKSLASH || '/bfnrt'.includes(String.fromCharCode(byte));
+/** What may follow a backslash. */
+function escapeEnd(bytes: Uint8Array, start: number): number {
+  const byte = bytes[start] ?? 0;
+  if (byte !== LETTER_U) return ESCAPED.includes(byte) ? start + 1 : NOWHERE;
+  for (let at = start + 1; at <= start + 4; at++) if (!isHex(bytes[at] ?? 0)) return NOWHERE;
+  return start + 5;
 }
 
-const LITERALS = ['true', 'false', 'null'].map((word) => Buffer.from(word));
-
-function scalarEnd(bytes: Uint8Array, start: number): number {
-  const first = bytes[start] ?? 0;
-  if (first === MINUS || isDigit(first)) return numberEnd(bytes, start);
-  const literal = LITERALS.find((word) => word[0] === first);
-  return literal?.every((byte, i) => bytes[start + i] === byte) ? start + literal.length : NOWHERE;
+function wordEnd(bytes: Uint8Array, start: number, word: Uint8Array): number {
+  for (let i = 1; i < word.length; i++) if (bytes[start + i] !== word[i]) return NOWHERE;
+  return start + word.length;
 }
 
 function numberEnd(bytes: Uint8Array, start: number): number {
@@ -141,8 +152,12 @@ function isHex(byte: number): boolean {
   return (byte >= 0x30 && byte <= 0x39) || (byte >= 0x41 && byte <= 0x46) || (byte >= 0x61 && byte <= 0x66);
 }
 
+/** By byte: whether it may stand between the parts of a text. */
+const BLANK = new Uint8Array(256);
+for (const byte of Buffer.from(' \t\n\r')) BLANK[byte] = 1;
+
 function skipSpace(bytes: Uint8Array, start: number): number {
   let at = start;
-  while (bytes[at] === 0x20 || bytes[at] === 0x09 || bytes[at] === 0x0a || bytes[at] === 0x0d) at++;
+  while (BLANK[bytes[at] ?? QUOTE] === 1) at++;
   return at;
 }
