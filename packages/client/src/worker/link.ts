@@ -9,7 +9,7 @@ import * as v from 'valibot';
 import { parseJson } from '../errors.ts';
 import type { StreamEvent } from '../stream-event.ts';
 import { WorkerGone } from './errors.ts';
-import { type EventLine, readEventLine } from './event-line.ts';
+import { type EventLine, readEvent, readEventLine } from './event-line.ts';
 import { openWire, type Wire, type WireOptions } from './wire.ts';
 
 export type CallOptions = {
@@ -81,6 +81,7 @@ export async function openLink(options: LinkOptions): Promise<Link> {
 
   function onNotification(method: string, params: unknown): void {
     if (method === 'ready') onReady(v.parse(helloSchema, params));
+    if (method === 'session.event') told(readEvent(params));
     if (method === 'session.unsubscribed' && isRecord(params))
       options.onUnsubscribed(
         String(params.sessionId),
