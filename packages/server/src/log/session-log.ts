@@ -99,7 +99,8 @@ export function createSessionLog(options: {
   let committing = 0;
   let scheduled = false;
   let failed: Error | undefined;
-  let readers = 0;
+  /** Of each reader, the last seq that it took. */
+  const readers = new Set<{ cursor: number }>();
   let drained = Promise.withResolvers<void>();
   let changed = Promise.withResolvers<void>();
 
@@ -195,9 +196,10 @@ export function createSessionLog(options: {
       before: group.flatMap((item) => item.rows.before ?? []),
       also: [...group.flatMap((item) => item.rows.also ?? []), ...(latest ? [latest] : [])],
     });
-    if (readers === 0) tail.clear();
+    if (readers.size === 0) tail.clear();
+    else tail.forget(Math.min(...[...readers].map(({ cursor }) => cursor)));
     // Whoever sent a message reads from its input on, and comes a moment after the commit.
-    if (readers > 0 || bytes < SMALL_BYTES)
+    if (readers.size > 0 || bytes < SMALL_BYTES)
       for (const chunk of joinSmall(group, SMALL_BYTES)) tail.push(chunk);
     durableSeq = groupLast;
     waitingBytes -= bytes;
@@ -230,26 +232,26 @@ export function createSessionLog(options: {
   }
 
   async function* follow({ after, signal, until }: FollowOptions): AsyncGenerator<FollowedFrames> {
-    let cursor = after;
+    const reader = { cursor: after };
     const unhear = wakeOnAbort(signal);
-    readers++;
+    readers.add(reader);
     try {
-      while (!signal.aborted && !(cursor >= (until?.() ?? Number.POSITIVE_INFINITY))) {
+      while (!signal.aborted && !(reader.cursor >= (until?.() ?? Number.POSITIVE_INFINITY))) {
         const seen = changed.promise;
-        if (cursor >= durableSeq) {
+        if (reader.cursor >= durableSeq) {
           if (failed) throw failed;
           await seen;
           continue;
         }
-        const found = await next(cursor);
-        if (!found) throw failed ?? new AtollError('internal', `the log has a gap after ${cursor}`);
-        cursor = found.lastSeq;
+        const found = await next(reader.cursor);
+        if (!found) throw failed ?? new AtollError('internal', `the log has a gap after ${reader.cursor}`);
+        reader.cursor = found.lastSeq;
         yield found;
       }
     } finally {
       unhear();
-      readers--;
-      if (readers === 0) tail.clear();
+      readers.delete(reader);
+      if (readers.size === 0) tail.clear();
     }
   }
 
@@ -276,7 +278,7 @@ export function createSessionLog(options: {
       return lineNow();
     },
     get readers() {
-      return readers;
+      return readers.size;
     },
     append(events, rows = {}) {
       const frames = events.map((event, i) =>

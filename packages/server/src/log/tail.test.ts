@@ -30,11 +30,23 @@ test('small neighbours become one, in order, and large ones stay the bytes they 
 
 test('a reader that keeps up finds the next chunk; the oldest go when there is too much', () => {
   const tail = createTail();
-  for (let seq = 1; seq <= 5; seq++) tail.push(chunk(seq, 300 * 1024));
+  for (let seq = 1; seq <= 5; seq++) tail.push(chunk(seq, 900 * 1024));
   assert.equal(tail.after(4)?.firstSeq, 5);
-  assert.equal(tail.after(0), undefined);
+  assert.equal(tail.after(0)?.firstSeq, undefined);
   tail.push(chunk(6, 5 * 1024 * 1024));
   assert.equal(tail.after(5)?.firstSeq, 6, 'the newest stays, whatever its size');
   tail.clear();
   assert.equal(tail.after(5), undefined);
+});
+
+test('what everybody has read is forgotten, and its bytes make room', () => {
+  const tail = createTail();
+  for (let seq = 1; seq <= 3; seq++) tail.push(chunk(seq, 900 * 1024));
+  tail.forget(2);
+  assert.equal(tail.after(1)?.firstSeq, undefined);
+  assert.equal(tail.after(2)?.firstSeq, 3);
+  for (let seq = 4; seq <= 5; seq++) tail.push(chunk(seq, 900 * 1024));
+  assert.equal(tail.after(2)?.firstSeq, 3);
+  tail.forget(9);
+  assert.equal(tail.after(4)?.firstSeq, undefined);
 });

@@ -1,7 +1,11 @@
 /** The latest durable chunks of a busy log, kept while somebody reads along, so that live readers need no disk. */
 import { concatBytes } from '@atoll/protocol/lines';
 
-const TAIL_BYTES = 1024 * 1024;
+/**
+ * For whoever reads a little more slowly than is written: commits come two at a time, of half a megabyte each, and a reader
+ * that has fallen behind costs the disk, a thread and the event loop more than one that keeps up.
+ */
+const TAIL_BYTES = 3 * 1024 * 1024;
 
 export type TailChunk = {
   firstSeq: number;
@@ -15,6 +19,8 @@ export type Tail = {
   push(chunk: TailChunk): void;
   /** The chunk that begins right after `seq`; undefined when the reader is behind or between chunks. */
   after(seq: number): TailChunk | undefined;
+  /** Drops what everybody has read who is at `seq` or later. */
+  forget(seq: number): void;
   clear(): void;
 };
 
@@ -29,6 +35,10 @@ export function createTail(): Tail {
       while (bytes > TAIL_BYTES && chunks.length > 1) bytes -= chunks.shift()?.frames.length ?? 0;
     },
     after: (seq) => chunks.find((chunk) => chunk.firstSeq === seq + 1),
+    forget(seq) {
+      while ((chunks[0]?.lastSeq ?? Number.POSITIVE_INFINITY) <= seq)
+        bytes -= chunks.shift()?.frames.length ?? 0;
+    },
     clear() {
       chunks = [];
       bytes = 0;
