@@ -154,7 +154,7 @@ export function seqAt(frames: Buffer, start: number): number {
 }
 
 /** A loop: for a few bytes the engine's own copy costs more than the bytes. */
-function put(out: Buffer, at: number, bytes: Buffer): number {
+export function put(out: Buffer, at: number, bytes: Buffer): number {
   for (let i = 0; i < bytes.length; i++) out[at + i] = bytes[i] ?? 0;
   return at + bytes.length;
 }

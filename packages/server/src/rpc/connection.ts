@@ -25,8 +25,11 @@ import { createSubscriptions } from './subscriptions.ts';
 
 export type HostChannel = {
   readonly input: AsyncIterable<Uint8Array>;
-  /** Resolves when there is room for more; rejects when the host is gone. */
-  write(bytes: Uint8Array): Promise<void>;
+  /**
+   * Resolves when there is room for more; rejects when the host is gone. `onTaken` is called once the bytes are not looked
+   * at any more; when the host is gone, perhaps never.
+   */
+  write(bytes: Uint8Array, onTaken?: () => void): Promise<void>;
   /** After it, nothing more comes and goes. */
   close(): void;
 };
@@ -61,8 +64,10 @@ export async function serveConnection(options: ConnectionOptions): Promise<void>
   const own = createOwnMethods({ hello, api, subscriptions });
 
   /** One line after another, each when the one before was taken. */
-  function send(bytes: Uint8Array): Promise<void> {
-    sending = sending.then(() => (gone.signal.aborted ? undefined : channel.write(bytes))).catch(leave);
+  function send(bytes: Uint8Array, onTaken?: () => void): Promise<void> {
+    sending = sending
+      .then(() => (gone.signal.aborted ? undefined : channel.write(bytes, onTaken)))
+      .catch(leave);
     return sending;
   }
 

@@ -2,7 +2,16 @@
  * Events of a session as notifications: `session.event {sessionId, seq, event, data}`, data as the bytes in the log (I3).
  * Messages come by the hundred thousand: the look at one that tells that it is JSON also finds where its frame ends.
  */
-import { allocate, asBuffer, eventAt, messageDataAt, nextFrameAt, putNumber, seqAt } from '../log/frames.ts';
+import {
+  allocate,
+  asBuffer,
+  eventAt,
+  messageDataAt,
+  nextFrameAt,
+  put,
+  putNumber,
+  seqAt,
+} from '../log/frames.ts';
 import { isJsonObject, jsonObjectEnd } from './json-object.ts';
 
 const END = Buffer.from('}}\n');
@@ -10,7 +19,14 @@ const END = Buffer.from('}}\n');
 const SEQ_BYTES = 16;
 const MESSAGE = nameOf('message');
 
-export type EventLines = (frames: Uint8Array) => Buffer;
+/** Whole lines, and where the first frame begins that is not among them. */
+export type Lines = { bytes: Buffer; next: number };
+
+/**
+ * The lines of the frames from `start` on, as many as there is room for; in memory of its own when not even one has.
+ * `frames` are whole, and not at their end at `start`.
+ */
+export type EventLines = (frames: Uint8Array, start: number, room: Buffer) => Lines;
 
 /** For one session, since all its lines begin alike. */
 export function createEventLines(sessionId: string): EventLines {
@@ -18,47 +34,47 @@ export function createEventLines(sessionId: string): EventLines {
     `{"jsonrpc":"2.0","method":"session.event","params":{"sessionId":${JSON.stringify(sessionId)},"seq":`,
   );
 
-  return (chunk) => {
+  return (chunk, start, room) => {
     const frames = asBuffer(chunk);
-    const out = createOut(2 * frames.length);
-    for (let start = 0; start < frames.length; ) {
-      const dataAt = messageDataAt(frames, start);
+    const out = createOut(head, room);
+    let next = start;
+    while (next < frames.length) {
+      const dataAt = messageDataAt(frames, next);
       const dataEnd = dataAt === undefined ? undefined : jsonObjectEnd(frames, dataAt);
-      const next = dataEnd === undefined ? undefined : nextFrameAt(frames, dataEnd);
-      if (dataAt !== undefined && dataEnd !== undefined && next !== undefined) {
-        out.line(head, seqAt(frames, start), MESSAGE, frames, dataAt, dataEnd);
-        start = next;
+      const end = dataEnd === undefined ? undefined : nextFrameAt(frames, dataEnd);
+      if (dataAt !== undefined && dataEnd !== undefined && end !== undefined) {
+        if (!out.line(seqAt(frames, next), MESSAGE, frames, dataAt, dataEnd)) break;
+        next = end;
         continue;
       }
-      const { seq, event, data, end } = eventAt(frames, start);
-      const shown = whole(data);
-      out.line(head, seq, nameOf(event), shown, 0, shown.length);
-      start = end;
+      const other = eventAt(frames, next);
+      const shown = whole(other.data);
+      if (!out.line(other.seq, nameOf(other.event), shown, 0, shown.length)) break;
+      next = other.end;
     }
-    return out.bytes();
+    return { bytes: out.bytes(), next };
   };
 }
 
-/** A buffer that grows by lines. */
-function createOut(expectedBytes: number) {
-  let out = allocate(expectedBytes);
+/** Lines one after another. */
+function createOut(head: Buffer, room: Buffer) {
+  let out = room;
   let at = 0;
 
-  function makeRoom(bytes: number): void {
-    if (at + bytes <= out.length) return;
-    const larger = allocate(2 * out.length + bytes);
-    out.copy(larger, 0, 0, at);
-    out = larger;
-  }
-
   return {
-    line(head: Buffer, seq: number, name: Buffer, data: Buffer, from: number, to: number): void {
-      makeRoom(head.length + SEQ_BYTES + name.length + to - from + END.length);
+    /** Returns whether there was room for it, as there always is for the first. */
+    line(seq: number, name: Buffer, data: Buffer, from: number, to: number): boolean {
+      const most = head.length + SEQ_BYTES + name.length + to - from + END.length;
+      if (at + most > out.length) {
+        if (at > 0) return false;
+        out = allocate(most);
+      }
       at += head.copy(out, at);
       at = putNumber(out, at, seq);
-      at += name.copy(out, at);
+      at = put(out, at, name);
       at += data.copy(out, at, from, to);
-      at += END.copy(out, at);
+      at = put(out, at, END);
+      return true;
     },
     bytes: () => out.subarray(0, at),
   };
