@@ -4,14 +4,17 @@ import type { StreamEvent } from '../stream-event.ts';
 
 export type EventLine = StreamEvent & { sessionId: string };
 
-const HEAD = Buffer.from('{"jsonrpc":"2.0","method":"session.event","params":{"sessionId":"');
-const LINE = /^([^"\\]+)","seq":(\d+),"event":"([^"\\]+)","data":(.*)\}\}$/s;
+const HEAD = '{"jsonrpc":"2.0","method":"session.event","params":{"sessionId":"';
+const UP_TO_DATA = /([^"\\]+)","seq":(\d+),"event":"([^"\\]+)","data":/y;
+const END = '}}';
 
 /** undefined: not such a line. Its members stand in the order of docs/worker.md, so that `data` stays as it was received. */
-export function readEventLine(line: Buffer): EventLine | undefined {
-  if (line.length < HEAD.length || HEAD.compare(line, 0, HEAD.length) !== 0) return undefined;
-  const [, sessionId = '', seq, event = '', text = ''] = LINE.exec(line.toString('utf8', HEAD.length)) ?? [];
-  return seq === undefined ? undefined : { sessionId, seq: Number(seq), event, text };
+export function readEventLine(line: string): EventLine | undefined {
+  if (!line.startsWith(HEAD) || !line.endsWith(END)) return undefined;
+  UP_TO_DATA.lastIndex = HEAD.length;
+  const [, sessionId = '', seq, event = ''] = UP_TO_DATA.exec(line) ?? [];
+  if (seq === undefined) return undefined;
+  return { sessionId, seq: Number(seq), event, text: line.slice(UP_TO_DATA.lastIndex, -END.length) };
 }
 
 const event = v.pipe(

@@ -64,12 +64,11 @@ export async function openLink(options: LinkOptions): Promise<Link> {
     return reason;
   });
 
-  function onLine(line: Buffer): void {
+  function onLine(line: string): void {
     const event = readEventLine(line);
     if (event) return told(event);
-    const text = line.toString();
-    if (legacy || text === 'pong') return onLegacyLine(text);
-    const message = parseJson(text);
+    if (legacy || line === 'pong') return onLegacyLine(line);
+    const message = parseJson(line);
     if (!isRecord(message) || message.jsonrpc !== '2.0') return;
     if (typeof message.method === 'string') onNotification(message.method, message.params);
     else if (typeof message.id === 'number') settle(message.id, message);
