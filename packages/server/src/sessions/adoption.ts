@@ -16,10 +16,11 @@ import type { TurnRow } from '../store/tables.ts';
 import { countLostSandboxes } from '../usage/counting.ts';
 import { askedIn } from './approvals.ts';
 import type { LiveSession, LiveTurn } from './live-session.ts';
+import { contentBytes } from './new-turn.ts';
 import type { SandboxEnd } from './sandboxes.ts';
 import type { Snapshotting } from './snapshotting.ts';
 import { hasReadySandbox } from './status.ts';
-import { contentBytes, type SandboxLoss, type Turns } from './turns.ts';
+import type { SandboxLoss, Turns } from './turns.ts';
 
 export type Adoption = {
   /**

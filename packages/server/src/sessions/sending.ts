@@ -5,8 +5,9 @@ import type { OperationParams } from '@atoll/protocol/operations';
 import type { Store } from '../store/store.ts';
 import type { TurnRow } from '../store/tables.ts';
 import type { LiveSession, LiveTurn } from './live-session.ts';
+import type { NewTurn } from './new-turn.ts';
 import type { StreamedTurn } from './streams.ts';
-import type { NewTurn, Turns } from './turns.ts';
+import type { Turns } from './turns.ts';
 
 export type Sending = {
   /** Resolves when the input is durable. Rejects as Turns.accept does, and with `idempotency_conflict`. */

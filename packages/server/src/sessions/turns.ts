@@ -8,26 +8,14 @@
 import { AtollError } from '@atoll/protocol/errors';
 import type { EventData } from '@atoll/protocol/events';
 import { newId } from '@atoll/protocol/ids';
-import { MAX_LINE_BYTES } from '@atoll/protocol/lines';
 import type { CommandEnd, CommandEvent, RunnerLink, SandboxCommand } from '@atoll/protocol/runner-link';
 import type { Store } from '../store/store.ts';
 import { countTurn } from '../usage/counting.ts';
 import type { Approvals } from './approvals.ts';
 import type { LiveSession, LiveTurn } from './live-session.ts';
+import { checkAcceptable, contentBytes, type NewTurn } from './new-turn.ts';
 import { closeTurn, insertTurn, startTurn } from './rows.ts';
-import { isOver, move, turnTable } from './status.ts';
-
-const MAX_QUEUED_TURNS = 100;
-const MAX_QUEUED_BYTES = 64 * 1024 * 1024;
-
-export type NewTurn = {
-  content: unknown;
-  options: Record<string, unknown>;
-  when: 'queue' | 'now';
-  traceparent: string;
-  idempotencyKey?: string;
-  requestHash?: string;
-};
+import { move, turnTable } from './status.ts';
 
 export type TurnEnd = Pick<CommandEnd, 'status' | 'cause' | 'detail' | 'usage' | 'executorSessionId'>;
 
@@ -288,27 +276,6 @@ function doneFields(end: TurnEnd): Omit<EventData<'done'>, 'sessionId' | 'turnId
   };
 }
 
-function checkAcceptable(session: LiveSession, { content, when }: NewTurn): void {
-  if (isOver(session.status)) throw new AtollError('session_ended', `the session has ${session.status}`);
-  if (when === 'now' && session.state.turn !== null)
-    throw new AtollError(
-      'cannot_steer',
-      'this executor takes no message while a turn runs; send it with when: "queue"',
-    );
-  if (session.state.queue.length >= MAX_QUEUED_TURNS)
-    throw new AtollError('queue_full', `${MAX_QUEUED_TURNS} turns are waiting already`);
-  const bytes = contentBytes(content);
-  if (bytes > MAX_LINE_BYTES - 64 * 1024)
-    throw new AtollError(
-      'body_too_large',
-      `the content is larger than an executor can be handed (${MAX_LINE_BYTES} bytes)`,
-    );
-  let waiting = bytes;
-  for (const turn of session.turns.values()) waiting += turn.contentBytes;
-  if (session.turns.size > 0 && waiting > MAX_QUEUED_BYTES)
-    throw new AtollError('queue_full', 'the waiting turns are too large together');
-}
-
 const never = new AbortController().signal;
 const ASKED_TO_STOP = 'Somebody asked for the turn to stop.';
 const interruptedEnd: CommandEnd = {
@@ -317,10 +284,6 @@ const interruptedEnd: CommandEnd = {
   cause: 'interrupted',
   detail: ASKED_TO_STOP,
 };
-
-export function contentBytes(content: unknown): number {
-  return Buffer.byteLength(JSON.stringify(content));
-}
 
 function nextTurn(session: LiveSession): LiveTurn | undefined {
   const [first] = session.state.queue;
