@@ -87,7 +87,21 @@ const DEFAULT_LIMITS: ResourceLimits = {
   wallTimeMs: 0,
 };
 
-export async function createRunner(options: RunnerOptions): Promise<Runner> {
+/** What a runner does with the file system and with sockets, besides what its driver does. */
+const onThisMachine = {
+  prepareDirectories,
+  createWorkspaces,
+  createWorkspaceSnapshots,
+  fillWorkspace,
+  openGateway,
+};
+
+export type Machine = typeof onThisMachine;
+
+export async function createRunner(
+  options: RunnerOptions,
+  machine: Machine = onThisMachine,
+): Promise<Runner> {
   const { dataDir, driver, log: logger, network = createNetwork() } = options;
   const pool = createPool(options.capacity);
   const directories = {
@@ -95,12 +109,12 @@ export async function createRunner(options: RunnerOptions): Promise<Runner> {
     records: join(dataDir, 'records'),
     sockets: join(dataDir, 'run'),
   };
-  await prepareDirectories(dataDir, directories);
+  await machine.prepareDirectories(dataDir, directories);
   await driver.sweep();
   const limits = { ...DEFAULT_LIMITS, ...options.limits };
   const mayHold = (workspaceId: string) => diskBytes.get(workspaceId) ?? limits.diskMb * MiB;
-  const workspaces = createWorkspaces({ root: directories.workspaces, driver, diskBytes: mayHold });
-  const snapshots = createWorkspaceSnapshots({
+  const workspaces = machine.createWorkspaces({ root: directories.workspaces, driver, diskBytes: mayHold });
+  const snapshots = machine.createWorkspaceSnapshots({
     directory: directories.records,
     workspaces,
     blobs: options.coordinator.snapshots,
@@ -153,7 +167,7 @@ export async function createRunner(options: RunnerOptions): Promise<Runner> {
       // While the sandbox boots: before `initialize` nothing of the agent runs in it that could look.
       filled = fill(request, epoch, join(directory, 'workspace'), owner);
       filled.catch(() => undefined); // awaited below
-      gateway = await openGateway({
+      gateway = await machine.openGateway({
         ...options,
         network,
         sandbox: request,
@@ -217,7 +231,7 @@ export async function createRunner(options: RunnerOptions): Promise<Runner> {
   ): Promise<void> {
     const source = options.coordinator.agents;
     if (fresh && agentHash !== undefined)
-      await fillWorkspace({ source, tenant, hash: agentHash, directory, owner });
+      await machine.fillWorkspace({ source, tenant, hash: agentHash, directory, owner });
     await snapshots.assigned(workspaceId, epoch);
   }
 

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Coordinator } from '@atoll/protocol/runner-link';
 import { createAgents } from './agents/agents.ts';
-import { createDirectoryBlobStore } from './blob-store/directory.ts';
+import type { BlobStore } from './blob-store/blob-store.ts';
 import { createCredentials } from './credentials/credentials.ts';
 import type { Fleet } from './fleet.ts';
 import { access } from './keys/access.ts';
@@ -56,6 +56,8 @@ const runnerAccess = access('default', 'admin');
 export async function createPlatform(options: {
   server: ServerOptions;
   database: SqliteDatabase;
+  /** What is kept beside it, by its name. */
+  openBlobs: (name: 'blobs' | 'snapshots') => BlobStore;
   adminSecret: string;
   /** Where the API is. */
   url: string;
@@ -65,10 +67,10 @@ export async function createPlatform(options: {
   now: () => number;
   health: () => Promise<Health>;
 }): Promise<Platform> {
-  const { server, database, logger, now, health } = options;
+  const { server, database, openBlobs, logger, now, health } = options;
   const store = createSqliteStore(database, await loadKysely());
   const log = createSqliteLog(database);
-  const blobs = createDirectoryBlobStore(join(server.dataDir, 'blobs'));
+  const blobs = openBlobs('blobs');
   const keys = createKeys({ store, now });
   const credentials = createCredentials({
     store,
@@ -86,7 +88,7 @@ export async function createPlatform(options: {
   });
   const runners = createRunnerRegistry({ store, now });
   const scheduler = createScheduler({ runners });
-  const snapshotBlobs = createDirectoryBlobStore(join(server.dataDir, 'snapshots'));
+  const snapshotBlobs = openBlobs('snapshots');
   const snapshots = createSnapshots({ store, blobs: snapshotBlobs, now });
   const usage = createUsage({ store });
   const collector = createCollector({ store, blobs: snapshotBlobs, now });

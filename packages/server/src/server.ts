@@ -99,8 +99,16 @@ export async function createServer(options: ServerOptions): Promise<Server> {
   }
 
   async function load(): Promise<App> {
-    const [{ createPlatform }, { createApp }, { operations }, database, secret] = await Promise.all([
+    const [
+      { createPlatform },
+      { createDirectoryBlobStore },
+      { createApp },
+      { operations },
+      database,
+      secret,
+    ] = await Promise.all([
       import('./platform.ts'),
+      import('./blob-store/directory.ts'),
       import('./routes/app.ts'),
       import('@atoll/protocol/operations'),
       opening,
@@ -109,6 +117,7 @@ export async function createServer(options: ServerOptions): Promise<Server> {
     platform = await createPlatform({
       server: options,
       database,
+      openBlobs: (name) => createDirectoryBlobStore(join(dataDir, name)),
       adminSecret: secret,
       url,
       connect,

@@ -62,7 +62,7 @@ export function openCheckpointer(path: string): () => number {
   return () => Number(checkpoint.get()?.log ?? 0) * PAGE_BYTES;
 }
 
-function withStatements(database: DatabaseSync): Connection {
+export function withStatements(database: DatabaseSync): Connection {
   const cached = new Map<string, StatementSync>();
   return {
     database,
