@@ -113,9 +113,12 @@ export type SandboxRequest = {
   parked?: boolean;
   /** What it runs in, where the driver has images; absent: the driver's own. */
   image?: string;
-  /** Begin with a copy of the agent folder; otherwise with the files that are there, or else with `snapshot`. */
+  /**
+   * Begin with a copy of the agent folder; otherwise with the files that are there, or else with `snapshot`. Where there is
+   * neither, it is as if this were true, and no conversation is gone on with.
+   */
   fresh: boolean;
-  /** Where files come from that are not on this runner, or are older than it. Without one that is `sandbox_failed`. */
+  /** Where files come from that are not on this runner, or are older than it. */
   snapshot?: SnapshotSource;
   /** Absent: it only runs commands. */
   executor?: ExecutorRequest;

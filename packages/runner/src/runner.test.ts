@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
 import { existsSync, mkdtempSync, realpathSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -116,6 +117,30 @@ function slowAgents() {
   };
   return { agents: { ...noAgents, manifest }, asked: asked.promise, go: () => go.resolve() };
 }
+
+test('a sandbox that is to end while it is made does not come up first', async () => {
+  await using bench = await openBench();
+  const made = bench.create('a');
+  const refused = assert.rejects(made, { code: 'executor_failed' });
+  await bench.remove('a');
+  await refused;
+  await bench.create('b');
+});
+
+test('files that are nowhere any more, and in no snapshot, begin anew with the agent’s folder', async () => {
+  const bytes = Buffer.from('what it is about');
+  const hash = createHash('sha256').update(bytes).digest('hex');
+  const agents: AgentSource = {
+    manifest: async () => ({
+      files: [{ path: 'CLAUDE.md', hash, sizeBytes: bytes.length, executable: false }],
+    }),
+    file: async () => bytes,
+  };
+  await using bench = await openBench({ agents });
+  await bench.create('a', { fresh: false, agentHash: 'a'.repeat(64), executorSessionId: 'gone-with-them' });
+  const { content } = await bench.runner.link.files.read({ workspaceId: 'ws_a', path: 'CLAUDE.md' });
+  assert.equal(Buffer.concat(await Array.fromAsync(content)).toString(), 'what it is about');
+});
 
 test('a command without a folder of its own begins in the workspace', { timeout: 20_000 }, async () => {
   await using bench = await openBench();

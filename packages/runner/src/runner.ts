@@ -126,6 +126,8 @@ export async function createRunner(
   /** Of the workspaces that had a sandbox here, how much they may hold. */
   const diskBytes = new Map<string, number>();
   const ending = new Set<string>();
+  /** Asked to end before their driver had started them: up to which epoch. */
+  const unwanted = new Map<string, number>();
   /** Of each sandbox that has one: settles when it and its gateway are gone. */
   const ends = new Map<string, Promise<void>>();
   const parked = createParked(options.profiles);
@@ -152,14 +154,17 @@ export async function createRunner(
   }
 
   async function makeSandbox({ jobId, epoch, traceparent, sandbox: asked }: CreateSandbox): Promise<void> {
-    const { id, tenant, workspaceId, fresh, snapshot } = asked;
+    const { id, tenant, workspaceId, snapshot } = asked;
     refuseWhenStopping();
     const applied = asked.executor && applyProfile(options.profiles, asked.executor);
-    const request = { ...asked, env: { ...applied?.profile.env, ...asked.env } };
     const release = await pool.take();
     let gateway: SandboxGateway | undefined;
     let filled: Promise<void> | undefined;
+    let fresh = asked.fresh;
     try {
+      // With its files went what its executor remembers.
+      fresh ||= snapshot === undefined && !(await workspaces.has(workspaceId));
+      const request = { ...asked, fresh, env: { ...applied?.profile.env, ...asked.env } };
       const owner = await (fresh
         ? workspaces.create(workspaceId)
         : snapshots.ready({ workspaceId, tenant, snapshot }));
@@ -179,7 +184,11 @@ export async function createRunner(
       const over = sandbox.exited.then(async (exit) => {
         pool.remove(id);
         parked.forget(id);
-        jobs.delete(jobId);
+        // Its answer is worth nothing any more; one that is not there yet, who asks again waits for.
+        jobs.get(jobId)?.then(
+          () => jobs.delete(jobId),
+          () => undefined,
+        );
         release();
         await gateway?.close();
         ends.delete(id);
@@ -189,7 +198,8 @@ export async function createRunner(
       });
       ends.set(id, over);
       const { executorSessionId, executorBranches: branches = false } = request;
-      const resume = executorSessionId === undefined ? {} : { resume: { executorSessionId, branches } };
+      const resume =
+        executorSessionId === undefined || fresh ? {} : { resume: { executorSessionId, branches } };
       ending.add(id);
       try {
         await filled;
@@ -271,6 +281,7 @@ export async function createRunner(
     });
     pool.add(sandbox);
     if (stopping) void sandbox.end('server_stopped');
+    else if (epoch <= (unwanted.get(request.id) ?? -1)) void sandbox.end('ended');
     else if (frozen)
       sandbox.freeze('lease').catch((err) => {
         logger.error({ sandboxId: request.id, err }, 'a sandbox could not be frozen');
@@ -292,8 +303,12 @@ export async function createRunner(
   }
 
   async function deleteSandbox({ sandboxId, workspaceId, epoch, cause, keep }: DeleteSandbox): Promise<void> {
-    // One that is still being made is ended when it is there, and its files are not removed under it.
-    if (!pool.get(sandboxId)) await making.get(workspaceId);
+    // One that is still being made is ended as soon as it is there, and its files are not removed under it.
+    if (!pool.get(sandboxId)) {
+      unwanted.set(sandboxId, epoch);
+      await making.get(workspaceId);
+      unwanted.delete(sandboxId);
+    }
     const sandbox = pool.get(sandboxId);
     if (sandbox) {
       sandboxAt(sandboxId, epoch);

@@ -67,6 +67,22 @@ async function collect(events: AsyncIterable<CommandEvent>): Promise<CommandEven
   return Array.fromAsync(events);
 }
 
+test('a cancellation that overtakes its command ends it before it begins, and that one alone', async () => {
+  const { sandbox, query, asked } = openSandbox();
+  sandbox.cancel('query');
+  const events = await collect(query());
+  assert.deepEqual(
+    events.map((event) => [event.kind, event.kind === 'end' && event.status, event.line]),
+    [['end', 'interrupted', 1]],
+  );
+  assert.deepEqual(asked, []);
+  query();
+  assert.deepEqual(
+    asked.map(({ method }) => method),
+    ['query'],
+  );
+});
+
 test('empty logs are neither kept without end nor read without a pause', async () => {
   const { channel, say, query, asked } = openSandbox();
   const events = query();

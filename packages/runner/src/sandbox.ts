@@ -39,6 +39,9 @@ const INTERRUPT_MS = 10_000;
 /** Messages between turns wait for the next one; more than this stops the reading. */
 const MAX_HELD_BYTES = 4 * 1024 * 1024;
 
+/** A cancellation may overtake its command; most of those that are noted come after their command's end. */
+const MAX_CANCELLED = 256;
+
 /** A bridge that closed its channel is ending, and its exit says why; one that lives on is of no use to anybody. */
 const CLOSED_MS = 1000;
 const MAX_SAID_CHARS = 2000;
@@ -96,6 +99,8 @@ type Running = { method: 'query' | 'exec'; turnId: string; stream: CommandStream
 export function createSandbox(options: SandboxOptions): Sandbox {
   const { id, workspaceId, epoch, process, logger } = options;
   const commands = new Map<string, Running>();
+  /** Cancelled while nothing of that id ran. */
+  const cancelled = new Set<string>();
   const held: Messages[] = [];
   let heldBytes = 0;
   let line = 0;
@@ -222,6 +227,10 @@ export function createSandbox(options: SandboxOptions): Sandbox {
     if (commands.has(commandId)) throw new AtollError('invalid_request', `command ${commandId} runs already`);
     if (method === 'query' && query()) throw new AtollError('illegal_transition', 'a turn runs already');
     const stream = createCommandStream(takeLines, pace);
+    if (cancelled.delete(commandId)) {
+      stream.end(neverBegan);
+      return stream;
+    }
     commands.set(commandId, { method, turnId, stream, logChars: 0 });
     if (method === 'query')
       for (const messages of held.splice(0)) stream.push({ kind: 'messages', messages });
@@ -262,7 +271,12 @@ export function createSandbox(options: SandboxOptions): Sandbox {
 
   function cancel(commandId: string): void {
     const running = commands.get(commandId);
-    if (!running) return;
+    if (!running) {
+      cancelled.add(commandId);
+      const [oldest] = cancelled;
+      if (cancelled.size > MAX_CANCELLED && oldest !== undefined) cancelled.delete(oldest);
+      return;
+    }
     if (running.method === 'exec') {
       cancelExec(commandId);
       return;
@@ -339,6 +353,13 @@ export function createSandbox(options: SandboxOptions): Sandbox {
     exited,
   };
 }
+
+const neverBegan: CommandEnd = {
+  kind: 'end',
+  status: 'interrupted',
+  cause: 'interrupted',
+  detail: 'It was cancelled before it began.',
+};
 
 function reasonOf(error: unknown, exit: SandboxExit, said: string): string {
   const known = error instanceof AtollError ? error.detail : exit.detail;

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { AtollError } from '@atoll/protocol/errors';
 import type { CommandEvent, CreateSandbox, RunnerLink, SandboxEnded } from '@atoll/protocol/runner-link';
 import { createHeldLink } from './held-link.ts';
 
@@ -9,6 +10,17 @@ const start = { after: 0, signal: never };
 /** A runner whose commands say one thing and end, and that writes down what it is asked. */
 function setUp() {
   const asked: string[] = [];
+  let held: Promise<void> | undefined;
+  /** Deletions wait from now on, until what it returns is called. */
+  const hold = () => {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    held = promise;
+    return resolve;
+  };
+  let refusal: Error | undefined;
+  const refuse = (error: Error | undefined) => {
+    refusal = error;
+  };
   let end: (ended: SandboxEnded) => void = () => assert.fail('nobody listens');
   async function* events(): AsyncGenerator<CommandEvent> {
     yield { kind: 'log', text: 'a', line: 1 };
@@ -19,8 +31,14 @@ function setUp() {
     'runnerId' | 'createSandbox' | 'deleteSandbox' | 'command' | 'onSandboxEnded'
   > = {
     runnerId: 'run_a',
-    createSandbox: async ({ jobId }) => void asked.push(`create ${jobId}`),
-    deleteSandbox: async ({ sandboxId, keep }) => void asked.push(`delete ${sandboxId} ${keep}`),
+    async createSandbox({ jobId }) {
+      asked.push(`create ${jobId}`);
+      if (refusal) throw refusal;
+    },
+    async deleteSandbox({ sandboxId, keep }) {
+      asked.push(`delete ${sandboxId} ${keep}`);
+      await held;
+    },
     command: ({ commandId }) => {
       asked.push(`command ${commandId}`);
       return events();
@@ -31,7 +49,7 @@ function setUp() {
   };
   const link = createHeldLink(runner as RunnerLink);
   const ended = (sandboxId: string) => end({ sandboxId, epoch: 1, cause: 'oom', detail: 'too much' });
-  return { link, asked, ended };
+  return { link, asked, ended, refuse, hold };
 }
 
 function creation(name: string, epoch = 1, workspaceId = `ws_${name}`): CreateSandbox {
@@ -61,6 +79,29 @@ test('the same command again is the one that runs or ran, until its end is ackno
   assert.deepEqual(asked, ['create job_a', 'command turn_1']);
 });
 
+test('a command that comes again after its end was acknowledged does not begin again', async () => {
+  const { link, asked } = setUp();
+  await link.createSandbox(creation('a'));
+  await Array.fromAsync(link.command(query('turn_1'), start));
+  link.acknowledge({ sandboxId: 'sbx_a', commandId: 'turn_1', line: 2 });
+  assert.throws(() => link.command(query('turn_1'), start), { code: 'invalid_cursor' });
+  await Array.fromAsync(link.command(query('turn_2'), start));
+  assert.deepEqual(asked, ['create job_a', 'command turn_1', 'command turn_2']);
+});
+
+test('an assignment that is gone, or could not be made, is not made again when it is asked for late', async () => {
+  const { link, asked, refuse } = setUp();
+  await link.createSandbox(creation('a'));
+  await link.deleteSandbox({ sandboxId: 'sbx_a', workspaceId: 'ws_a', epoch: 1, cause: 'ended', keep: true });
+  await assert.rejects(link.createSandbox(creation('a')), { code: 'sandbox_failed' });
+  refuse(new AtollError('no_capacity'));
+  await assert.rejects(link.createSandbox(creation('b')), { code: 'no_capacity' });
+  refuse(undefined);
+  await assert.rejects(link.createSandbox(creation('b')), { code: 'no_capacity' });
+  await link.createSandbox({ ...creation('b', 2), jobId: 'job_b' });
+  assert.deepEqual(asked, ['create job_a', 'delete sbx_a true', 'create job_b', 'create job_b']);
+});
+
 test('an older epoch is refused, and a later one takes the place of the one before', async () => {
   const { link, asked } = setUp();
   await link.createSandbox(creation('a', 2, 'ws'));
@@ -72,6 +113,29 @@ test('an older epoch is refused, and a later one takes the place of the one befo
     link.inventory().map(({ id, epoch, status }) => [id, epoch, status]),
     [['sbx_b', 3, 'ready']],
   );
+});
+
+test('an assignment that waits for the one before to go can be seen, and taken back', async () => {
+  const { link, asked, hold } = setUp();
+  await link.createSandbox(creation('a', 1, 'ws'));
+  const letGo = hold();
+  const made = link.createSandbox(creation('b', 2, 'ws'));
+  const again = assert.rejects(link.createSandbox(creation('b', 2, 'ws')), { code: 'sandbox_failed' });
+  assert.deepEqual(
+    link.inventory().map(({ id, status }) => [id, status]),
+    [
+      ['sbx_a', 'ready'],
+      ['sbx_b', 'starting'],
+    ],
+  );
+  const refused = assert.rejects(made, { code: 'sandbox_failed' });
+  const removed = link.deleteSandbox({
+    ...{ sandboxId: 'sbx_b', workspaceId: 'ws', epoch: 2, cause: 'ended', keep: true },
+  });
+  letGo();
+  await Promise.all([removed, refused, again]);
+  assert.deepEqual(asked, ['create job_a', 'delete sbx_a true', 'delete sbx_b true']);
+  assert.deepEqual(link.inventory(), []);
 });
 
 test('what ended is told until somebody heard it; its commands are there until they are acknowledged', async () => {

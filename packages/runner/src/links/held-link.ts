@@ -20,6 +20,8 @@ import { createHeldCommand, type HeldCommand } from './held-command.ts';
 const MAX_COMMANDS = 256;
 /** Sandboxes that are gone and whose events nobody fetched: then the oldest is forgotten. */
 const MAX_ENDED = 256;
+/** A request may come late, after what it asks for is long over: so many commands of a sandbox, and sandboxes, are known to be. */
+const MAX_OVER = 1024;
 
 export type HeldLink = Omit<RunnerLink, 'command' | 'acknowledge' | 'onSandboxEnded'> & {
   /** Whose files a sandbox works on; of anything else, the id itself. */
@@ -55,14 +57,22 @@ type Held = {
   readonly epoch: number;
   readonly jobId: string;
   status: 'starting' | 'ready' | 'ended';
+  /** Settles when what worked on its files is gone. */
+  begun: Promise<void>;
   lastLine: number;
   /** It ended without being asked to, and nobody heard of it. */
   untold: SandboxEnded | undefined;
   readonly commands: Map<string, HeldCommand>;
+  /** Commands whose end was acknowledged. */
+  readonly over: Map<string, undefined>;
 };
 
 export function createHeldLink(link: RunnerLink): HeldLink {
   const sandboxes = new Map<string, Held>();
+  /** Assignments that are gone, or did not come to be for that reason: none of them begins again. */
+  const over = new Map<string, unknown>();
+  /** Not asked for yet: what works on their files has to go first. */
+  const waiting = new Set<Held>();
   const listeners: (() => void)[] = [];
   const sweepListeners: (() => void)[] = [];
 
@@ -76,45 +86,65 @@ export function createHeldLink(link: RunnerLink): HeldLink {
   });
 
   async function createSandbox(request: CreateSandbox): Promise<void> {
-    const { id, workspaceId } = request.sandbox;
+    const { id } = request.sandbox;
     const known = sandboxes.get(id);
-    if (known?.jobId === request.jobId) {
-      if (known.status === 'ended') throw new AtollError('sandbox_failed', `sandbox ${id} has ended`);
-    } else {
-      await replace(workspaceId, request.epoch);
-      sandboxes.set(id, newHeld(request));
-    }
-    const held = sandboxes.get(id);
+    const held = known?.jobId === request.jobId ? known : newHeld(request);
+    if (held === known && held.status === 'ended')
+      throw new AtollError('sandbox_failed', `sandbox ${id} has ended`);
     try {
+      if (held !== known) held.begun = begin(held).finally(() => waiting.delete(held));
+      await held.begun;
       await link.createSandbox(request);
-      if (held?.status === 'starting') held.status = 'ready';
+      if (held.status === 'starting') held.status = 'ready';
     } catch (error) {
-      if (sandboxes.get(id) === held) sandboxes.delete(id);
+      if (sandboxes.get(id) === held) forget(id, error);
       throw error;
     }
   }
 
-  /** A later assignment takes the place of an earlier one on the same files; an earlier one is refused (I6). */
-  async function replace(workspaceId: string, epoch: number): Promise<void> {
-    for (const held of [...sandboxes.values()]) {
-      if (held.workspaceId !== workspaceId || held.status === 'ended') continue;
-      if (held.epoch > epoch)
-        throw new AtollError('stale_epoch', `sandbox ${held.id} works on these files at epoch ${held.epoch}`);
-      await deleteSandbox({ sandboxId: held.id, workspaceId, epoch, cause: 'ended', keep: true });
+  /** A later assignment takes the place of earlier ones on the same files; an earlier one is refused (I6). */
+  async function begin(held: Held): Promise<void> {
+    const { id, workspaceId, epoch } = held;
+    const gone = () => over.get(assignmentOf(id, epoch));
+    if (over.has(assignmentOf(id, epoch))) throw gone();
+    const others = [...sandboxes.values()].filter(
+      (other) => other.workspaceId === workspaceId && other.status !== 'ended',
+    );
+    const later = others.find((other) => other.epoch > epoch);
+    if (later)
+      throw new AtollError('stale_epoch', `sandbox ${later.id} works on these files at epoch ${later.epoch}`);
+    // Whoever looks what is here while the others go, sees what comes.
+    sandboxes.set(id, held);
+    waiting.add(held);
+    for (const other of others) {
+      await link.deleteSandbox({ sandboxId: other.id, workspaceId, epoch, cause: 'ended', keep: true });
+      if (sandboxes.get(other.id) === other) forget(other.id);
     }
+    if (sandboxes.get(id) !== held) throw gone();
+  }
+
+  function forget(
+    id: string,
+    why: unknown = new AtollError('sandbox_failed', `sandbox ${id} has ended`),
+  ): void {
+    const held = sandboxes.get(id);
+    if (held) note(over, assignmentOf(id, held.epoch), why);
+    sandboxes.delete(id);
   }
 
   const deleteSandbox: RunnerLink['deleteSandbox'] = async (request) => {
+    const held = sandboxes.get(request.sandboxId);
+    if (held && waiting.has(held) && held.epoch <= request.epoch) forget(held.id);
     await link.deleteSandbox(request);
     // Whoever reads one of its commands now reads on to the end; nobody else will ask.
-    sandboxes.delete(request.sandboxId);
+    forget(request.sandboxId);
   };
 
   function forgetEnded(): void {
     const gone = [...sandboxes.values()].filter(({ status }) => status === 'ended');
     const heard = gone.filter(({ untold, commands }) => untold === undefined && commands.size === 0);
     const oldest = gone.slice(0, Math.max(0, gone.length - MAX_ENDED));
-    for (const { id } of [...heard, ...oldest]) sandboxes.delete(id);
+    for (const { id } of [...heard, ...oldest]) forget(id);
   }
 
   function command(request: SandboxCommand, { after, signal }: Reading): AsyncIterable<CommandEvent> {
@@ -124,10 +154,13 @@ export function createHeldLink(link: RunnerLink): HeldLink {
     refuseStale(held, epoch);
     const known = held.commands.get(commandId);
     if (known) return known.read(after, signal);
+    if (held.over.has(commandId))
+      throw new AtollError('invalid_cursor', `command ${commandId} is over, and its end was acknowledged`);
     if (held.commands.size >= MAX_COMMANDS)
       throw new AtollError('too_many_requests', 'the ends of too many commands were not acknowledged');
     const begun = createHeldCommand(counted(held, link.command(request)), () => {
       held.commands.delete(commandId);
+      note(held.over, commandId, undefined);
       if (held.status === 'ended') forgetEnded();
     });
     held.commands.set(commandId, begun);
@@ -197,10 +230,23 @@ function newHeld({ jobId, epoch, sandbox }: CreateSandbox): Held {
     epoch,
     jobId,
     status: 'starting',
+    begun: Promise.resolve(),
     lastLine: 0,
     untold: undefined,
     commands: new Map(),
+    over: new Map(),
   };
+}
+
+function assignmentOf(sandboxId: string, epoch: number): string {
+  return `${sandboxId} ${epoch}`;
+}
+
+/** The oldest is forgotten where there are too many. */
+function note<T>(over: Map<string, T>, name: string, value: T): void {
+  over.set(name, value);
+  const [oldest] = over.keys();
+  if (over.size > MAX_OVER && oldest !== undefined) over.delete(oldest);
 }
 
 function refuseStale(held: Held, epoch: number): void {
