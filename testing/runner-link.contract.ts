@@ -189,7 +189,7 @@ export function runnerLinkContract(name: string, open: () => Promise<OpenLink>):
         if (event.kind === 'messages') await link.cancel({ sandboxId: own.id, epoch: 1, commandId });
         if (event.kind === 'end') end = event;
       }
-      assert.equal(end?.status, 'interrupted');
+      assert.equal(end?.status, 'interrupted', end?.detail);
       await remove(own);
     });
 
