@@ -205,13 +205,15 @@ for (const link of ['http', 'grpc'] as const)
       const turn = await begin(id, '100000 20 10');
       const reading = readThrough(atoll, id, turn);
       await until(async () => (await show(id)).lastSeq > 20);
+      const { lastSeq } = await show(id);
       await atoll.kill();
-      await delay(1_000);
+      await delay(1_500);
       await killSandboxes(runner.pid);
       await atoll.restart();
       const events = await reading;
       const numbers = named('message', events).filter(({ type }) => type === 'count');
       assertWhole(events, numbers.length);
+      assert.ok(numbers.length > lastSeq + 100, `${numbers.length} after ${lastSeq}`);
       const [done] = named('done', events);
       assert.equal(done.status, 'failed');
       assert.notEqual(done.cause, 'runner_lost');
