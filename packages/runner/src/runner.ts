@@ -122,7 +122,7 @@ export async function createRunner(
   });
   const jobs = new Map<string, Promise<void>>();
   /** Workspaces that a job is filling: its sandbox is not in the pool yet. */
-  const making = new Map<string, Promise<void>>();
+  const making = new Map<string, { epoch: number; over: Promise<unknown> }>();
   /** Of the workspaces that had a sandbox here, how much they may hold. */
   const diskBytes = new Map<string, number>();
   const ending = new Set<string>();
@@ -144,9 +144,10 @@ export async function createRunner(
     const earlier = making.get(workspaceId);
     const job = makeSandbox(request);
     jobs.set(request.jobId, job);
-    const made = Promise.allSettled([earlier, job]).then(() => {
+    const over = Promise.allSettled([earlier?.over, job]).then(() => {
       if (making.get(workspaceId) === made) making.delete(workspaceId);
     });
+    const made = { epoch: request.epoch, over };
     making.set(workspaceId, made);
     // Kept while it could be asked for again; a sandbox's end makes the answer worthless.
     job.catch(() => jobs.delete(request.jobId));
@@ -303,10 +304,12 @@ export async function createRunner(
   }
 
   async function deleteSandbox({ sandboxId, workspaceId, epoch, cause, keep }: DeleteSandbox): Promise<void> {
-    // One that is still being made is ended as soon as it is there, and its files are not removed under it.
-    if (!pool.get(sandboxId)) {
+    // One that is still being made is ended as soon as it is there, and its files are not removed under it. What is made
+    // for a later assignment is another one.
+    const made = making.get(workspaceId);
+    if (!pool.get(sandboxId) && made && made.epoch <= epoch) {
       unwanted.set(sandboxId, epoch);
-      await making.get(workspaceId);
+      await made.over;
       unwanted.delete(sandboxId);
     }
     const sandbox = pool.get(sandboxId);
@@ -322,7 +325,7 @@ export async function createRunner(
   }
 
   async function removeWorkspace(id: string): Promise<void> {
-    await making.get(id);
+    await making.get(id)?.over;
     if (pool.inWorkspace(id)) return;
     await snapshots.settled(id, { stop: true });
     diskBytes.delete(id);
