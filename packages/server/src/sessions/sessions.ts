@@ -171,8 +171,7 @@ export function createSessions(options: SessionsOptions) {
   async function makeRoom(runnerId: string): Promise<boolean> {
     if (await warm.giveWay(runnerId)) return true;
     const there = live.all().filter((session) => session.runnerId === runnerId);
-    const idle = there.filter((session) => session.status === 'idle' && session.running === 0);
-    const oldest = idle.sort((a, b) => a.lastUsedMs - b.lastUsedMs)[0];
+    const oldest = there.filter(isIdle).sort((a, b) => a.lastUsedMs - b.lastUsedMs)[0];
     if (oldest) {
       await lifecycle.pause(oldest, EVICTED).catch((error) => broken(oldest, error));
       return true;
@@ -273,8 +272,7 @@ export function createSessions(options: SessionsOptions) {
       detail: `Nothing happened here for ${Math.round(idleMs / 60_000)} minutes.`,
     };
     for (const session of live.all()) {
-      const busy = session.status !== 'idle' || session.running > 0 || session.awaited;
-      if (busy || session.lastUsedMs >= before) continue;
+      if (!isIdle(session) || session.lastUsedMs >= before) continue;
       await lifecycle.pause(session, end).catch((error) => broken(session, error));
     }
   }
@@ -423,7 +421,7 @@ export function createSessions(options: SessionsOptions) {
   async function leaveRunner(runnerId: string): Promise<void> {
     while (await warm.giveWay(runnerId));
     for (const session of live.all()) {
-      if (session.runnerId !== runnerId || session.status !== 'idle' || session.running > 0) continue;
+      if (session.runnerId !== runnerId || !isIdle(session)) continue;
       await lifecycle.pause(session, DRAINED).catch((error) => broken(session, error));
     }
   }
@@ -528,4 +526,9 @@ export function createSessions(options: SessionsOptions) {
     counts,
     makeRoom,
   };
+}
+
+/** Of one whose runner is awaited nobody knows; what it was sent meanwhile waits for that. */
+function isIdle({ status, running, awaited }: LiveSession): boolean {
+  return status === 'idle' && running === 0 && awaited === undefined;
 }
