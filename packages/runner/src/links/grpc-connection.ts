@@ -54,6 +54,8 @@ export function createGrpcConnection(options: {
   let description: Partial<RunnerMessages['register']> = {};
   let registrationId = '';
   let stream: GrpcStream | undefined;
+  /** The latest, whether or not it is answered yet. */
+  let dialled: GrpcStream | undefined;
   /** The token of the latest stream, and one that was turned down. */
   let shown = '';
   let refused: string | undefined;
@@ -101,6 +103,8 @@ export function createGrpcConnection(options: {
       answered.reject(opened.signal.reason);
       broke(opened);
     });
+    dialled = opened;
+    if (closed) opened.close();
     const late = setTimeout(() => answered.reject(unreachable(target.server, 'no answer in 5 s')), DIAL_MS);
     try {
       void opened.send({ register: { ...description, registrationId } });
@@ -249,7 +253,7 @@ export function createGrpcConnection(options: {
     close() {
       closed = true;
       apiUrl.reject(new AtollError('shutting_down'));
-      stream?.close();
+      dialled?.close();
     },
   };
 }
