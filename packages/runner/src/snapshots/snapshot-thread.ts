@@ -47,8 +47,11 @@ export function createSnapshotThread(options: {
   const jobs = new Map<number, Job>();
   let lastJob = 0;
   let worker: Worker | undefined;
+  let closed = false;
 
   function thread(): Worker {
+    // Nobody would end it any more.
+    if (closed) throw new AtollError('shutting_down');
     worker ??= start();
     return worker;
   }
@@ -107,12 +110,13 @@ export function createSnapshotThread(options: {
     { tenant, signal }: ForTenant,
   ): Promise<ScanAnswer | undefined> {
     signal.throwIfAborted();
+    const asked = thread();
     const job = ++lastJob;
     const { promise, resolve, reject } = Promise.withResolvers<ScanAnswer | undefined>();
     jobs.set(job, { tenant, resolve, reject });
-    const stop = () => thread().postMessage({ kind: 'stop', job, reason: toThreadError(signal.reason) });
+    const stop = () => asked.postMessage({ kind: 'stop', job, reason: toThreadError(signal.reason) });
     signal.addEventListener('abort', stop, { once: true });
-    thread().postMessage({ ...request, job } satisfies ThreadRequest);
+    asked.postMessage({ ...request, job } satisfies ThreadRequest);
     return promise.finally(() => signal.removeEventListener('abort', stop));
   }
 
@@ -126,6 +130,7 @@ export function createSnapshotThread(options: {
       await rm(knownTreeFile(directory, workspaceId), { force: true });
     },
     async close() {
+      closed = true;
       if (!worker) return;
       worker.ref();
       const exited = once(worker, 'exit');
