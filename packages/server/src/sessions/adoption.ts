@@ -64,6 +64,8 @@ export function createAdoption(options: {
   const { store, turns, isThere, snapshots, snapshotting } = options;
   let expected = new Set<string>();
   const waiting = new Set<LiveSession>();
+  /** Of them, those that nobody takes back any more. */
+  const losing = new WeakSet<LiveSession>();
   let lastSeen: string | null = null;
 
   function known(session: LiveSession): void {
@@ -72,14 +74,20 @@ export function createAdoption(options: {
     session.awaited = undefined;
   }
 
+  /** Nobody else has found out meanwhile what becomes of it. */
+  const isOpen = (session: LiveSession) => waiting.has(session) && !losing.has(session);
   /** It may have been ended or paused meanwhile. */
-  const isHeld = (session: LiveSession) => waiting.has(session) && hasReadySandbox(session.status);
+  const isHeld = (session: LiveSession) => isOpen(session) && hasReadySandbox(session.status);
 
   async function lose(session: LiveSession, end: SandboxEnd): Promise<void> {
+    if (!isOpen(session)) return;
+    losing.add(session);
     const { sandboxId } = session.state;
-    if (isHeld(session) && sandboxId !== null)
+    if (hasReadySandbox(session.status) && sandboxId !== null)
       // Nobody knows when it ended: the time since then is nobody's. What cannot be written now counts until now.
       await store.commit(countLostSandboxes(lastSeen, { only: sandboxId })).catch(() => undefined);
+    // It may have another sandbox by now.
+    if (!waiting.has(session)) return;
     known(session);
     await options.lose(session, { status: 'interrupted', ...end });
     turns.advance(session);
@@ -91,9 +99,13 @@ export function createAdoption(options: {
     if (turn) await takeBackTurn(link, session, { turn, began: found.commands.includes(turn.id) });
     else {
       await catchUp(session);
-      known(session);
-      turns.advance(session);
+      if (isOpen(session)) goesOn(session);
     }
+  }
+
+  function goesOn(session: LiveSession): void {
+    known(session);
+    turns.advance(session);
   }
 
   /** The restart may have come before the snapshot of the last turn. */
@@ -114,7 +126,8 @@ export function createAdoption(options: {
     { turn, began }: { turn: LiveTurn; began: boolean },
   ): Promise<void> {
     const asked = await askedIn(store, session);
-    if (!isHeld(session) || turn.doneSeq !== undefined) return known(session);
+    if (!isOpen(session)) return;
+    if (!isHeld(session) || turn.doneSeq !== undefined) return goesOn(session);
     for (const { requestId, decision } of asked)
       if (decision && decision.decision !== 'cancelled') session.unheard.set(requestId, decision);
     const at = { sandboxId: session.state.sandboxId ?? '', epoch: session.epoch };
@@ -144,7 +157,8 @@ export function createAdoption(options: {
     },
     known,
     placesOn: (runnerId) =>
-      [...waiting].filter((session) => session.runnerId === runnerId && isHeld(session)).length,
+      [...waiting].filter((session) => session.runnerId === runnerId && hasReadySandbox(session.status))
+        .length,
     async adopt(link, there) {
       const held = [...waiting].filter(({ runnerId }) => runnerId === link.runnerId);
       for (const session of held) {
