@@ -304,10 +304,12 @@ export function createGrpcLink(runnerId: string, onLost: () => void): GrpcLink {
   function detach(old: RunnerStream): void {
     if (stream !== old) return;
     stream = undefined;
+    const error = new AtollError('runner_unreachable', `the connection of runner ${runnerId} broke off`);
     connected = Promise.withResolvers();
+    inventory.reject(error);
     inventory = Promise.withResolvers();
     inventory.promise.catch(() => undefined);
-    breakFiles(new AtollError('runner_unreachable', `the connection of runner ${runnerId} broke off`));
+    breakFiles(error);
   }
 
   return {
@@ -345,7 +347,9 @@ export function createGrpcLink(runnerId: string, onLost: () => void): GrpcLink {
     async decide({ sandboxId, epoch, requestId, decision }) {
       refuseStale({ sandboxId, epoch });
       const json = Buffer.from(JSON.stringify(decision));
-      say('decisions', requestId, { approval: { sandboxId, epoch, requestId, decision: json } });
+      say('decisions', `${sandboxId} ${requestId}`, {
+        approval: { sandboxId, epoch, requestId, decision: json },
+      });
     },
     // The runner tells it with its heartbeat.
     onSandboxEnded: () => undefined,

@@ -1,0 +1,44 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { createGrpcLink, type RunnerStream } from './grpc-link.ts';
+
+type Said = Parameters<RunnerStream['send']>[0];
+
+function stream(): RunnerStream & { said: Said[] } {
+  const said: Said[] = [];
+  return { said, send: (message) => void said.push(message), end: () => undefined };
+}
+
+const sandbox = {
+  id: 'sbx_1',
+  sessionId: 'ses_1',
+  epoch: 1,
+  status: 'ready',
+  lastLine: 3,
+  commands: ['turn_1'],
+};
+
+test('who waits for what a runner holds hears that its connection broke, and asks again', {
+  timeout: 5_000,
+}, async () => {
+  const link = createGrpcLink('one', () => undefined);
+  const broken = stream();
+  link.attach(broken);
+  const asked = link.inventory();
+  link.detach(broken);
+  await assert.rejects(asked, { code: 'runner_unreachable' });
+  const again = link.inventory();
+  link.attach(stream());
+  link.receive('inventory', { sandboxes: [sandbox] });
+  assert.deepEqual(await again, [sandbox]);
+});
+
+test('decisions that no stream took reach the next one, of each sandbox its own', async () => {
+  const link = createGrpcLink('one', () => undefined);
+  for (const sandboxId of ['sbx_1', 'sbx_2'])
+    await link.decide({ sandboxId, epoch: 1, requestId: '1', decision: { decision: 'allow' } });
+  const next = stream();
+  link.attach(next);
+  const decided = next.said.flatMap((message) => ('approval' in message ? message.approval.sandboxId : []));
+  assert.deepEqual(decided, ['sbx_1', 'sbx_2']);
+});
