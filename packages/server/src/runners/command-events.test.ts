@@ -62,6 +62,7 @@ test('what a runner does not say is refused', () => {
   for (const text of [
     'id: 2\nevent: message\ndata: {}\n\n',
     'id: x\nevent: message\ndata: {}\n\n',
+    `id: ${2 ** 53 + 2}\nevent: message\ndata: {}\n\n`,
     'id: 3\nevent: log\ndata: {\n\n',
     'id: 3\nevent: other\ndata: {}\n\n',
   ])

@@ -58,7 +58,7 @@ export function createCommandEvents(after: number): CommandEvents {
         else into.push(control(name, bytes.toString('utf8', from, end), id));
       } else if (text.startsWith('id: ', start)) {
         const next = Number(text.slice(start + 4, end));
-        if (!(next > id)) throw broken(`line ${next} came after line ${id}`);
+        if (!(next > id && Number.isSafeInteger(next))) throw broken(`line ${next} came after line ${id}`);
         id = next;
       } else if (text.startsWith('event: ', start)) {
         name = text.slice(start + 7, end);

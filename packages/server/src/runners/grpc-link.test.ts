@@ -42,3 +42,22 @@ test('decisions that no stream took reach the next one, of each sandbox its own'
   const decided = next.said.flatMap((message) => ('approval' in message ? message.approval.sandboxId : []));
   assert.deepEqual(decided, ['sbx_1', 'sbx_2']);
 });
+
+test('a line that no log can number ends the stream, and nothing of it is kept', async () => {
+  const link = createGrpcLink('one', () => undefined);
+  link.attach(stream());
+  const request = {
+    sandboxId: 'sbx_1',
+    epoch: 1,
+    commandId: 'turn_1',
+    command: { method: 'exec' as const, params: { command: 'x' } },
+  };
+  const events = link.command(request)[Symbol.asyncIterator]();
+  const first = events.next();
+  const batch = { sandboxId: 'sbx_1', epoch: 1, commandId: 'turn_1', bytes: Buffer.from('{}\n') };
+  assert.throws(() => link.receive('eventBatch', { ...batch, firstLine: 2 ** 53 + 2 }), {
+    code: 'invalid_request',
+  });
+  link.receive('eventBatch', { ...batch, firstLine: 1 });
+  assert.equal((await first).value?.line, 1);
+});

@@ -175,6 +175,8 @@ export function createGrpcLink(runnerId: string, onLost: () => void): GrpcLink {
     const open = commands.get(commandId);
     // Nobody reads it any more; or it comes twice, which a new stream may bring about.
     if (!open || open.over || open.request.sandboxId !== sandboxId || event.line <= open.line) return;
+    if (!Number.isSafeInteger(event.line))
+      throw new AtollError('invalid_request', `line ${event.line} is more than there can be`);
     const later = linesAfter(event, open.line);
     open.line = event.line;
     open.over = event.kind === 'end';
