@@ -11,7 +11,11 @@ import { sdkOptions } from './claude-options.ts';
 import { type SpawnContext, spawnClaude } from './claude-spawn.ts';
 import { trustWorkspace } from './claude-trust.ts';
 
+type Sdk = typeof import('@anthropic-ai/claude-agent-sdk');
+
 export type ClaudeSpare = {
+  /** That it was started with. */
+  readonly sdk: Sdk;
   readonly process: SpareProcess;
   readonly sessionId: string;
   readonly model: string | undefined;
@@ -22,7 +26,7 @@ export type ClaudeSpare = {
 type Listener = Pick<SpawnContext, 'onStderr' | 'waiting'>;
 
 export async function startSpare(context: ExecutorContext): Promise<ClaudeSpare> {
-  const { prewarm } = await import('@anthropic-ai/claude-agent-sdk');
+  const sdk = await import('@anthropic-ai/claude-agent-sdk');
   const { settings, workspace, env, approve, children } = context;
   const { model } = settings;
   if (env.HOME !== undefined) await trustWorkspace(env.HOME, workspace);
@@ -35,7 +39,7 @@ export async function startSpare(context: ExecutorContext): Promise<ClaudeSpare>
   });
   let listener: Listener = { onStderr: context.output.log, waiting: () => undefined };
   let child: ChildProcess | undefined;
-  const process = await prewarm({
+  const process = await sdk.prewarm({
     options: {
       ...options,
       spawnClaudeCodeProcess: (spawning) => {
@@ -51,6 +55,7 @@ export async function startSpare(context: ExecutorContext): Promise<ClaudeSpare>
   });
   process.claimed.catch(() => undefined); // whoever claims it looks again
   return {
+    sdk,
     process,
     sessionId,
     model,

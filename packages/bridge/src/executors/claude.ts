@@ -134,6 +134,8 @@ class ClaudeExecutor implements Executor {
   }
 
   async #start(launch: LaunchOptions): Promise<Started | Failed> {
+    const waiting = this.#takeSpare(launch);
+    if (waiting) return this.#claim(waiting, launch);
     let sdk: Sdk;
     try {
       this.#sdk ??= import('@anthropic-ai/claude-agent-sdk');
@@ -151,10 +153,7 @@ class ClaudeExecutor implements Executor {
     if (this.#branchesFrom !== undefined) return this.#branch(sdk, launch, this.#branchesFrom);
     this.#sessionId ??= this.#kept;
     const known = this.#sessionId;
-    const spare = this.#spare;
-    this.#spare = undefined;
-    if (known === undefined) return this.#begin(sdk, launch, spare);
-    spare?.process.close();
+    if (known === undefined) return this.#launch(sdk, launch, this.#newSession());
     const resumed = await this.#launch(sdk, launch, { resume: known });
     if (!isLost(resumed)) return resumed;
     // A process that crashed before it saved anything leaves nothing to go on with.
@@ -170,14 +169,25 @@ class ClaudeExecutor implements Executor {
     return branched;
   }
 
-  async #begin(sdk: Sdk, launch: LaunchOptions, spare: ClaudeSpare | undefined): Promise<Started | Failed> {
-    if (spare && keyOf(launch) === keyOf({})) {
-      this.#sessionId = spare.sessionId;
-      const claimed = await this.#launch(sdk, launch, { sessionId: spare.sessionId }, spare);
-      // Its folder has settings that a waiting process does not take, or it died: one of its own is slower.
-      if ('process' in claimed) return claimed;
-    }
+  /** The process that waits, where it can begin this conversation: nothing was begun in a home that is claimed. */
+  #takeSpare(launch: LaunchOptions): ClaudeSpare | undefined {
+    const spare = this.#spare;
+    this.#spare = undefined;
+    const begins = this.#sessionId === undefined && this.#branchesFrom === undefined;
+    if (begins && keyOf(launch) === keyOf({})) return spare;
     spare?.process.close();
+    return undefined;
+  }
+
+  async #claim(spare: ClaudeSpare, launch: LaunchOptions): Promise<Started | Failed> {
+    const { sdk, sessionId } = spare;
+    this.#sessionId = sessionId;
+    const kept = this.#keep(); // while it is claimed
+    const claimed = await this.#launch(sdk, launch, { sessionId }, spare);
+    await kept;
+    if ('process' in claimed) return claimed;
+    // Its folder has settings that a waiting process does not take, or it died: one of its own is slower.
+    spare.process.close();
     return this.#launch(sdk, launch, this.#newSession());
   }
 
