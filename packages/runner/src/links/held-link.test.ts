@@ -138,6 +138,19 @@ test('an assignment that waits for the one before to go can be seen, and taken b
   assert.deepEqual(link.inventory(), []);
 });
 
+test('an assignment that is on its way out is not made again when it is asked for late', async () => {
+  const { link, asked, hold } = setUp();
+  await link.createSandbox(creation('a'));
+  const letGo = hold();
+  const removed = link.deleteSandbox({
+    ...{ sandboxId: 'sbx_a', workspaceId: 'ws_a', epoch: 1, cause: 'ended', keep: true },
+  });
+  await assert.rejects(link.createSandbox(creation('a')), { code: 'sandbox_failed' });
+  letGo();
+  await removed;
+  assert.deepEqual(asked, ['create job_a', 'delete sbx_a true']);
+});
+
 test('what ended is told until somebody heard it; its commands are there until they are acknowledged', async () => {
   const { link, ended } = setUp();
   let told = 0;

@@ -135,7 +135,15 @@ export function createHeldLink(link: RunnerLink): HeldLink {
   const deleteSandbox: RunnerLink['deleteSandbox'] = async (request) => {
     const held = sandboxes.get(request.sandboxId);
     if (held && waiting.has(held) && held.epoch <= request.epoch) forget(held.id);
-    await link.deleteSandbox(request);
+    const before = held?.status ?? 'ended';
+    // Whoever asks for it meanwhile, late, does not get it again.
+    if (held && held.epoch <= request.epoch) held.status = 'ended';
+    try {
+      await link.deleteSandbox(request);
+    } catch (error) {
+      if (held) held.status = before;
+      throw error;
+    }
     // Whoever reads one of its commands now reads on to the end; nobody else will ask.
     forget(request.sandboxId);
   };
