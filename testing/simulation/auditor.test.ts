@@ -148,6 +148,11 @@ const bad: [what: string, rule: Rule, changes: Changes][] = [
     { said2: [{ kind: 'acted', of: later, turn: 't' }, good.acted, good.said2] },
   ],
   [
+    'somebody acts when the lease that was told is over',
+    'one epoch acts',
+    { began: [{ kind: 'leased', node: 'a', until: 5 }, good.began] },
+  ],
+  [
     'somebody acts after the end of a lease',
     'one epoch acts',
     { said2: [{ kind: 'expired', node: 'a' }, good.acted, good.said2] },

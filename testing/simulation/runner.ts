@@ -53,8 +53,19 @@ export function createRunnerNode(world: World, name: string, capacity: number): 
     });
     const handlers = createRunnerHandlers({ link, health });
     network.serve(life, createServing({ operations: runnerOperations, handlers, logger }));
+    const lease = leaseRequests(coordinator.leaseRequests);
+    const leased = async <T extends { lease: { leaseMs: number } }>(asking: Promise<T>): Promise<T> => {
+      const askedAt = agenda.now;
+      const answer = await asking;
+      tell({ kind: 'leased', node: name, until: askedAt + answer.lease.leaseMs });
+      return answer;
+    };
     const registration = createRegistration({
-      requests: leaseRequests(coordinator.leaseRequests),
+      requests: {
+        ...lease,
+        register: (described) => leased(lease.register(described)),
+        heartbeat: (beat) => leased(lease.heartbeat(beat)),
+      },
       link,
       description: {
         ...{ runnerId: name, address: `http://${name}`, capacity, labels: {}, executorProfiles: ['program'] },

@@ -122,6 +122,8 @@ export type FaultEntry =
   /** Nothing gets from one to the other; the other way round may go on. */
   | { readonly kind: 'cut'; readonly from: string; readonly to: string }
   | { readonly kind: 'joined'; readonly from: string; readonly to: string }
+  /** A runner was told that it may act: until then, counted from when it asked. */
+  | { readonly kind: 'leased'; readonly node: string; readonly until: number }
   /** By its own count a runner's lease is over, or it runs again. */
   | { readonly kind: 'expired'; readonly node: string }
   | { readonly kind: 'renewed'; readonly node: string }
