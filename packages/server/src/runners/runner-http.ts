@@ -45,7 +45,8 @@ const CONNECT_MS = 5_000;
 const ANSWER_MS = 5_000;
 /** A connection that says nothing for so long is asked whether it is there, and given up 10 s later. */
 const QUIET_MS = 3_000;
-const MAX_SOCKETS = 1024;
+/** A runner has at most 10 000 sandboxes: the stream of each one’s turn, and what is asked beside it. */
+const MAX_SOCKETS = 20_000;
 const MAX_ANSWER_BYTES = 64 * 1024 * 1024;
 
 /** What may take as long as it takes: sandboxes, snapshots and files. */
