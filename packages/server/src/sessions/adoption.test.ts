@@ -94,3 +94,19 @@ test('its place is taken while it is being lost', async () => {
   await ended;
   assert.equal(adoption.placesOn('one'), 0);
 });
+
+test('of the commands that a runner tells of one sandbox, it is asked to end no more than it can hold', async () => {
+  const { adoption, there, told } = await setUp();
+  const ended: string[] = [];
+  const counting = {
+    ...link,
+    cancel: async ({ commandId }: { commandId: string }) => void ended.push(commandId),
+  };
+  const others = Array.from({ length: 1_000 }, (_, n) => `cmd_${n}`);
+  await adoption.adopt(
+    counting,
+    there.map((held) => ({ ...held, commands: [...others, ...held.commands] })),
+  );
+  assert.equal(ended.length, 2 * 256);
+  assert.deepEqual(told, ['ses_a goes on', 'ses_b goes on']);
+});

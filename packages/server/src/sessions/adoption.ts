@@ -46,6 +46,8 @@ export type Adoption = {
 
 /** Every line that a command may still say. */
 const ALL_LINES = Number.MAX_SAFE_INTEGER;
+/** As many as a runner holds of one sandbox. It may tell any number, and each is a request to it. */
+const MAX_DROPPED = 256;
 const CAME_WITHOUT = { cause: 'runner_lost', detail: 'The runner came back without this sandbox.' };
 const STAYED_AWAY = {
   cause: 'runner_lost',
@@ -234,8 +236,7 @@ function dropOthers(
   { id: sandboxId, epoch, commands }: SandboxInventory,
   turn: LiveTurn | undefined,
 ): void {
-  for (const commandId of commands) {
-    if (commandId === turn?.id) continue;
+  for (const commandId of commands.filter((id) => id !== turn?.id).slice(0, MAX_DROPPED)) {
     untold(link.cancel({ sandboxId, epoch, commandId }));
     link.acknowledge({ sandboxId, epoch, commandId, line: ALL_LINES });
   }
