@@ -136,7 +136,6 @@ export function createAdoption(options: {
     known(session);
     if (turn.interrupted && !began) return turns.goOn(session, turn, undefined);
     turns.goOn(session, turn, (command) => link.reattach(command, session.log.line));
-    if (turn.interrupted) untold(link.cancel({ ...at, commandId: turn.id }));
     for (const [requestId, decision] of session.unheard) untold(link.decide({ ...at, requestId, decision }));
   }
 

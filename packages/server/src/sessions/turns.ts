@@ -245,6 +245,8 @@ export function createTurns(options: TurnsOptions): Turns {
     const running = session.state.turn === null ? undefined : session.turns.get(session.state.turn);
     if (running && !running.interrupted) {
       running.interrupted = true;
+      // Nothing on disk says that it was asked to stop: whoever asks hears of it when its runner was told.
+      await session.awaited?.promise;
       const { sandboxId } = session.state;
       if (sandboxId !== null)
         await linkOf(session).cancel({ sandboxId, epoch: session.epoch, commandId: running.id });
