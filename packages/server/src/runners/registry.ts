@@ -11,6 +11,7 @@ import { commitTime } from '../store/commit-time.ts';
 import type { Step, Store } from '../store/store.ts';
 import type { RunnerRow } from '../store/tables.ts';
 import { goneLink } from './gone-link.ts';
+import type { RemoteLink } from './remote-link.ts';
 
 export type RunnerInfo = {
   hostname: string;
@@ -26,7 +27,7 @@ export type RunnerInfo = {
 export type RegisteredRunner = {
   id: string;
   info: RunnerInfo;
-  link: RunnerLink;
+  link: RunnerLink & Partial<Pick<RemoteLink, 'reached'>>;
   /** Whose sessions it may serve (I12); undefined: everybody's. */
   tenant: string | undefined;
   draining: boolean;

@@ -115,3 +115,10 @@ test('neither one that drains nor one of another tenant is chosen', async () => 
     detail: 'draining: takes no more sandboxes',
   });
 });
+
+test('one that cannot be reached is chosen only where there is no other, whoever prefers it', async () => {
+  const silent = { ...runner('silent'), link: { reached: () => false } as RegisteredRunner['link'] };
+  const { place } = schedulerOf([silent, runner('busy')], { busy: 9 });
+  assert.equal((await place({}, 'silent')).runner.id, 'busy');
+  assert.equal((await schedulerOf([silent]).place()).runner.id, 'silent');
+});
