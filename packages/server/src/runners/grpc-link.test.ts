@@ -61,3 +61,17 @@ test('a line that no log can number ends the stream, and nothing of it is kept',
   link.receive('eventBatch', { ...batch, firstLine: 1 });
   assert.equal((await first).value?.line, 1);
 });
+
+test('a snapshot of more than there can be is none', async () => {
+  const link = createGrpcLink('one', () => undefined);
+  const runner = stream();
+  link.attach(runner);
+  const taking = link.snapshot({ workspaceId: 'ses_1', tenant: 't', epoch: 1, base: null });
+  const [asked] = runner.said;
+  assert.ok(asked && 'job' in asked);
+  const sizes = { files: 1, sizeBytes: 1, storedBytes: 2 ** 60, skipped: 0, firstSkipped: [] };
+  const update = { epoch: 1, sandboxId: '', status: 'completed', cause: '', detail: '' };
+  const snapshot = { root: 'a'.repeat(64), ...sizes };
+  link.receive('jobUpdate', { ...update, jobId: `${asked.job.jobId}`, snapshot });
+  await assert.rejects(taking, { code: 'snapshot_failed' });
+});

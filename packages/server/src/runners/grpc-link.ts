@@ -25,7 +25,7 @@ import type {
 } from '@atoll/protocol/runner-link';
 import { sandboxStatuses } from '@atoll/protocol/statuses';
 import { commandEndOf, messagesOf, outputOf } from './grpc-events.ts';
-import { LOST, type RemoteLink } from './remote-link.ts';
+import { LOST, type RemoteLink, soundSnapshot } from './remote-link.ts';
 
 type Outgoing = OneOf<CoordinatorMessages>;
 type Job = Partial<CoordinatorMessages['job']> & { jobId: string; type: string };
@@ -371,7 +371,8 @@ export function createGrpcLink(runnerId: string, onLost: () => void): GrpcLink {
       const { root, files: count, sizeBytes, storedBytes, skipped, firstSkipped } = snapshot;
       if (!/^[0-9a-f]{64}$/.test(root))
         throw new AtollError('snapshot_failed', 'the runner named no snapshot');
-      return { root, files: count, sizeBytes, storedBytes, skipped: { count: skipped, first: firstSkipped } };
+      const left = { count: skipped, first: firstSkipped };
+      return soundSnapshot({ root, files: count, sizeBytes, storedBytes, skipped: left });
     },
     async restore({ workspaceId, tenant, root, epoch }) {
       await run({ jobId: newId('job'), type: 'restore', workspaceId, tenant, epoch, snapshotId: root });

@@ -49,3 +49,10 @@ test('what is no event fails the command, and is not asked for again', async () 
   await assert.rejects(Array.fromAsync(runner.link.command(command)), { code: 'executor_failed' });
   assert.equal(runner.asked(), 1);
 });
+
+test('a snapshot of more than there can be is none', async () => {
+  const taken = { root: 'a'.repeat(64), files: 1, sizeBytes: 1, skipped: { count: 0, first: [] } };
+  await using runner = await openRunner([JSON.stringify({ ...taken, storedBytes: 1e300 })]);
+  const request = { workspaceId: 'ses_1', tenant: 't', epoch: 1, base: null };
+  await assert.rejects(runner.link.snapshot(request), { code: 'snapshot_failed' });
+});

@@ -14,7 +14,7 @@ import type {
   SandboxFiles,
 } from '@atoll/protocol/runner-link';
 import { createCommandEvents } from './command-events.ts';
-import { LOST, type RemoteLink } from './remote-link.ts';
+import { LOST, type RemoteLink, soundSnapshot } from './remote-link.ts';
 import { createRunnerHttp, type RunnerHttp } from './runner-http.ts';
 
 /**
@@ -104,7 +104,7 @@ export function createHttpLink({ runnerId, address, token }: HttpLinkOptions): R
     // A runner elsewhere tells it with its heartbeat.
     onSandboxEnded: () => undefined,
     files: createHttpFiles(http),
-    snapshot: (request) => http.call('workspace.snapshot', request),
+    snapshot: async (request) => soundSnapshot(await http.call('workspace.snapshot', request)),
     restore: async (request) => void (await http.call('workspace.restore', request)),
     lost() {
       http.close();

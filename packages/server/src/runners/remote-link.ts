@@ -1,9 +1,11 @@
+import { AtollError } from '@atoll/protocol/errors';
 import type {
   CommandEnd,
   CommandEvent,
   RunnerLink,
   SandboxCommand,
   SandboxInventory,
+  TakenSnapshot,
 } from '@atoll/protocol/runner-link';
 
 /** A link to a runner in another process, which may be lost. */
@@ -25,3 +27,14 @@ export const LOST: CommandEnd = {
   detail: 'The runner of this session was lost.',
   sandboxEnded: true,
 };
+
+/** Of one snapshot: more is none, and sums of many are exact. */
+const MAX_COUNT = 2 ** 43;
+
+/** What a runner may say that it took. Its rows share a commit with those of others. Throws `snapshot_failed`. */
+export function soundSnapshot(taken: TakenSnapshot): TakenSnapshot {
+  const { files, sizeBytes, storedBytes, skipped } = taken;
+  if ([files, sizeBytes, storedBytes, skipped.count].some((count) => count > MAX_COUNT))
+    throw new AtollError('snapshot_failed', 'the runner says that it took more than there can be');
+  return taken;
+}
