@@ -1,7 +1,7 @@
 /**
  * Session tokens: what a gateway acts with for its sandbox. A token names its session and the assignment it was made
  * for, is signed, and is stored nowhere. The signing key is this process's own: a coordinator that starts anew
- * recognises none of the tokens before it, whose sandboxes it no longer knows either.
+ * recognises none of the tokens before it, and the gateways of sandboxes that outlived that ask for others.
  */
 import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto';
 import { AtollError } from '@atoll/protocol/errors';
