@@ -2,7 +2,7 @@
  * Which runner takes a sandbox. Demands first, then the runner that holds the session's workspace, then the one with the
  * smallest share of its places taken. A place counts from the moment that it was chosen, so that those who ask at the
  * same time do not all get the same answer; it is taken by compare-and-set, so that two of them cannot win the last one.
- * One that is heard and cannot be asked anything has many free places, and gets a sandbox only when there is no other.
+ * One that is heard and cannot be asked anything has many free places, and gets what is new only when there is no other.
  */
 import { AtollError } from '@atoll/protocol/errors';
 import type { RegisteredRunner, RunnerRegistry } from '../runners/registry.ts';
@@ -68,7 +68,8 @@ export function createScheduler(options: { runners: Pick<RunnerRegistry, 'all' |
         if (refusal !== undefined) refusals.push(`${runner.id}: ${refusal}`);
         return refusal === undefined;
       });
-      const reachable = fitting.filter(({ link }) => link.reached?.() !== false);
+      // Whose files are there waits for it while its lease runs.
+      const reachable = fitting.filter(({ id, link }) => id === preferred || link.reached?.() !== false);
       const eligible = reachable.length > 0 ? reachable : fitting;
       const reserved = eligible.length < 2 ? none : await runners.reserved();
       // From here to the counting, nobody else chooses.
