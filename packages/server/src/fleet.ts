@@ -2,7 +2,6 @@
  * Runners in other processes: their registrations, and what becomes of sessions and sandboxes when one comes, leaves or
  * is lost. Loaded when the first of them registers.
  */
-import { setTimeout as delay } from 'node:timers/promises';
 import type { SandboxEnded, SandboxInventory } from '@atoll/protocol/runner-link';
 import type { Logger } from './logger.ts';
 import { createHttpLink } from './runners/http-link.ts';
@@ -17,6 +16,8 @@ export type Fleet = Pick<Registrations, 'register' | 'heartbeat' | 'deregister'>
 
 const EXPIRE_MS = 1_000;
 const AGAIN_MS = 1_000;
+/** What was sent to a runner before it registered has arrived by then, if it ever does. */
+const LATE_MS = 10_000;
 
 export function createFleet(options: {
   runners: RunnerRegistry;
@@ -59,16 +60,26 @@ export function createFleet(options: {
     await sandboxes.onSandboxEnded(runnerId, ended);
   }
 
-  /** Until it was looked through to the end, what a runner held without a lease stands still. */
+  /**
+   * Until it was looked through to the end, what a runner held without a lease stands still. It is looked at once more for
+   * sandboxes that were asked for before it registered, and came up after it was looked through.
+   */
   async function lookThrough(runnerId: string, link: RemoteLink, placed: NewlyPlaced): Promise<void> {
-    while (runners.find(runnerId)?.link === link) {
+    const isThere = () => runners.find(runnerId)?.link === link;
+    while (isThere()) {
       try {
         await reconcile(runnerId, link, placed);
         break;
       } catch (err) {
         logger.warn({ runnerId, err }, 'what a runner holds could not be looked at; it is tried again');
-        await delay(AGAIN_MS, undefined, { ref: false });
+        await rest(AGAIN_MS);
       }
+    }
+    await rest(LATE_MS);
+    try {
+      if (isThere()) await removeLeftovers(link, await link.inventory(), placed);
+    } catch (err) {
+      logger.warn({ runnerId, err }, 'what came late to a runner could not be looked at');
     }
     placed.stop();
   }
@@ -83,12 +94,22 @@ export function createFleet(options: {
         await tellEnded(runnerId, { sandboxId: id, epoch, cause: 'runner_lost', detail });
       }
     await sessions.adopt(link, there);
+    await removeLeftovers(link, there, placed);
+    await sessions.sweepRunner(runnerId);
+  }
+
+  async function removeLeftovers(
+    link: RemoteLink,
+    there: readonly SandboxInventory[],
+    placed: NewlyPlaced,
+  ): Promise<void> {
+    const { runnerId } = link;
+    const wanted = await sandboxes.readyOn(runnerId);
     const isWanted = (held: SandboxInventory) =>
       placed.has(held.id) ||
       sessions.holds(runnerId, held) ||
       wanted.some(({ id, epoch }) => id === held.id && epoch === held.epoch);
     for (const held of there) if (!isWanted(held)) await remove(link, held);
-    await sessions.sweepRunner(runnerId);
   }
 
   /** One that cannot be ended does not keep the others there. */
@@ -107,4 +128,11 @@ export function createFleet(options: {
       registrations.close();
     },
   };
+}
+
+/** Nothing is kept running for it. */
+function rest(ms: number): Promise<void> {
+  return new Promise((resolve) => {
+    setTimeout(resolve, ms).unref();
+  });
 }
