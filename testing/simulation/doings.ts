@@ -12,8 +12,8 @@ export async function haveSession(hands: Hands): Promise<void> {
   const { id: session } = created.session;
   const over = new AbortController();
   void follow(session, { after: 0, slow: 0 });
-  const coming = comeAndGo(hands, session, over.signal);
-  const many = chance.between(1, 3);
+  const coming = chance.happens(0.4) ? comeAndGo(hands, session, over.signal) : undefined;
+  const many = chance.pick([1, 1, 2]);
   for (let i = 0; i < many; i++) {
     await pause(chance.between(0, 2_000));
     const sent = [send(session, scriptFor(chance))];
@@ -42,7 +42,7 @@ async function comeAndGo(hands: Hands, session: string, over: AbortSignal): Prom
     let left = chance.between(1, 30);
     const enough = () => --left <= 0;
     after = await follow(session, { after, slow: chance.happens(0.3) ? 400 : 0, enough, signal: over });
-    await pause(chance.between(50, 3_000));
+    await pause(chance.between(50, 5_000));
   }
 }
 
@@ -63,7 +63,7 @@ function scriptFor(chance: Chance): Omit<Script, 'id'> {
     ...(['failed', 'dies', 'hangs', 'deaf'] as const),
   ]);
   return {
-    says: chance.between(0, 8),
+    says: chance.between(0, 4),
     pace: chance.pick([5, 40, 150, 600]),
     asks: chance.happens(0.15),
     ends,

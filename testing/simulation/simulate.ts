@@ -20,7 +20,7 @@ import type { World } from './world.ts';
 export type Simulated = {
   trace: Trace;
   /** The same for the same run. */
-  hash: string;
+  readonly hash: string;
   /** What escaped: of the product, or of the simulation itself. */
   escaped: readonly unknown[];
   /** How much was simulated. */
@@ -70,23 +70,29 @@ export async function simulate({ seed, log }: SimulateOptions): Promise<Simulate
     giveBack();
     process.off('unhandledRejection', onEscaped);
   }
-  const hash = createHash('sha256').update(JSON.stringify(trace)).digest('hex');
-  return { trace, hash, escaped, steps: agenda.steps };
+  return {
+    trace,
+    escaped,
+    steps: agenda.steps,
+    get hash() {
+      return createHash('sha256').update(JSON.stringify(trace)).digest('hex');
+    },
+  };
 }
 
 async function run(world: World, disk: MemoryDisk, trace: Trace): Promise<void> {
   const { agenda, chance } = world;
   const coordinator = createCoordinatorNode(world, disk);
-  const names = ['runner-a', 'runner-b', 'runner-c'].slice(0, chance.pick([2, 2, 3]));
+  const names = ['runner-a', 'runner-b', 'runner-c'].slice(0, chance.pick([2, 2, 2, 2, 3]));
   const runners = names.map((name) => createRunnerNode(world, name, chance.between(2, 4)));
   coordinator.start();
   for (const runner of runners) runner.start();
   await deploy(world);
 
-  const users = Array.from({ length: chance.pick([1, 1, 2, 2]) }, (_, i) =>
+  const users = Array.from({ length: chance.pick([1, 1, 1, 1, 1, 2]) }, (_, i) =>
     createUser(world, `user-${i + 1}`),
   );
-  const builders = Array.from({ length: chance.pick([0, 0, 1, 2]) }, (_, i) =>
+  const builders = Array.from({ length: chance.pick([0, 0, 0, 1]) }, (_, i) =>
     createUser(world, `builder-${i + 1}`),
   );
   const heal = planFaults(world, { coordinator, runners, users: users.map(({ name }) => name) });

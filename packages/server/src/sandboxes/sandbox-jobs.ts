@@ -119,7 +119,12 @@ export function createSandboxJobs(options: SandboxJobsOptions): SandboxJobs {
         const { status } = (await store.first(jobRow(job.id))) ?? job;
         job = { ...attempt, status };
         const left = await sandboxOf(job);
-        if (waitMs === undefined) return await persist(failedSteps(job, left, end));
+        if (waitMs === undefined) {
+          await persist(failedSteps(job, left, end));
+          // It may have come up all the same, where what was asked arrived twice or its answer did not.
+          void deleteOn(left);
+          return;
+        }
         await persist(retriedSteps(job, left, end));
         job = { ...job, status: 'pending' };
         await delay(waitMs, undefined, { signal: AbortSignal.any([stopping.signal, wish.signal]) }).catch(
