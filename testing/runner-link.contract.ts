@@ -41,6 +41,9 @@ for await (const line of createInterface({ input: process.stdin })) {
 }
 `;
 
+/** It is started with the sandbox, and may be quicker than what writes its file. */
+const WHEN_WRITTEN = 'until [ -e agent.mjs ]; do sleep 0.01; done; exec node agent.mjs';
+
 export function runnerLinkContract(name: string, open: () => Promise<OpenLink>): void {
   describe(`${name} link`, { timeout: 120_000 }, () => {
     let bench: OpenLink;
@@ -62,7 +65,7 @@ export function runnerLinkContract(name: string, open: () => Promise<OpenLink>):
           workspaceId: `ses_${id}`,
           sessionId: `ses_${id}`,
           fresh: true,
-          executor: { profile: 'program', command: ['node', 'agent.mjs'] },
+          executor: { profile: 'program', command: ['sh', '-c', WHEN_WRITTEN] },
           env: {},
           ...sandbox,
         },
