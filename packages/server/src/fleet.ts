@@ -33,7 +33,8 @@ export function createFleet(options: {
     runners,
     now,
     clock: () => uptime() * 1000,
-    connect: ({ runnerId, address, callbackToken: token }) => createHttpLink({ runnerId, address, token }),
+    connect: ({ runnerId, address, callbackToken: token }, doubted) =>
+      createHttpLink({ runnerId, address, token, doubted }),
     heldBy: async (runnerId) => (await sandboxes.readyOn(runnerId)).length + sessions.awaitedOn(runnerId),
     onRegistered(runnerId, link, placed) {
       logger.info({ runnerId }, 'a runner registered');

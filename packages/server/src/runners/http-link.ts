@@ -34,9 +34,11 @@ export type HttpLinkOptions = {
   address: string;
   /** What the runner gave to be called back with. */
   token: string;
+  /** It was not reached when it registered anew. */
+  doubted?: boolean;
 };
 
-export function createHttpLink({ runnerId, address, token }: HttpLinkOptions): RemoteLink {
+export function createHttpLink({ runnerId, address, token, doubted = false }: HttpLinkOptions): RemoteLink {
   const http = createRunnerHttp({ address, token });
   const acks = createAcks(http);
 
@@ -90,6 +92,7 @@ export function createHttpLink({ runnerId, address, token }: HttpLinkOptions): R
         );
       return ms < UNREACHED_MS;
     },
+    doubted: () => doubted && !http.answered,
     createSandbox: async (request) => void (await http.call('sandbox.create', request)),
     claimSandbox: async (request) => void (await http.call('sandbox.claim', request, { again: false })),
     deleteSandbox: ({ sandboxId, ...request }) =>

@@ -55,7 +55,8 @@ export type RegistrationsOptions = {
   now: () => number;
   /** Milliseconds of a clock that only runs forward. */
   clock: () => number;
-  connect: (registration: NewRegistration) => RemoteLink;
+  /** `doubted`: see RemoteLink. */
+  connect: (registration: NewRegistration, doubted: boolean) => RemoteLink;
   /** What it held is over. It may be back at once, as another registration. */
   onLost: (runnerId: string) => Promise<void>;
   onSandboxEnded: (runnerId: string, ended: SandboxEnded) => Promise<void>;
@@ -107,8 +108,9 @@ export function createRegistrations(options: RegistrationsOptions): Registration
       throw new AtollError('already_exists', taken);
     if (!(await runners.mayTake(access, runnerId)))
       throw new AtollError('already_exists', `runner ${runnerId} is another tenant's, or serves one`);
+    const doubted = held?.link.reached?.() === false;
     if (held) await lose(runnerId, held);
-    const { link, placed } = notePlaced(dialled ?? connect(asked));
+    const { link, placed } = notePlaced(dialled ?? connect(asked, doubted));
     const registrationId = newId('job');
     const lease = newLease();
     const tenant = access.crossesTenants ? undefined : access.tenant;

@@ -27,7 +27,7 @@ export type RunnerInfo = {
 export type RegisteredRunner = {
   id: string;
   info: RunnerInfo;
-  link: RunnerLink & Partial<Pick<RemoteLink, 'reached'>>;
+  link: RunnerLink & Partial<Pick<RemoteLink, 'reached' | 'doubted'>>;
   /** Whose sessions it may serve (I12); undefined: everybody's. */
   tenant: string | undefined;
   draining: boolean;

@@ -15,6 +15,8 @@ export type RemoteLink = RunnerLink & {
   reattach(request: SandboxCommand, after: number): AsyncIterable<CommandEvent>;
   /** Whether it can be asked anything, as far as is known. Left out where heartbeats come by the way that it is asked. */
   reached?(): boolean;
+  /** Whether it was not reached before it registered anew, and answered nothing since. Left out as `reached` is. */
+  doubted?(): boolean;
   /** The runner's lease is over: what waits for it ends with cause `runner_lost`, and nothing more is asked of it. */
   lost(): void;
 };

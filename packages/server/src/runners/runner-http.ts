@@ -30,6 +30,8 @@ export type RunnerHttp = {
   ): Promise<IncomingMessage>;
   /** For how long nothing that was asked of it was answered; 0 as long as anything is. */
   unreachedMs(): number;
+  /** Whether anything ever was. */
+  readonly answered: boolean;
   /** Runs `attempt` until it does not reject with `runner_unreachable`. Rejects with `runner_lost` when that is the case. */
   persist<T>(attempt: () => Promise<T>): Promise<T>;
   /** Rejects what is under way and what comes later with `runner_lost`. */
@@ -71,6 +73,7 @@ export function createRunnerHttp({ address, token }: { address: string; token: s
   const agent = new transport.Agent({ keepAlive: true, maxSockets: MAX_SOCKETS, scheduling: 'lifo' });
   const gone = new AbortController();
   let unreachedSinceMs: number | undefined;
+  let answers = false;
 
   async function open(
     name: RunnerOperationName,
@@ -96,6 +99,7 @@ export function createRunnerHttp({ address, token }: { address: string; token: s
       throw error;
     });
     unreachedSinceMs = undefined;
+    answers = true;
     response.on('error', () => undefined); // whoever reads it hears of that
     if ((response.statusCode ?? 500) >= 300) throw refusal(response.statusCode, await textOf(response));
     return response;
@@ -167,6 +171,9 @@ export function createRunnerHttp({ address, token }: { address: string; token: s
       return ask().catch((error) => {
         throw gone.signal.aborted ? new AtollError('runner_lost') : error;
       });
+    },
+    get answered() {
+      return answers;
     },
     unreachedMs: () => (unreachedSinceMs === undefined ? 0 : performance.now() - unreachedSinceMs),
     close() {

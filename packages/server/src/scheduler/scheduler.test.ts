@@ -123,3 +123,10 @@ test('one that cannot be reached is chosen for what it holds, and where there is
   assert.equal((await place({}, 'silent')).runner.id, 'silent');
   assert.equal((await schedulerOf([silent]).place()).runner.id, 'silent');
 });
+
+test('one that came back and is as silent as before is chosen only where there is no other, whatever it holds', async () => {
+  const deaf = { ...runner('deaf'), link: { doubted: () => true } as RegisteredRunner['link'] };
+  const { place } = schedulerOf([deaf, runner('busy')], { busy: 9 });
+  assert.equal((await place({}, 'deaf')).runner.id, 'busy');
+  assert.equal((await schedulerOf([deaf]).place({}, 'deaf')).runner.id, 'deaf');
+});

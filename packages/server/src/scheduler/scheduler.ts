@@ -68,8 +68,10 @@ export function createScheduler(options: { runners: Pick<RunnerRegistry, 'all' |
         if (refusal !== undefined) refusals.push(`${runner.id}: ${refusal}`);
         return refusal === undefined;
       });
-      // Whose files are there waits for it while its lease runs.
-      const reachable = fitting.filter(({ id, link }) => id === preferred || link.reached?.() !== false);
+      // Whose files are there waits for it while its lease runs; not for one that came back and is as silent as before.
+      const reachable = fitting.filter(
+        ({ id, link }) => !link.doubted?.() && (id === preferred || link.reached?.() !== false),
+      );
       const eligible = reachable.length > 0 ? reachable : fitting;
       const reserved = eligible.length < 2 ? none : await runners.reserved();
       // From here to the counting, nobody else chooses.

@@ -17,6 +17,7 @@ import { countLostSandboxes } from '../usage/counting.ts';
 import { askedIn } from './approvals.ts';
 import type { LiveSession, LiveTurn } from './live-session.ts';
 import { contentBytes } from './new-turn.ts';
+import { selectOpenTurns } from './rows.ts';
 import type { SandboxEnd } from './sandboxes.ts';
 import type { Snapshotting } from './snapshotting.ts';
 import { hasReadySandbox } from './status.ts';
@@ -198,13 +199,7 @@ async function outliving(store: Store): Promise<{ id: string; sandboxId: string 
 
 /** As they were accepted. */
 async function openTurns(store: Store, session: LiveSession): Promise<LiveTurn[]> {
-  const query = store.sql
-    .selectFrom('turns')
-    .selectAll()
-    .where('session_id', '=', session.id)
-    .where('status', 'in', ['queued', 'running'])
-    .orderBy('input_seq');
-  const rows = await store.all(query);
+  const rows = await store.all(selectOpenTurns(store, session.id));
   return Promise.all(rows.map((row) => openTurn(session, row)));
 }
 

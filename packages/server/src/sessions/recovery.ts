@@ -8,6 +8,7 @@ import { commitTime } from '../store/commit-time.ts';
 import type { Step, Store } from '../store/store.ts';
 import type { TurnRow } from '../store/tables.ts';
 import type { LiveSession, LiveTurn } from './live-session.ts';
+import { selectOpenTurns } from './rows.ts';
 import type { SandboxEnd } from './sandboxes.ts';
 import { holdsSandbox } from './status.ts';
 import type { Turns } from './turns.ts';
@@ -23,13 +24,7 @@ export async function recoverSession(
   session: LiveSession,
   end: SandboxEnd,
 ): Promise<void> {
-  const query = store.sql
-    .selectFrom('turns')
-    .selectAll()
-    .where('session_id', '=', session.id)
-    .where('status', 'in', ['queued', 'running'])
-    .orderBy('input_seq');
-  const open = await store.all(query);
+  const open = await store.all(selectOpenTurns(store, session.id));
   // What happened while we looked counts: only what is still open is ended.
   if (!holdsSandbox(session.status)) return;
   const recorded = open.map((row) =>

@@ -73,6 +73,16 @@ export function updateSession(store: Store, session: SessionFields): Step {
   return { query, mustChange: { code: 'stale_epoch' } };
 }
 
+/** Those that have not ended, in the order in which they were accepted. */
+export function selectOpenTurns(store: Store, sessionId: string) {
+  return store.sql
+    .selectFrom('turns')
+    .selectAll()
+    .where('session_id', '=', sessionId)
+    .where('status', 'in', ['queued', 'running'])
+    .orderBy('input_seq');
+}
+
 const turnInsert = prepared<TurnRow, keyof TurnRow>(
   [
     'id',
