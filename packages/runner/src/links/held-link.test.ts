@@ -180,3 +180,11 @@ test('sandboxes whose end nobody asks for are forgotten, the oldest first', asyn
   assert.equal(link.ended().length, 256);
   assert.equal(link.ended()[0]?.sandboxId, 'sbx_44');
 });
+
+test('an assignment that was ended before it was asked for does not begin', async () => {
+  const { link, asked } = setUp();
+  await link.deleteSandbox({ sandboxId: 'sbx_a', workspaceId: 'ws_a', epoch: 1, cause: 'ended', keep: true });
+  await assert.rejects(link.createSandbox(creation('a')), { code: 'sandbox_failed' });
+  await link.createSandbox({ ...creation('a', 2), jobId: 'job_again' });
+  assert.deepEqual(asked, ['delete sbx_a true', 'create job_again']);
+});

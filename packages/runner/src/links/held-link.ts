@@ -89,8 +89,7 @@ export function createHeldLink(link: RunnerLink): HeldLink {
     const { id } = request.sandbox;
     const known = sandboxes.get(id);
     const held = known?.jobId === request.jobId ? known : newHeld(request);
-    if (held === known && held.status === 'ended')
-      throw new AtollError('sandbox_failed', `sandbox ${id} has ended`);
+    if (held === known && held.status === 'ended') throw endedError(id);
     try {
       if (held !== known) held.begun = begin(held).finally(() => waiting.delete(held));
       await held.begun;
@@ -123,10 +122,7 @@ export function createHeldLink(link: RunnerLink): HeldLink {
     if (sandboxes.get(id) !== held) throw gone();
   }
 
-  function forget(
-    id: string,
-    why: unknown = new AtollError('sandbox_failed', `sandbox ${id} has ended`),
-  ): void {
+  function forget(id: string, why: unknown = endedError(id)): void {
     const held = sandboxes.get(id);
     if (held) note(over, assignmentOf(id, held.epoch), why);
     sandboxes.delete(id);
@@ -144,6 +140,8 @@ export function createHeldLink(link: RunnerLink): HeldLink {
       if (held) held.status = before;
       throw error;
     }
+    // The assignment that it is asked for does not begin any more, either: that request may come later than this one.
+    note(over, assignmentOf(request.sandboxId, request.epoch), endedError(request.sandboxId));
     // Whoever reads one of its commands now reads on to the end; nobody else will ask.
     forget(request.sandboxId);
   };
@@ -244,6 +242,10 @@ function newHeld({ jobId, epoch, sandbox }: CreateSandbox): Held {
     commands: new Map(),
     over: new Map(),
   };
+}
+
+function endedError(sandboxId: string): AtollError {
+  return new AtollError('sandbox_failed', `sandbox ${sandboxId} has ended`);
 }
 
 function assignmentOf(sandboxId: string, epoch: number): string {
