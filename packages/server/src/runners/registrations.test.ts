@@ -51,10 +51,11 @@ function setUp({ lost = async () => {} }: { lost?: () => Promise<void> } = {}) {
     runners: runners as RunnerRegistry,
     now: () => 1_000_000 + clock.nowMs,
     clock: () => clock.nowMs,
-    connect: ({ runnerId }) =>
+    connect: ({ runnerId }, doubted) =>
       ({
         runnerId,
         reached: () => reached.now,
+        doubted: () => doubted,
         lost: () => void told.push('link lost'),
       }) as Partial<RemoteLink> as RemoteLink,
     onLost: async (runnerId) => void told.push(`lost ${runnerId}`),
@@ -187,4 +188,21 @@ test('what ended is told before the heartbeat is answered', async () => {
     sandboxes: 3,
   });
   assert.equal(told.at(-1), 'draining');
+});
+
+test('one that was lost while it could not be reached is doubted when it comes back, by itself or after its lease', async () => {
+  const { registrations, clock, attached, reached } = setUp();
+  const doubted = () => (attached.get('one') as RemoteLink).doubted?.();
+  const lateAgain = async () => {
+    clock.nowMs += LEASE_MS + MARGIN_MS;
+    await registrations.expire();
+    await registrations.register(key, asked);
+    return doubted();
+  };
+  await registrations.register(key, asked);
+  assert.equal(doubted(), false);
+  reached.now = false;
+  assert.equal(await lateAgain(), true);
+  await registrations.register(key, asked);
+  assert.equal(doubted(), true);
 });

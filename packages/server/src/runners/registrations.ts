@@ -71,6 +71,8 @@ export type RegistrationsOptions = {
 export function createRegistrations(options: RegistrationsOptions): Registrations {
   const { runners, now, clock, connect, onLost, onSandboxEnded, onDraining } = options;
   const live = new Map<string, Live>();
+  /** Lost while they could not be reached; each until it registers again. */
+  const silent = new Set<string>();
   /** One registration or loss of a runner after the other. */
   const changing = new Map<string, Promise<unknown>>();
 
@@ -108,8 +110,8 @@ export function createRegistrations(options: RegistrationsOptions): Registration
       throw new AtollError('already_exists', taken);
     if (!(await runners.mayTake(access, runnerId)))
       throw new AtollError('already_exists', `runner ${runnerId} is another tenant's, or serves one`);
-    const doubted = held?.link.reached?.() === false;
     if (held) await lose(runnerId, held);
+    const doubted = silent.delete(runnerId);
     const { link, placed } = notePlaced(dialled ?? connect(asked, doubted));
     const registrationId = newId('job');
     const lease = newLease();
@@ -139,6 +141,7 @@ export function createRegistrations(options: RegistrationsOptions): Registration
 
   async function lose(runnerId: string, held: Live): Promise<void> {
     live.delete(runnerId);
+    if (held.link.reached?.() === false || held.link.doubted?.()) silent.add(runnerId);
     // Whoever waits for it hears of it whatever becomes of its row.
     held.link.lost();
     try {
