@@ -1,7 +1,7 @@
 /**
- * When a session's snapshots are taken: after each turn, when it is paused, and after files were written while it is. None holds up what has happened; the
- * next command waits until the files were looked at, so that a snapshot is of its turn and of nothing after it. One that
- * fails is told as an `error`, and the session goes on.
+ * When a session's snapshots are taken: after each turn, when it is paused, and after files were written while it is. None
+ * holds up what has happened; the next command waits until the files were looked at, so that a snapshot is of its turn and
+ * of nothing after it. One that fails is told as an `error`, and the session goes on.
  */
 import type { RunnerLink } from '@atoll/protocol/runner-link';
 import type { SnapshotOutcome, SnapshotRequest, Snapshots, TakingSnapshot } from '../snapshots/snapshots.ts';
@@ -52,13 +52,9 @@ export function createSnapshotting(options: {
 
   return {
     afterTurn(session, seq, durable) {
-      const wanted = Promise.withResolvers<void>();
-      const timer = setTimeout(wanted.resolve, LATER_MS);
-      session.scanNow = () => {
-        clearTimeout(timer);
-        wanted.resolve();
-      };
-      const later = { begin: Promise.all([durable, wanted.promise]), now: session.scanNow };
+      const { due, now } = postponed(LATER_MS);
+      session.scanNow = now;
+      const later = { begin: Promise.all([durable, due]), now };
       const { scanned, over } = take(session, seq, later);
       session.scanned = scanned;
       // A log that refuses forgets the session, and then there is nobody to tell.
@@ -72,16 +68,24 @@ export function createSnapshotting(options: {
     afterWrite(session) {
       if (writtenTo.has(session)) return;
       writtenTo.add(session);
-      const wanted = Promise.withResolvers<void>();
-      const timer = setTimeout(wanted.resolve, AFTER_WRITE_MS);
-      const now = () => {
-        clearTimeout(timer);
-        wanted.resolve();
-      };
-      const begin = wanted.promise.then(() => writtenTo.delete(session));
+      const { due, now } = postponed(AFTER_WRITE_MS);
+      const begin = due.then(() => writtenTo.delete(session));
       const seq = session.log.lastSeq;
       const { over } = take(session, seq, { begin, now });
       void over.then((outcome) => tell(session, seq, outcome)).catch(() => undefined);
+    },
+  };
+}
+
+/** Due after so long, or at once when it is hurried. */
+function postponed(ms: number): { due: Promise<void>; now: () => void } {
+  const due = Promise.withResolvers<void>();
+  const timer = setTimeout(due.resolve, ms);
+  return {
+    due: due.promise,
+    now() {
+      clearTimeout(timer);
+      due.resolve();
     },
   };
 }
