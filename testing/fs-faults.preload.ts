@@ -44,6 +44,8 @@ function planned(): Fault | undefined {
 function meet(call: string, path: unknown): void {
   const fault = planned();
   if (fault?.call !== call || !String(path).includes(fault.path ?? '')) return;
+  // A thread that just begins loads its modules with the same calls.
+  if (new Error().stack?.includes('node:internal/modules/')) return;
   if (++seen !== fault.nth) return;
   writeFileSync(`${at}.met`, call);
   if (fault.act === 'kill') kill(fault.afterMs ?? 0);
