@@ -1,7 +1,9 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { readdirSync, readFileSync } from 'node:fs';
+import { closeSync, openSync, readdirSync, readFileSync, readSync, unlinkSync } from 'node:fs';
+import { join } from 'node:path';
 import { Duplex, PassThrough, Readable, Writable } from 'node:stream';
+import { setTimeout as delay } from 'node:timers/promises';
 import { AtollError } from '@atoll/protocol/errors';
 import type { SandboxLimits } from '../driver.ts';
 import { type HandedListener, takeListener } from './handed-listener.ts';
@@ -37,42 +39,45 @@ export type ChainOptions = {
  * runner for as long as its memory is large, so the next sandbox's shell is made while nobody waits for it. It reads
  * the script from its stdin, and so ends with the runner.
  */
-export type Launcher = StartChain & { script: Writable };
+export type Launcher = Omit<StartChain, 'status'> & { script: Writable; statusFile: StatusFile };
 
-export async function openLauncher(): Promise<Launcher> {
+/** What it needs for a moment is made in `directory`. */
+export async function openLauncher(directory: string): Promise<Launcher> {
   const inherited = inheritedFds();
+  const statusFile = openStatusFile(directory);
   // Only bash can name a descriptor above 9.
   const shell = inherited.some((fd) => fd > 9) ? '/bin/bash' : '/bin/sh';
   const child = spawn(shell, [], {
     cwd: '/',
     env: {},
-    stdio: ['pipe', 'pipe', 'ignore', 'pipe', 'pipe', 'pipe', 'pipe', 'ipc'],
+    stdio: ['pipe', 'pipe', 'ignore', 'pipe', 'pipe', 'pipe', statusFile.fd, 'ipc'],
     // Ctrl-C in the runner's terminal is the runner's to answer.
     detached: true,
   });
+  for (const over of ['exit', 'error']) child.once(over, statusFile.close);
   const handed = takeListener(child);
   // The typings know five descriptors.
   const stdio: readonly unknown[] = child.stdio;
-  const [input, output, , channel, seccomp, args, status] = stdio;
+  const [input, output, , channel, seccomp, args] = stdio;
   await once(child, 'spawn');
-  if (!(output instanceof Readable && channel instanceof Duplex && status instanceof Readable)) {
+  if (!(output instanceof Readable && channel instanceof Duplex)) {
     throw new AtollError('sandbox_failed', 'The descriptors of a new sandbox could not be made.');
   }
   if (!(input instanceof Writable && seccomp instanceof Writable && args instanceof Writable)) {
     throw new AtollError('sandbox_failed', 'The descriptors of a new sandbox could not be made.');
   }
-  // A chain that breaks early says so by its status and output; EPIPE here would only say it worse.
-  for (const pipe of [input, seccomp, args, status]) pipe.on('error', () => {});
+  // A chain that breaks early says so by its output; EPIPE here would only say it worse.
+  for (const pipe of [input, seccomp, args]) pipe.on('error', () => {});
   input.write(tidyScript(inherited));
   // Node drains an unread stdout when the child ends; what bwrap said last must outlive that.
   const kept = output.pipe(new PassThrough());
-  return { child, script: input, channel, output: kept, seccomp, args, status: readStatus(status), handed };
+  return { child, script: input, channel, output: kept, seccomp, args, statusFile, handed };
 }
 
 /** Sets a launcher going; bwrap then waits for its arguments until `args` is ended. Write them in one piece. */
-export function startChain({ script, ...chain }: Launcher, options: ChainOptions): StartChain {
+export function startChain({ script, statusFile, ...chain }: Launcher, options: ChainOptions): StartChain {
   script.end(chainScript(options));
-  return chain;
+  return { ...chain, status: readStatus(statusFile, chain.child) };
 }
 
 export async function closeLauncher({ child }: Launcher): Promise<void> {
@@ -144,21 +149,54 @@ export type BwrapStatus = {
   ran: Promise<boolean>;
 };
 
-/** bwrap's `--json-status-fd`: `{"child-pid": N, …}`, and `{"exit-code": N}` only if the command was executed. */
-function readStatus(stream: Readable): BwrapStatus {
+/**
+ * bwrap's `--json-status-fd`: `{"child-pid": N, …}`, and `{"exit-code": N}` only if the command was executed. A file, and no
+ * pipe: bwrap that is told nobody listens, since its runner was killed, ends and leaves its pid 1 waiting for it for ever.
+ */
+type StatusFile = { fd: number; read(): string; close(): void };
+
+const MAX_STATUS_BYTES = 4096;
+const LOOK_MS = 2;
+
+function openStatusFile(directory: string): StatusFile {
+  const path = join(directory, `status-${crypto.randomUUID()}`);
+  const fd = openSync(path, 'wx+', 0o600);
+  unlinkSync(path);
+  const bytes = Buffer.alloc(MAX_STATUS_BYTES);
+  let open = true;
   let text = '';
-  const innerPid = Promise.withResolvers<number | undefined>();
-  const ran = Promise.withResolvers<boolean>();
-  stream.setEncoding('latin1').on('data', (chunk: string) => {
-    text += chunk;
-    const pid = /"child-pid":\s*(\d+)/.exec(text)?.[1];
-    if (pid) innerPid.resolve(Number(pid));
-  });
-  stream.once('close', () => {
-    innerPid.resolve(undefined);
-    ran.resolve(text.includes('"exit-code"'));
-  });
-  return { innerPid: innerPid.promise, ran: ran.promise };
+  const read = () => {
+    if (open) text = bytes.toString('latin1', 0, readSync(fd, bytes, 0, bytes.length, 0));
+    return text;
+  };
+  return {
+    fd,
+    read,
+    close() {
+      read();
+      if (open) closeSync(fd);
+      open = false;
+    },
+  };
+}
+
+function readStatus(file: StatusFile, child: ChildProcess): BwrapStatus {
+  async function innerPid(): Promise<number | undefined> {
+    for (;;) {
+      const over = !isAlive(child);
+      const pid = /"child-pid":\s*(\d+)/.exec(file.read())?.[1];
+      if (pid !== undefined) return Number(pid);
+      if (over) return undefined;
+      await delay(LOOK_MS);
+    }
+  }
+
+  async function ran(): Promise<boolean> {
+    if (isAlive(child)) await once(child, 'exit');
+    return file.read().includes('"exit-code"');
+  }
+
+  return { innerPid: innerPid(), ran: ran() };
 }
 
 /** The error of a chain that never got as far as a sandbox, with what it printed. */

@@ -160,13 +160,13 @@ class BubblewrapDriver implements Driver {
     const next = this.#nextLauncher;
     this.#nextLauncher = undefined;
     const launcher = await next?.catch(() => undefined);
-    return launcher && isAlive(launcher.child) ? launcher : openLauncher();
+    return launcher && isAlive(launcher.child) ? launcher : openLauncher(this.#ground.directories.dataDir);
   }
 
   /** Now, while the sandbox just made is on its way up and the runner has nothing to do for it. */
   #openNextLauncher(): void {
     if (this.#stopped || this.#nextLauncher) return;
-    this.#nextLauncher = openLauncher();
+    this.#nextLauncher = openLauncher(this.#ground.directories.dataDir);
     // Told to nobody: the next sandbox tries again.
     this.#nextLauncher.catch(() => undefined);
   }
