@@ -97,7 +97,7 @@ export async function startRunner(
     await until(async () => processesOf(own).length === 0);
     await rm(own, { recursive: true });
     const parents = new Set([...groups].map((group) => dirname(group)));
-    for (const group of [...groups, ...parents]) await rmdir(group);
+    for (const group of [...groups, ...parents]) await until(() => isRemoved(group));
   }
 
   return {
@@ -114,6 +114,17 @@ export async function startRunner(
     stop: () => end('SIGTERM'),
     [Symbol.asyncDispose]: async () => void (await end('SIGTERM')),
   };
+}
+
+/** A process that ended is in its control group until somebody reaps it. */
+async function isRemoved(group: string): Promise<boolean> {
+  try {
+    await rmdir(group);
+    return true;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'EBUSY') return false;
+    throw error;
+  }
 }
 
 async function firstLine(child: ChildProcess): Promise<string | undefined> {
