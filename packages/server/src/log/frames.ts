@@ -78,11 +78,22 @@ export function framesUpTo(chunk: Frames, seq: number): Uint8Array {
 
 /** Where the data of the frame at `start` begins, if the frame is a message; else undefined. */
 export function messageDataAt(frames: Buffer, start: number): number | undefined {
-  let at = start + ID.length;
-  while (at < frames.length && frames[at] !== LF) at++;
+  const at = seqEnd(frames, start);
   for (let i = 0; i < AFTER_MESSAGE_ID.length; i++)
     if (frames[at + i] !== AFTER_MESSAGE_ID[i]) return undefined;
   return at + AFTER_MESSAGE_ID.length;
+}
+
+/** Where the digits of the seq begin in the frame at `start`. */
+export function seqStart(start: number): number {
+  return start + ID.length;
+}
+
+/** Where they end. */
+export function seqEnd(frames: Buffer, start: number): number {
+  let at = seqStart(start);
+  while (at < frames.length && frames[at] !== LF) at++;
+  return at;
 }
 
 /** Where the next frame begins, if the data of one ends at `end`; else undefined. */
@@ -143,7 +154,7 @@ function frameEnd(frames: Buffer, start: number): number {
   return end + FRAME_END.length;
 }
 
-export function seqAt(frames: Buffer, start: number): number {
+function seqAt(frames: Buffer, start: number): number {
   let seq = 0;
   for (let at = start + ID.length; at < frames.length && frames[at] !== LF; at++) {
     const digit = (frames[at] ?? 0) - DIGIT_ZERO;
@@ -159,7 +170,7 @@ export function put(out: Buffer, at: number, bytes: Buffer): number {
   return at + bytes.length;
 }
 
-export function putNumber(out: Buffer, at: number, value: number): number {
+function putNumber(out: Buffer, at: number, value: number): number {
   const end = at + digitsOf(value);
   let rest = value;
   for (let i = end - 1; i >= at; i--) {
