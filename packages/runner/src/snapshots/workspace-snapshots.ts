@@ -200,7 +200,7 @@ async function goOn(sandbox: Standstill): Promise<void> {
 
 function newDeadline(): Disposable & { readonly signal: AbortSignal } {
   const late = new AbortController();
-  const error = new AtollError('snapshot_failed', `It took longer than ${MAX_TAKING_MS / 1000} s.`);
-  const timer = setTimeout(() => late.abort(error), MAX_TAKING_MS);
+  const why = `It took longer than ${MAX_TAKING_MS / 1000} s.`;
+  const timer = setTimeout(() => late.abort(new AtollError('snapshot_failed', why)), MAX_TAKING_MS);
   return { signal: late.signal, [Symbol.dispose]: () => clearTimeout(timer) };
 }

@@ -6,6 +6,7 @@ import type { ServerResponse } from 'node:http';
 import { SSE_PING, SSE_RETRY } from '@atoll/protocol/sse';
 
 const PING_MS = 15_000;
+const BEGIN_MS = 10;
 
 export type SseWriters = {
   /** Writes all of `frames` and ends the response. Never rejects: a client that left is no error. */
@@ -32,20 +33,23 @@ export function createSseWriters(): SseWriters {
     onError: (error: unknown) => Uint8Array,
   ): Promise<void> {
     open.add(response);
+    const begin = beginning(response);
     try {
       response.writeHead(200, {
         'content-type': 'text/event-stream; charset=utf-8',
         'cache-control': 'no-store',
         'x-accel-buffering': 'no',
       });
-      response.write(SSE_RETRY);
       for await (const chunk of frames) {
+        begin();
         if (response.destroyed) return;
         if (!response.write(chunk)) await drained(response);
       }
     } catch (error) {
+      begin();
       if (!response.destroyed) response.write(onError(error));
     } finally {
+      begin();
       open.delete(response);
       response.end();
     }
@@ -61,6 +65,22 @@ export function createSseWriters(): SseWriters {
       for (const response of open) response.destroy();
     },
   };
+}
+
+/**
+ * Sends the head and what opens every stream, once: with the first frame when that comes soon, since each write may wake
+ * the client.
+ */
+function beginning(response: ServerResponse): () => void {
+  let begun = false;
+  const begin = () => {
+    clearTimeout(late);
+    if (begun || response.destroyed) return;
+    begun = true;
+    response.write(SSE_RETRY);
+  };
+  const late = setTimeout(begin, BEGIN_MS);
+  return begin;
 }
 
 /** Resolves when the socket took what was written, or is gone. */

@@ -316,6 +316,7 @@ export function createGrpcLink(runnerId: string, onLost: () => void): GrpcLink {
 
   return {
     runnerId,
+    elsewhere: true,
     inventory: () => inventory.promise,
     async createSandbox(request) {
       await run(createJob(request));

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { createServer } from 'node:http';
+import { createServer, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { test } from 'node:test';
 import { createHttpLink } from './http-link.ts';
@@ -42,6 +42,41 @@ test('a runner that answers and says nothing is not asked without a pause', asyn
   const events = await Array.fromAsync(runner.link.command(command));
   assert.deepEqual([events.map(({ kind }) => kind), runner.asked()], [['end'], 3]);
   assert.ok(performance.now() - began >= 250, `${performance.now() - began} ms`);
+});
+
+test('one connection serves commands one after the other, and one whose answer does not end is given up', {
+  timeout: 10_000,
+}, async () => {
+  const end = 'id: 1\nevent: end\ndata: {"status":"completed"}\n\n';
+  const connections = new Set<unknown>();
+  const answers: ServerResponse[] = [];
+  const server = createServer((request, response) => {
+    connections.add(request.socket);
+    request.resume();
+    response.writeHead(200, { 'content-type': 'text/event-stream' });
+    response.write(end);
+    answers.push(response);
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  const link = createHttpLink({ runnerId: 'one', address: `http://127.0.0.1:${port}`, token: 't' });
+  for (let i = 1; i <= 3; i++) {
+    const events = await Array.fromAsync(link.command({ ...command, commandId: `cmd_${i}` }));
+    assert.deepEqual(
+      events.map(({ kind }) => kind),
+      ['end'],
+    );
+    // Behind the last event, and later.
+    if (i < 3) await new Promise<void>((resolve) => answers[i - 1]?.end(resolve));
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+  assert.equal(connections.size, 1);
+  const [left] = answers.slice(-1);
+  assert.ok(left);
+  await once(left, 'close');
+  link.lost();
+  server.close();
 });
 
 test('what is no event fails the command, and is not asked for again', async () => {

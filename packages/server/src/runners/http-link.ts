@@ -27,6 +27,8 @@ const FIRST_PAUSE_MS = 50;
 const MAX_PAUSE_MS = 1_000;
 /** A runner that starts again, or a connection that broke, is there again by then. */
 const UNREACHED_MS = 3_000;
+/** For an answer to end behind its last event. */
+const LAST_MS = 1_000;
 
 export type HttpLinkOptions = {
   runnerId: string;
@@ -81,6 +83,7 @@ export function createHttpLink({ runnerId, address, token, doubted = false }: Ht
 
   return {
     runnerId,
+    elsewhere: true,
     inventory: async () => (await http.call('sandbox.list', {})).sandboxes,
     reached() {
       const ms = http.unreachedMs();
@@ -122,15 +125,28 @@ async function* eventsOf(
   came: (bytes: number) => void,
 ): AsyncGenerator<CommandEvent> {
   const events = createCommandEvents(after);
+  let ended = false;
   try {
-    for await (const chunk of response as AsyncIterable<Buffer>) {
+    for await (const chunk of response.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
       came(chunk.length);
-      yield* events.push(chunk);
+      for (const event of events.push(chunk)) {
+        ended ||= event.kind === 'end';
+        yield event;
+      }
     }
   } catch (error) {
     if (error instanceof AtollError) throw error;
     throw new AtollError('runner_unreachable', 'the stream broke off', { cause: error });
+  } finally {
+    if (ended) readOut(response);
+    else response.destroy();
   }
+}
+
+/** What is behind the last event, so that the connection serves the next command, too. */
+function readOut(response: IncomingMessage): void {
+  const late = setTimeout(() => response.destroy(), LAST_MS);
+  response.once('close', () => clearTimeout(late)).resume();
 }
 
 function isUnreachable(error: unknown): boolean {

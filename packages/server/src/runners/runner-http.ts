@@ -72,6 +72,7 @@ export function createRunnerHttp({ address, token }: { address: string; token: s
   const transport = process.getBuiltinModule(base.protocol === 'https:' ? 'node:https' : 'node:http');
   const agent = new transport.Agent({ keepAlive: true, maxSockets: MAX_SOCKETS, scheduling: 'lifo' });
   const gone = new AbortController();
+  const underWay = new Set<ClientRequest>();
   let unreachedSinceMs: number | undefined;
   let answers = false;
 
@@ -85,11 +86,13 @@ export function createRunnerHttp({ address, token }: { address: string; token: s
     const request = transport.request(base.origin + base.pathname.replace(/\/$/, '') + path, {
       method,
       agent,
-      signal: gone.signal,
       headers: { ...own, ...headers, authorization: `Bearer ${token}` },
     });
     request.on('response', answered.resolve);
     request.on('error', (error) => answered.reject(unreachable(error)));
+    underWay.add(request);
+    request.once('close', () => underWay.delete(request));
+    if (gone.signal.aborted) request.destroy();
     giveUpSilent(request, slow.includes(name));
     if (content === undefined) request.end(body);
     // The runner may answer before it took everything; then its answer counts.
@@ -129,19 +132,18 @@ export function createRunnerHttp({ address, token }: { address: string; token: s
     return new AtollError('runner_unreachable', `${address} cannot be reached: ${why}`, { cause });
   }
 
-  async function textOf(response: IncomingMessage): Promise<string> {
+  function textOf(response: IncomingMessage): Promise<string> {
+    const text = Promise.withResolvers<string>();
     const pieces: Buffer[] = [];
     let bytes = 0;
-    try {
-      for await (const piece of response as AsyncIterable<Buffer>) {
-        bytes += piece.length;
-        if (bytes > MAX_ANSWER_BYTES) throw noAnswer('it is too long');
-        pieces.push(piece);
-      }
-    } catch (error) {
-      throw unreachable(error);
-    }
-    return Buffer.concat(pieces).toString();
+    response.on('data', (piece: Buffer) => {
+      bytes += piece.length;
+      if (bytes > MAX_ANSWER_BYTES) response.destroy(noAnswer('it is too long'));
+      else pieces.push(piece);
+    });
+    response.once('end', () => text.resolve(Buffer.concat(pieces).toString()));
+    for (const over of ['error', 'close']) response.once(over, (error) => text.reject(unreachable(error)));
+    return text.promise;
   }
 
   async function persist<T>(attempt: () => Promise<T>): Promise<T> {
@@ -178,6 +180,7 @@ export function createRunnerHttp({ address, token }: { address: string; token: s
     unreachedMs: () => (unreachedSinceMs === undefined ? 0 : performance.now() - unreachedSinceMs),
     close() {
       gone.abort();
+      for (const request of underWay) request.destroy();
       agent.destroy();
     },
     get closed() {
