@@ -12,6 +12,8 @@ import type { SandboxStatus } from './statuses.ts';
 
 export type RunnerLink = {
   readonly runnerId: string;
+  /** The runner is another process: it is some way off, and its work is none of this process's. */
+  readonly elsewhere?: boolean;
   /**
    * Makes a sandbox and answers when its bridge answered `initialize`. The same jobId again gives the same
    * answer. Rejects with `sandbox_failed`, `executor_failed`, `no_capacity` or `stale_epoch`.

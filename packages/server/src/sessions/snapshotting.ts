@@ -9,7 +9,7 @@ import type { LiveSession } from './live-session.ts';
 import { isOver } from './status.ts';
 
 export type Snapshotting = {
-  /** Begins once `durable` resolved, which commits the event `seq`. */
+  /** `durable` commits the event `seq`. */
   afterTurn(session: LiveSession, seq: number, durable: Promise<unknown>): void;
   /** Resolves when it is taken, or failed and told. */
   atPause(session: LiveSession, seq: number): Promise<void>;
@@ -17,7 +17,7 @@ export type Snapshotting = {
   afterWrite(session: LiveSession): void;
 };
 
-/** Whoever waited for the turn comes first. */
+/** Whoever waited for the turn comes first, and its commit. A runner elsewhere looks at the files meanwhile. */
 const LATER_MS = 10;
 /** Who writes many files writes the next one soon. */
 const AFTER_WRITE_MS = 500;
@@ -52,10 +52,9 @@ export function createSnapshotting(options: {
 
   return {
     afterTurn(session, seq, durable) {
-      const { due, now } = postponed(LATER_MS);
+      const { due, now } = linkOf(session).elsewhere ? whenever(durable) : postponed(LATER_MS);
       session.scanNow = now;
-      const later = { begin: Promise.all([durable, due]), now };
-      const { scanned, over } = take(session, seq, later);
+      const { scanned, over } = take(session, seq, { begin: due, durable, now });
       session.scanned = scanned;
       // A log that refuses forgets the session, and then there is nobody to tell.
       void over.then((outcome) => tell(session, seq, outcome)).catch(() => undefined);
@@ -71,10 +70,14 @@ export function createSnapshotting(options: {
       const { due, now } = postponed(AFTER_WRITE_MS);
       const begin = due.then(() => writtenTo.delete(session));
       const seq = session.log.lastSeq;
-      const { over } = take(session, seq, { begin, now });
+      const { over } = take(session, seq, { begin, durable: Promise.resolve(), now });
       void over.then((outcome) => tell(session, seq, outcome)).catch(() => undefined);
     },
   };
+}
+
+function whenever(due: Promise<unknown>): { due: Promise<unknown>; now: () => void } {
+  return { due, now: () => undefined };
 }
 
 /** Due after so long, or at once when it is hurried. */

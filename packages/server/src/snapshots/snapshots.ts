@@ -24,8 +24,11 @@ export type SnapshotRequest = {
   /** The event after which the files are as they are. */
   seq: number;
   link: RunnerLink;
-  /** When it may begin, which `now` brings about; undefined: somebody waits until it is over. */
-  later: { begin: Promise<unknown>; now: () => void } | undefined;
+  /**
+   * When it may begin, which `now` brings about, and when its event is on disk: its row comes after that. Undefined: that is
+   * so, and somebody waits until it is over.
+   */
+  later: { begin: Promise<unknown>; durable: Promise<unknown>; now: () => void } | undefined;
 };
 
 export type SnapshotOutcome =
@@ -113,6 +116,7 @@ export function createSnapshots(options: { store: Store; blobs: BlobStore; now: 
     createdAt: string,
     taken: TakenSnapshot,
   ): Promise<SnapshotOutcome> {
+    await request.later?.durable;
     const { root, files, sizeBytes, storedBytes, skipped } = taken;
     const sizes = { files, size_bytes: sizeBytes, stored_bytes: storedBytes, skipped: skipped.count };
     const row = newRow(request, createdAt, { status: 'complete', root, ...sizes });
