@@ -13,17 +13,15 @@ export type AtollTarget = Target & {
 
 export type AtollTargetOptions = {
   sessions: number;
-  /** The sandboxes are those of a runner in a process of its own. */
-  apart?: boolean;
+  /** The sandboxes are those of a runner in a process of its own, over that link. */
+  link?: 'http' | 'grpc';
 };
 
 /** A fresh server with its own data directory and this many open sessions, each of which has had a turn. */
-export async function startAtollTarget({
-  sessions,
-  apart = false,
-}: AtollTargetOptions): Promise<AtollTarget> {
-  const atoll = await startAtoll(apart ? { args: ['--no-runner'] } : {});
-  const runner = apart ? await startRunner(atoll, 'bench') : undefined;
+export async function startAtollTarget({ sessions, link }: AtollTargetOptions): Promise<AtollTarget> {
+  const port = link === 'grpc' ? ['--grpc-port', '0'] : [];
+  const atoll = await startAtoll(link ? { args: ['--no-runner', ...port] } : {});
+  const runner = link ? await startRunner(atoll, 'bench', { link }) : undefined;
   const { url, key, client, pid, dataDir } = atoll;
   const headers = { authorization: `Bearer ${key}` };
   const sessionIds: string[] = [];
