@@ -323,15 +323,14 @@ function eventMessage(
 
 /** Each with a line end. */
 function joined({ bytes, spans }: Messages): Uint8Array {
+  const source = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
   let total = spans.length / 2;
   for (let i = 0; i < spans.length; i += 2) total += (spans[i + 1] ?? 0) - (spans[i] ?? 0);
   const all = Buffer.allocUnsafe(total);
   let at = 0;
   for (let i = 0; i < spans.length; i += 2) {
-    all.set(bytes.subarray(spans[i], spans[i + 1]), at);
-    at += (spans[i + 1] ?? 0) - (spans[i] ?? 0);
-    all[at] = 0x0a;
-    at++;
+    at += source.copy(all, at, spans[i], spans[i + 1]);
+    all[at++] = 0x0a;
   }
   return all;
 }

@@ -25,6 +25,7 @@ import type { Recognise } from '../keys/recognise.ts';
 import type { Logger } from '../logger.ts';
 import type { GrpcOptions } from '../server-options.ts';
 import { createGrpcLink, type GrpcLink, type Incoming, type RunnerStream } from './grpc-link.ts';
+import { widenWindows } from './grpc-windows.ts';
 import type { Registrations } from './registrations.ts';
 
 export type { RemoteLink } from './remote-link.ts';
@@ -83,6 +84,7 @@ export async function createGrpcServer(options: GrpcServerOptions): Promise<Grpc
     'grpc.keepalive_time_ms': KEEPALIVE_MS,
     'grpc.keepalive_timeout_ms': KEEPALIVE_MS,
   });
+  const windows = widenWindows();
   /** The link of each registration: a runner that comes back within its lease goes on with it. */
   const links = new Map<string, { link: GrpcLink; callbackToken: string }>();
   const open = new Set<Call>();
@@ -292,6 +294,7 @@ export async function createGrpcServer(options: GrpcServerOptions): Promise<Grpc
     async close() {
       for (const call of open) end(call, new AtollError('shutting_down'));
       server.forceShutdown();
+      windows[Symbol.dispose]();
     },
   };
 }
