@@ -46,8 +46,8 @@ export function connectStock(
   };
 }
 
-/** What a runner of that name may say of itself. */
-export function registerMessage(runnerId: string): RunnerMessages['register'] {
+/** What a runner of that name may say of itself; it has to say no more. */
+export function registerMessage(runnerId: string): Omit<RunnerMessages['register'], 'incarnation'> {
   return {
     runnerId,
     address: 'elsewhere',

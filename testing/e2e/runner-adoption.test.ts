@@ -1,26 +1,39 @@
 /** The coordinator is killed while a turn runs on a runner elsewhere, and started again: the turn goes on. Over each link. */
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import http from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { test } from 'node:test';
 import { counting } from '../agents.ts';
-import { deployProgram, startAtoll, until } from '../atoll.ts';
+import { type Atoll, deployProgram, startAtoll, until } from '../atoll.ts';
 import { readThrough } from '../readers.ts';
 import { startRunner } from '../runner-process.ts';
 
-for (const link of ['http', 'grpc'] as const)
-  test(`${link}: killed in the middle of a turn, it loses and doubles nothing of it`, {
+const cases = [
+  { link: 'http', lost: 0 },
+  { link: 'grpc', lost: 0 },
+  { link: 'http', lost: 2 },
+] as const;
+
+for (const { link, lost } of cases)
+  test(`${link}: killed in the middle of a turn, it loses and doubles nothing of it; ${lost} answers are lost`, {
     timeout: 60_000,
   }, async () => {
     const args = ['--no-runner', ...(link === 'grpc' ? ['--grpc-port', '0'] : [])];
     await using atoll = await startAtoll({ args, keepsPorts: true });
-    await using _runner = await startRunner(atoll, 'one', { link });
+    await using way = await startDeafening(atoll, '/api/internal/runners/register');
+    await using _runner = await startRunner(lost > 0 ? { ...atoll, url: way.url } : atoll, 'one', { link });
     await deployProgram(atoll.client, 'counting', counting);
+    // Its runner comes back within a heartbeat, and has to come again.
+    const count = lost > 0 ? 6_000 : 3_000;
     const { session } = await atoll.client.call('session.create', { agent: 'counting' });
     const { id: sessionId, sandboxId } = session;
     const show = async () => (await atoll.client.call('session.show', { sessionId })).session;
-    const { turn } = await atoll.client.call('session.send', { sessionId, content: '3000 10 20' });
+    const { turn } = await atoll.client.call('session.send', { sessionId, content: `${count} 10 20` });
     const reading = readThrough(atoll, sessionId, turn.id);
     await until(async () => (await show()).lastSeq > 100);
     await atoll.kill();
+    way.lose(lost);
     await atoll.restart();
     const { status, turn: running, lastSeq } = await show();
     assert.deepEqual([status, running], ['running', turn.id]);
@@ -33,9 +46,44 @@ for (const link of ['http', 'grpc'] as const)
     const said = events.flatMap(({ event, data }) => (event === 'message' ? [JSON.parse(data)] : []));
     assert.deepEqual(
       said.flatMap(({ type, n }) => (type === 'count' ? [n] : [])),
-      Array.from({ length: 3_000 }, (_, n) => n),
+      Array.from({ length: count }, (_, n) => n),
     );
     assert.equal(JSON.parse(events.at(-1)?.data ?? '{}').status, 'completed');
     assert.equal((await show()).sandboxId, sandboxId);
+    assert.equal(way.left, 0);
     await atoll.client.call('session.end', { sessionId });
   });
+
+/** A way to the server on which answers to that path get lost: it did what it was asked to, and nobody hears of it. */
+async function startDeafening(atoll: Atoll, path: string) {
+  let left = 0;
+  const relay = http.createServer((request, response) => {
+    const { method, headers, url = '' } = request;
+    const passed = http.request(new URL(url, atoll.url), { method, headers }, (answer) => {
+      if (url === path && left > 0) {
+        left--;
+        return response.destroy();
+      }
+      response.writeHead(answer.statusCode ?? 502, answer.headers);
+      answer.pipe(response);
+    });
+    passed.on('error', () => response.destroy());
+    request.pipe(passed);
+  });
+  relay.listen(0, '127.0.0.1');
+  await once(relay, 'listening');
+  return {
+    url: `http://127.0.0.1:${(relay.address() as AddressInfo).port}`,
+    /** From now on, so many. */
+    lose(answers: number) {
+      left = answers;
+    },
+    get left() {
+      return left;
+    },
+    async [Symbol.asyncDispose]() {
+      relay.closeAllConnections();
+      relay.close();
+    },
+  };
+}

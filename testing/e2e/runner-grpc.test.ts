@@ -155,6 +155,37 @@ describe('a runner by a stock gRPC library', () => {
     again.close();
   });
 
+  test('registers again when no answer came: what it works on goes on over the new stream', {
+    timeout: 60_000,
+  }, async () => {
+    const process = { incarnation: 'the-same-process' };
+    const deaf = connected();
+    const { registrationId } = await deaf.register('twice', process);
+    deaf.say({ inventory: { sandboxes: [] } });
+    const creating = atoll.client.call('session.create', { agent: 'versatile', demands });
+    let job = await deaf.next('job');
+    for (; ; job = await deaf.next('job')) {
+      deaf.say({ jobUpdate: { jobId: job.jobId, epoch: job.epoch, status: 'completed' } });
+      if (job.type === 'create') break;
+    }
+    const { session } = await creating;
+    const turn = say(session.id, 'are you still there?');
+    await deaf.next('command');
+
+    const back = connected();
+    assert.equal((await back.register('twice', process)).registrationId, registrationId);
+    const { commandId, sandboxId } = await back.next('command');
+    back.say({ commandEnd: { sandboxId, epoch: job.epoch, commandId, line: 1, status: 'completed' } });
+    assert.equal((await turn).done.status, 'completed');
+    assert.match((await deaf.ended)?.details ?? '', /another stream/);
+
+    const started = connected();
+    const anew = await started.register('twice', { incarnation: 'another-process' });
+    assert.notEqual(anew.registrationId, registrationId);
+    assert.equal((await show(session.id)).cause, 'runner_lost');
+    for (const each of [deaf, back, started]) each.close();
+  });
+
   const refusals: [string, () => StockRunner, (it: StockRunner) => void, number][] = [
     [
       'no key',

@@ -14,8 +14,6 @@ export type Rule =
   | 'readers miss nothing'
   | 'messages are whole'
   | 'one epoch acts'
-  /** As that, but so soon after the session lost its runner that the lease of then may still run. */
-  | 'one epoch acts after a loss'
   | 'one turn at a time'
   | 'turns end once'
   | 'ends have causes'
@@ -207,17 +205,12 @@ function checkMessages(trace: Trace, logs: Map<string, Appended[]>, report: Repo
     }
 }
 
-/** As the design has it, with its margin. */
-const LEASE_MS = 17_000;
-
 /** What reaches the world outside comes from the latest assignment that was at work, and within its lease (I6). */
 function checkEpochs(trace: Trace, report: Report): void {
   const latest = new Map<string, number>();
   const expired = new Set<string>();
   const leases = new Map<string, number>();
-  const lostAt = new Map<string, number>();
   for (const entry of trace) {
-    if (entry.kind === 'appended' && entry.events.some(isLoss)) lostAt.set(entry.session, entry.at);
     if (entry.kind === 'leased') leases.set(entry.node, entry.until);
     if (entry.kind === 'expired') expired.add(entry.node);
     if (entry.kind === 'renewed' || (entry.kind === 'up' && expired.has(entry.node)))
@@ -230,17 +223,14 @@ function checkEpochs(trace: Trace, report: Report): void {
     if (session === null) continue;
     const newest = latest.get(session) ?? 0;
     // What reaches an executor while its lease is over, it does nothing with.
-    if (epoch < newest && !expired.has(runner)) {
-      const lost = entry.at - (lostAt.get(session) ?? Number.NEGATIVE_INFINITY) < LEASE_MS;
-      const rule = lost ? 'one epoch acts after a loss' : 'one epoch acts';
-      report(rule, entry.at, `${session}: epoch ${epoch} (${entry.kind}) after epoch ${newest} was at work`);
-    }
+    if (epoch < newest && !expired.has(runner))
+      report(
+        'one epoch acts',
+        entry.at,
+        `${session}: epoch ${epoch} (${entry.kind}) after epoch ${newest} was at work`,
+      );
     latest.set(session, Math.max(newest, epoch));
   }
-}
-
-function isLoss(event: LoggedEvent): boolean {
-  return event.event === 'status' && ['runner_lost', 'server_lost'].includes(String(field(event, 'cause')));
 }
 
 /** In a log, one turn runs at a time (I4), and each that came in ends once. */

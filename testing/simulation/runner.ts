@@ -30,6 +30,7 @@ export function createRunnerNode(world: World, name: string, capacity: number): 
   const { agenda, network, tell } = world;
   const disk: Disk = new Map();
   let running: Running | undefined;
+  let starts = 0;
 
   async function bring(life: Life, driver: SimulatedDriver, noted: Map<string, Place>): Promise<void> {
     const logger = world.logger(name);
@@ -71,6 +72,7 @@ export function createRunnerNode(world: World, name: string, capacity: number): 
         ...{ runnerId: name, address: `http://${name}`, capacity, labels: {}, executorProfiles: ['program'] },
         ...{ drivers: [driver.name], hostname: name, version: '0.0.0', protocolVersion: PROTOCOL_VERSION },
         callbackToken: `callback-token-of-${name}`,
+        incarnation: `start-${starts}`,
       },
       clock: () => 1000 * process.getBuiltinModule('node:os').uptime(),
       onExpired() {
@@ -93,6 +95,7 @@ export function createRunnerNode(world: World, name: string, capacity: number): 
       return running !== undefined;
     },
     start() {
+      starts++;
       const life = agenda.newLife(name);
       const noted = new Map<string, Place>();
       const placeOf = (id: string): Place =>

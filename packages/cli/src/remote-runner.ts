@@ -84,6 +84,7 @@ export async function startRemoteRunner(options: RemoteRunnerOptions): Promise<R
       drivers: [...info.drivers],
       protocolVersion: PROTOCOL_VERSION,
       callbackToken,
+      incarnation: randomBytes(16).toString('hex'),
     },
     clock,
     onExpired: () => {

@@ -18,6 +18,7 @@ export type RunnerMessages = {
     protocolVersion: number;
     registrationId: string;
     callbackToken: string;
+    incarnation: string;
   };
   heartbeat: { registrationId: string; ended: EndedSandbox[] };
   inventory: { sandboxes: SandboxState[] };

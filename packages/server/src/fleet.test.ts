@@ -14,7 +14,7 @@ import type { Sessions } from './sessions/sessions.ts';
 const asked = {
   ...{ runnerId: 'one', hostname: 'h', address: 'http://127.0.0.1:1', capacity: 1, labels: {} },
   ...{ executorProfiles: [], drivers: [], version: '0', protocolVersion: PROTOCOL_VERSION },
-  callbackToken: 'a-callback-token-of-a-test',
+  ...{ callbackToken: 'a-callback-token-of-a-test', incarnation: 'first' },
 };
 
 const held = (id: string): SandboxInventory => ({ id, epoch: 1, status: 'ready', lastLine: 0, commands: [] });
@@ -24,6 +24,8 @@ function setUp(t: TestContext) {
   t.mock.timers.enable({ apis: ['setTimeout', 'setInterval'] });
   let there: SandboxInventory[] = [];
   const gone: string[] = [];
+  const swept: string[] = [];
+  let looking = Promise.resolve();
   const attached = new Map<string, RemoteLink>();
   const nothing = async () => undefined;
   const dialled = {
@@ -36,6 +38,7 @@ function setUp(t: TestContext) {
   const runners = {
     attach: async (link) => void attached.set(link.runnerId, link as RemoteLink),
     mayTake: async () => true,
+    renewed: () => undefined,
     find: (runnerId) => {
       const link = attached.get(runnerId);
       return link && { link };
@@ -43,9 +46,13 @@ function setUp(t: TestContext) {
   } as Partial<RunnerRegistry> as RunnerRegistry;
   const sessions = {
     awaitedOn: () => 0,
-    adopt: nothing,
+    adopt: () => looking,
     holds: (_runnerId, { id }) => id === 'of-a-session',
-    sweepRunner: nothing,
+    // As of a runner on which something comes up that stands still.
+    sweepRunner(runnerId) {
+      swept.push(runnerId);
+      return new Promise<void>(() => undefined);
+    },
   } as Partial<Sessions> as Sessions;
   const sandboxes = { readyOn: async () => [] } as Partial<Sandboxes> as Sandboxes;
   const logger = { debug() {}, info() {}, warn() {}, error() {} };
@@ -53,7 +60,14 @@ function setUp(t: TestContext) {
   t.after(() => fleet.close());
   return {
     gone,
+    swept,
     attached,
+    /** Until the function that it returns is called, it is not known what becomes of its sessions. */
+    delay() {
+      const known = Promise.withResolvers<void>();
+      looking = known.promise;
+      return known.resolve;
+    },
     register: () => fleet.register(access('t', 'runner'), asked, dialled),
     holds: (...ids: string[]) => {
       there = ids.map(held);
@@ -84,6 +98,23 @@ test('what nobody wants is ended at once, and what came up late a little later',
   assert.deepEqual(gone, ['left']);
   await pass(1);
   assert.deepEqual(gone, ['left', 'late']);
+});
+
+test('one that asks again keeps its link, and hears when it was looked through', async (t) => {
+  const { register, delay, pass, swept, attached } = setUp(t);
+  const known = delay();
+  await register();
+  const link = attached.get('one');
+  await register();
+  await pass(0);
+  assert.deepEqual(swept, []);
+  known();
+  await pass(0);
+  assert.deepEqual(swept, ['one', 'one']);
+  await register();
+  await pass(0);
+  assert.deepEqual(swept, ['one', 'one', 'one']);
+  assert.equal(attached.get('one'), link);
 });
 
 test('one that was lost meanwhile is not looked at again', async (t) => {

@@ -29,6 +29,8 @@ export function createFleet(options: {
   uptime: () => number;
 }): Fleet {
   const { runners, sessions, sandboxes, logger, now, uptime } = options;
+  /** Of each link: settles when what its runner holds was compared, or it is not the runner's any more. */
+  const looked = new WeakMap<RemoteLink, Promise<void>>();
   const registrations = createRegistrations({
     runners,
     now,
@@ -38,7 +40,14 @@ export function createFleet(options: {
     heldBy: async (runnerId) => (await sandboxes.readyOn(runnerId)).length + sessions.awaitedOn(runnerId),
     onRegistered(runnerId, link, placed) {
       logger.info({ runnerId }, 'a runner registered');
-      void lookThrough(runnerId, link, placed);
+      const looking = untilDone(link, () => reconcile(link, placed));
+      looked.set(link, looking);
+      void tellLooked(link);
+      void looking.then(() => lookForLate(link, placed));
+    },
+    onAgain(runnerId, link) {
+      logger.info({ runnerId }, 'a runner registered again: an answer to it was lost');
+      void tellLooked(link);
     },
     async onLost(runnerId) {
       logger.warn({ runnerId }, 'a runner was lost');
@@ -61,32 +70,45 @@ export function createFleet(options: {
     await sandboxes.onSandboxEnded(runnerId, ended);
   }
 
-  /**
-   * Until it was looked through to the end, what a runner held without a lease stands still. It is looked at once more for
-   * sandboxes that were asked for before it registered, and came up after it was looked through.
-   */
-  async function lookThrough(runnerId: string, link: RemoteLink, placed: NewlyPlaced): Promise<void> {
-    const isThere = () => runners.find(runnerId)?.link === link;
-    while (isThere()) {
+  const isThere = (link: RemoteLink) => runners.find(link.runnerId)?.link === link;
+
+  /** Until it was looked through to the end, what a runner held without a lease stands still. */
+  async function untilDone(link: RemoteLink, look: () => Promise<void>): Promise<void> {
+    while (isThere(link)) {
       try {
-        await reconcile(runnerId, link, placed);
-        break;
+        return await look();
       } catch (err) {
+        const { runnerId } = link;
         logger.warn({ runnerId, err }, 'what a runner holds could not be looked at; it is tried again');
         await rest(AGAIN_MS);
       }
     }
+  }
+
+  /**
+   * By its sweep, which comes last. No other sweep waits for the end of one: that may wait for what stands still, until
+   * the runner hears of the next.
+   */
+  async function tellLooked(link: RemoteLink): Promise<void> {
+    await looked.get(link);
+    await untilDone(link, () => sessions.sweepRunner(link.runnerId));
+  }
+
+  /** Looks once more, for sandboxes that were asked for before it registered, and came up after it was looked through. */
+  async function lookForLate(link: RemoteLink, placed: NewlyPlaced): Promise<void> {
     await rest(LATE_MS);
     try {
-      if (isThere()) await removeLeftovers(link, await link.inventory(), placed);
+      if (isThere(link)) await removeLeftovers(link, await link.inventory(), placed);
     } catch (err) {
+      const { runnerId } = link;
       logger.warn({ runnerId, err }, 'what came late to a runner could not be looked at');
     }
     placed.stop();
   }
 
-  /** Ends there what nobody here wants any more, and here what is no longer there. The sweep tells that this is done. */
-  async function reconcile(runnerId: string, link: RemoteLink, placed: NewlyPlaced): Promise<void> {
+  /** Ends there what nobody here wants any more, and here what is no longer there. */
+  async function reconcile(link: RemoteLink, placed: NewlyPlaced): Promise<void> {
+    const { runnerId } = link;
     const wanted = await sandboxes.readyOn(runnerId);
     const there = await link.inventory();
     for (const { id, epoch } of wanted)
@@ -96,7 +118,6 @@ export function createFleet(options: {
       }
     await sessions.adopt(link, there);
     await removeLeftovers(link, there, placed);
-    await sessions.sweepRunner(runnerId);
   }
 
   async function removeLeftovers(

@@ -34,6 +34,10 @@ export const newRegistration = {
   protocolVersion: count,
   /** What the coordinator proves itself with when it calls the runner. */
   callbackToken: v.pipe(v.string(), v.regex(/^[\w.~+/=-]{16,256}$/, 'must be 16-256 characters of a token')),
+  /** Chosen anew by each process: who asks again with the same one still has what it had. */
+  incarnation: v.optional(
+    v.pipe(v.string(), v.regex(/^[\w-]{1,64}$/, 'must be 1-64 letters, digits, "_" or "-"')),
+  ),
 };
 
 export const registrationId = id('job');

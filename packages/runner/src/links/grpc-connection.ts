@@ -196,7 +196,8 @@ export function createGrpcConnection(options: {
 
   const requests: LeaseRequests = {
     async register(described) {
-      description = { ...described, labels: { ...described.labels } };
+      const { incarnation = '', labels } = described;
+      description = { ...described, incarnation, labels: { ...labels } };
       registrationId = '';
       stream?.close();
       stream = undefined;

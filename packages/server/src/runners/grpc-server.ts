@@ -188,9 +188,10 @@ export async function createGrpcServer(options: GrpcServerOptions): Promise<Grpc
   ): Promise<Conversation> {
     if (message !== 'register' || !register)
       throw new AtollError('invalid_request', 'the first message has to be Register');
-    const { registrationId: earlier, ...said } = register;
+    const { registrationId: earlier, incarnation, ...said } = register;
     const asked = parse(internalOperations['runner.register'].params, {
       ...said,
+      ...(incarnation === '' ? {} : { incarnation }),
       address: said.address || 'grpc',
     });
     const stream: RunnerStream = {
@@ -211,8 +212,9 @@ export async function createGrpcServer(options: GrpcServerOptions): Promise<Grpc
     if (link) ({ lease } = await registrations.heartbeat(access, { runnerId, registrationId, ended: [] }));
     else {
       if (earlier !== '') throw new AtollError('stale_epoch', 'this registration is over: register anew');
-      link = createGrpcLink(runnerId, () => links.delete(registrationId));
-      ({ registrationId, lease } = await registrations.register(access, asked, link));
+      const made = createGrpcLink(runnerId, () => links.delete(registrationId));
+      ({ registrationId, lease } = await registrations.register(access, asked, made));
+      link = links.get(registrationId)?.link ?? made;
       links.set(registrationId, { link, callbackToken });
     }
     const { leaseMs, heartbeatMs } = lease;

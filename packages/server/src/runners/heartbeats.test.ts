@@ -38,6 +38,7 @@ const registrations = createRegistrations({
   onSandboxEnded: async () => undefined,
   heldBy: async () => 10,
   onRegistered: () => undefined,
+  onAgain: () => undefined,
   onDraining: () => undefined,
 });
 const fleet: { runnerId: string; registrationId: string }[] = [];

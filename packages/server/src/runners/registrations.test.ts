@@ -63,6 +63,7 @@ function setUp({ lost = async () => {} }: { lost?: () => Promise<void> } = {}) {
       void told.push(`ended ${sandboxId} on ${runnerId}`),
     heldBy: async () => 0,
     onRegistered: () => undefined,
+    onAgain: (runnerId) => void told.push(`${runnerId} again`),
     onDraining: () => undefined,
   });
   return { registrations, clock, told, attached, reached };
@@ -123,6 +124,29 @@ test('another registration of the same runner ends the first, and what that says
     registrations.heartbeat(key, { runnerId: 'one', registrationId, ended: [] });
   await assert.rejects(beat(first.registrationId), { code: 'stale_epoch' });
   await beat(second.registrationId);
+});
+
+test('the same process that asks again, as no answer came, has the registration that it had', async () => {
+  const { registrations, clock, told, reached } = setUp();
+  const process = { ...asked, incarnation: 'first' };
+  const first = await registrations.register(key, process);
+  clock.nowMs += LEASE_MS;
+  reached.now = false;
+  await assert.rejects(registrations.register(key, process), { code: 'runner_unreachable' });
+  reached.now = true;
+  const again = await registrations.register(key, process);
+  assert.equal(again.registrationId, first.registrationId);
+  assert.equal(again.lease.until, new Date(1_030_000).toISOString());
+  clock.nowMs += LEASE_MS;
+  await registrations.expire();
+  assert.deepEqual(told, ['attached', 'one again']);
+  const started = await registrations.register(key, { ...asked, incarnation: 'second' });
+  assert.notEqual(started.registrationId, first.registrationId);
+  assert.deepEqual(told.splice(0), ['attached', 'one again', 'link lost', 'lost one', 'attached']);
+  clock.nowMs += LEASE_MS + MARGIN_MS;
+  const late = await registrations.register(key, { ...asked, incarnation: 'second' });
+  assert.notEqual(late.registrationId, started.registrationId);
+  assert.deepEqual(told, ['link lost', 'lost one', 'attached']);
 });
 
 test('nobody else takes the id of one that is there; of one that was lost, whoever may', async () => {

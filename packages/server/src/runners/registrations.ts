@@ -1,6 +1,6 @@
 /**
  * Runners elsewhere, from their registration to their loss. A registration is one incarnation of a runner: what an
- * earlier one says is refused (I6). Its lease is renewed by heartbeats; time is a clock that nobody sets back, and that
+ * earlier one says is refused (I6), and the same one that asks again, because an answer was lost, gets the same. Its lease is renewed by heartbeats; time is a clock that nobody sets back, and that
  * goes on while a machine sleeps.
  *
  * A runner: `register` → heartbeats renew → (`drain`) → lost, `LEASE_MS` and `MARGIN_MS` after the last heartbeat. By
@@ -25,7 +25,10 @@ type Registered = OperationResult<'runner.register'>;
 type Lease = Registered['lease'];
 
 export type Registrations = {
-  /** `dialled`: the link of a runner that called. Rejects with `wrong_version`, `already_exists`. */
+  /**
+   * `dialled`: the link of a runner that called; the one that it has is kept where the registration is. Rejects with
+   * `wrong_version`, `already_exists`; with `runner_unreachable` as `heartbeat` does.
+   */
   register(access: Access, asked: NewRegistration, dialled?: RemoteLink): Promise<Registered>;
   /**
    * Rejects with `stale_epoch` when that registration is over: the runner has to register anew. With
@@ -43,8 +46,10 @@ export type NewRegistration = OperationParams<'runner.register'>;
 type Live = {
   readonly registrationId: string;
   readonly callbackToken: string;
+  readonly incarnation: string | undefined;
   readonly access: Access;
   readonly link: RemoteLink;
+  readonly dialled: boolean;
   /** By `clock`. */
   endsAtMs: number;
 };
@@ -64,6 +69,8 @@ export type RegistrationsOptions = {
   heldBy: (runnerId: string) => Promise<number>;
   /** It is there; what it really holds is to be looked at, but for what was placed since. */
   onRegistered: (runnerId: string, link: RemoteLink, placed: NewlyPlaced) => void;
+  /** It has what it had, and waits to hear once more that it was looked through. */
+  onAgain: (runnerId: string, link: RemoteLink) => void;
   /** It gets no more sandboxes, and should get rid of those that it has. */
   onDraining: (runnerId: string) => void;
 };
@@ -101,13 +108,14 @@ export function createRegistrations(options: RegistrationsOptions): Registration
     asked: NewRegistration,
     dialled: RemoteLink | undefined,
   ): Promise<Registered> {
-    const { runnerId, callbackToken } = asked;
+    const { runnerId, callbackToken, incarnation } = asked;
     const held = live.get(runnerId);
     const connected = runners.find(runnerId);
     const taken = `runner ${runnerId} is another one, and it is there`;
     if (connected && !held) throw new AtollError('already_exists', taken);
     if (held && (held.callbackToken !== callbackToken || held.access.tenant !== access.tenant))
       throw new AtollError('already_exists', taken);
+    if (held && isAgain(held, asked, dialled)) return again(runnerId, held);
     if (!(await runners.mayTake(access, runnerId)))
       throw new AtollError('already_exists', `runner ${runnerId} is another tenant's, or serves one`);
     if (held) await lose(runnerId, held);
@@ -119,9 +127,38 @@ export function createRegistrations(options: RegistrationsOptions): Registration
     const reserved = await options.heldBy(runnerId);
     const registration = { id: registrationId, tenant, leaseUntil: lease.until, reserved };
     await runners.attach(link, infoOf(asked, dialled ? 'grpc' : 'http'), registration);
-    live.set(runnerId, { registrationId, callbackToken, access, link, endsAtMs: clock() + LEASE_MS });
+    live.set(runnerId, {
+      ...{ registrationId, callbackToken, incarnation, access, link },
+      dialled: dialled !== undefined,
+      endsAtMs: clock() + LEASE_MS,
+    });
     options.onRegistered(runnerId, link, placed);
     return { registrationId, lease };
+  }
+
+  /** The same process, within its lease: nothing of it is over. */
+  function isAgain(held: Live, { incarnation }: NewRegistration, dialled: RemoteLink | undefined): boolean {
+    const same = incarnation !== undefined && incarnation === held.incarnation;
+    return same && held.dialled === (dialled !== undefined) && !isLate(held);
+  }
+
+  function again(runnerId: string, held: Live): Registered {
+    const lease = renew(runnerId, held);
+    options.onAgain(runnerId, held.link);
+    return { registrationId: held.registrationId, lease };
+  }
+
+  function renew(runnerId: string, held: Live): Lease {
+    // It would keep its sessions, and nobody could speak to them.
+    if (held.link.reached?.() === false)
+      throw new AtollError(
+        'runner_unreachable',
+        'the coordinator does not reach this runner at the address that it registered with',
+      );
+    held.endsAtMs = clock() + LEASE_MS;
+    const lease = newLease();
+    runners.renewed(runnerId, lease.until);
+    return lease;
   }
 
   function newLease(): Lease {
@@ -171,17 +208,9 @@ export function createRegistrations(options: RegistrationsOptions): Registration
       const known = live.get(runnerId);
       if (known && isLate(known)) await inTurn(runnerId, () => loseIfLate(runnerId, known));
       const held = current(access, { runnerId, registrationId });
-      // It would keep its sessions, and nobody could speak to them.
-      if (held.link.reached?.() === false)
-        throw new AtollError(
-          'runner_unreachable',
-          'the coordinator does not reach this runner at the address that it registered with',
-        );
-      held.endsAtMs = clock() + LEASE_MS;
-      const lease = newLease();
+      const lease = renew(runnerId, held);
       // Heard when it is answered: the runner forgets it then.
       for (const sandbox of ended) await onSandboxEnded(runnerId, withoutUndefined(sandbox));
-      runners.renewed(runnerId, lease.until);
       return { lease };
     },
     async deregister(access, { runnerId, registrationId }) {
