@@ -6,8 +6,10 @@ import type { AddressInfo } from 'node:net';
 import { test } from 'node:test';
 import { counting } from '../agents.ts';
 import { type Atoll, deployProgram, startAtoll, until } from '../atoll.ts';
+import { assertProblem, createAsk, json } from '../raw-http.ts';
 import { readThrough } from '../readers.ts';
 import { startRunner } from '../runner-process.ts';
+import { registerMessage } from '../stock-runner.ts';
 
 const cases = [
   { link: 'http', lost: 0 },
@@ -15,14 +17,16 @@ const cases = [
   { link: 'http', lost: 2 },
 ] as const;
 
+const register = '/api/internal/runners/register';
+
 for (const { link, lost } of cases)
   test(`${link}: killed in the middle of a turn, it loses and doubles nothing of it; ${lost} answers are lost`, {
     timeout: 60_000,
   }, async () => {
     const args = ['--no-runner', ...(link === 'grpc' ? ['--grpc-port', '0'] : [])];
     await using atoll = await startAtoll({ args, keepsPorts: true });
-    await using way = await startDeafening(atoll, '/api/internal/runners/register');
-    await using _runner = await startRunner(lost > 0 ? { ...atoll, url: way.url } : atoll, 'one', { link });
+    await using way = await startDeafening(atoll, register);
+    await using runner = await startRunner(lost > 0 ? { ...atoll, url: way.url } : atoll, 'one', { link });
     await deployProgram(atoll.client, 'counting', counting);
     // Its runner comes back within a heartbeat, and has to come again.
     const count = lost > 0 ? 6_000 : 3_000;
@@ -35,6 +39,9 @@ for (const { link, lost } of cases)
     await atoll.kill();
     way.lose(lost);
     await atoll.restart();
+    const { registrationId: _, ...described } = registerMessage(runner.id);
+    const another = json({ ...described, address: 'http://127.0.0.1:1' });
+    assertProblem(await createAsk(atoll)('POST', register, another), 409, 'already_exists');
     const { status, turn: running, lastSeq } = await show();
     assert.deepEqual([status, running], ['running', turn.id]);
     const events = await reading;

@@ -39,6 +39,7 @@ function setUp(t: TestContext) {
     attach: async (link) => void attached.set(link.runnerId, link as RemoteLink),
     mayTake: async () => true,
     renewed: () => undefined,
+    isTaken: async () => false,
     find: (runnerId) => {
       const link = attached.get(runnerId);
       return link && { link };

@@ -123,6 +123,7 @@ export async function createPlatform(options: {
   }, ABSENT_MS);
   absent.unref();
   const leases = setTimeout(() => {
+    runners.leasesOver();
     sessions
       .endAbsent()
       .catch((err) => logger.error({ err }, 'sessions of absent runners could not be ended'));

@@ -30,13 +30,14 @@ function setUp({ lost = async () => {} }: { lost?: () => Promise<void> } = {}) {
   const reached = { now: true };
   const runners: Pick<
     RunnerRegistry,
-    'attach' | 'mayTake' | 'lost' | 'drain' | 'renewed' | 'keepLeases' | 'reserved' | 'find'
+    'attach' | 'mayTake' | 'isTaken' | 'lost' | 'drain' | 'renewed' | 'keepLeases' | 'reserved' | 'find'
   > = {
     async attach(link) {
       attached.set(link.runnerId, link);
       told.push('attached');
     },
     mayTake: async ({ tenant }) => tenant !== 'walled',
+    isTaken: async () => false,
     async lost(runnerId) {
       attached.delete(runnerId);
       await lost();

@@ -6,6 +6,7 @@
  * A runner: `register` → heartbeats renew → (`drain`) → lost, `LEASE_MS` and `MARGIN_MS` after the last heartbeat. By
  * then it has stopped acting by itself: its own count of the lease ends earlier.
  */
+import { createHash } from 'node:crypto';
 import { AtollError } from '@atoll/protocol/errors';
 import { newId } from '@atoll/protocol/ids';
 import type { OperationParams, OperationResult } from '@atoll/protocol/operations';
@@ -115,6 +116,8 @@ export function createRegistrations(options: RegistrationsOptions): Registration
     if (connected && !held) throw new AtollError('already_exists', taken);
     if (held && (held.callbackToken !== callbackToken || held.access.tenant !== access.tenant))
       throw new AtollError('already_exists', taken);
+    const callbackHash = createHash('sha256').update(callbackToken).digest('hex');
+    if (await runners.isTaken(runnerId, callbackHash)) throw new AtollError('already_exists', taken);
     if (held && isAgain(held, asked, dialled)) return again(runnerId, held);
     if (!(await runners.mayTake(access, runnerId)))
       throw new AtollError('already_exists', `runner ${runnerId} is another tenant's, or serves one`);
@@ -125,7 +128,10 @@ export function createRegistrations(options: RegistrationsOptions): Registration
     const lease = newLease();
     const tenant = access.crossesTenants ? undefined : access.tenant;
     const reserved = await options.heldBy(runnerId);
-    const registration = { id: registrationId, tenant, leaseUntil: lease.until, reserved };
+    const registration = {
+      ...{ id: registrationId, tenant, callbackHash, reserved },
+      leaseUntil: lease.until,
+    };
     await runners.attach(link, infoOf(asked, dialled ? 'grpc' : 'http'), registration);
     live.set(runnerId, {
       ...{ registrationId, callbackToken, incarnation, access, link },

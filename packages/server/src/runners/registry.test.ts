@@ -22,13 +22,17 @@ after(async () => {
 /** As a server that starts anew: it knows the rows of an earlier one, and nobody is there. */
 const startAnew = () => createRunnerRegistry({ store, now: () => 0 });
 
-async function registered(runnerId: string, tenant: string | undefined): Promise<void> {
+/** What it returns loses it. */
+async function registered(runnerId: string, tenant: string | undefined): Promise<() => Promise<void>> {
   const info = {
     ...{ hostname: 'h', address: 'http://127.0.0.1:1', link: 'http' as const, capacity: 1, labels: {} },
     ...{ executorProfiles: [], drivers: [], version: '0' },
   };
-  const registration = { id: newId('job'), tenant, leaseUntil: null, reserved: 0 };
-  await startAnew().attach(goneLink(runnerId), info, registration);
+  const id = newId('job');
+  const registration = { id, tenant, leaseUntil: null, callbackHash: 'its-own', reserved: 0 };
+  const registry = startAnew();
+  await registry.attach(goneLink(runnerId), info, registration);
+  return () => registry.lost(runnerId, id);
 }
 
 async function sandboxOn(runnerId: string, tenant: string): Promise<string> {
@@ -62,4 +66,16 @@ test('what served everybody is taken by one tenant only while nothing of the oth
   const end = store.sql.updateTable('sandboxes').set({ status: 'ended', ended_at: '' }).where('id', '=', id);
   await store.commit([{ query: end }]);
   assert.equal(await mayTake('default', 'shared'), true);
+});
+
+test('a name is its runner’s, though the server starts anew, until every lease of before is over or that one is lost', async () => {
+  const lose = await registered('named', 'a');
+  const registry = startAnew();
+  const taken = () => Promise.all(['its-own', 'another'].map((hash) => registry.isTaken('named', hash)));
+  assert.deepEqual(await taken(), [false, true]);
+  assert.equal(await registry.isTaken('new', 'another'), false);
+  registry.leasesOver();
+  assert.deepEqual(await taken(), [false, false]);
+  await lose();
+  assert.equal(await startAnew().isTaken('named', 'another'), false);
 });

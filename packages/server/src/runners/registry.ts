@@ -38,6 +38,8 @@ export type Registration = {
   id: string;
   tenant: string | undefined;
   leaseUntil: string | null;
+  /** Of its callback token: SHA-256, hex. */
+  callbackHash: string | null;
   /** Places of what it is known to hold still. */
   reserved: number;
 };
@@ -49,6 +51,10 @@ export type RunnerRegistry = {
    * Whether they may register that name (I12): a runner keeps its tenant, and what other tenants left on it is not theirs.
    */
   mayTake(access: Access, runnerId: string): Promise<boolean>;
+  /** Whether a runner that an earlier server heard of may go on under that name, and another one asks for it. */
+  isTaken(runnerId: string, callbackHash: string): Promise<boolean>;
+  /** Whatever an earlier server gave a lease has come by now, or has stopped. */
+  leasesOver(): void;
   /** It is not there any more. Nothing happens when another registration took its place. */
   lost(runnerId: string, registrationId: string): Promise<void>;
   /** It gets no more sandboxes. Throws `not_found`. */
@@ -80,7 +86,7 @@ export type RunnerRegistry = {
 
 type Known = RegisteredRunner & { registrationId: string; leaseUntil: string | null; leaseKept: boolean };
 
-const EMBEDDED = { tenant: undefined, leaseUntil: null, reserved: 0 };
+const EMBEDDED = { tenant: undefined, leaseUntil: null, callbackHash: null, reserved: 0 };
 /** Of rows whose runner serves every tenant. */
 const SHARED_TENANT = 'default';
 
@@ -88,10 +94,14 @@ export function createRunnerRegistry(options: { store: Store; now: () => number 
   const { store, now } = options;
   const { sql } = store;
   const runners = new Map<string, Known>();
+  let earlierLeases = true;
 
   async function attach(link: RunnerLink, info: RunnerInfo, registration?: Registration): Promise<void> {
     const { runnerId } = link;
-    const { id, tenant, leaseUntil, reserved } = registration ?? { id: newId('job'), ...EMBEDDED };
+    const { id, tenant, leaseUntil, callbackHash, reserved } = registration ?? {
+      id: newId('job'),
+      ...EMBEDDED,
+    };
     const known = await store.first(
       sql.selectFrom('runners').select(['epoch', 'created_at']).where('id', '=', runnerId),
     );
@@ -110,6 +120,7 @@ export function createRunnerRegistry(options: { store: Store; now: () => number 
       drivers: JSON.stringify(info.drivers),
       version: info.version,
       lease_until: leaseUntil,
+      callback_hash: callbackHash,
     };
     const created = known?.created_at ?? new Date(now()).toISOString();
     const query = sql
@@ -198,9 +209,20 @@ export function createRunnerRegistry(options: { store: Store; now: () => number 
     return access.may(known.tenant) && !(await servesOthers(runnerId, access.tenant));
   }
 
+  async function isTaken(runnerId: string, callbackHash: string): Promise<boolean> {
+    if (!earlierLeases || runners.has(runnerId)) return false;
+    const held = sql.selectFrom('runners').select('callback_hash').where('id', '=', runnerId);
+    const known = await store.first(held.where('status', '!=', 'lost'));
+    return (known?.callback_hash ?? callbackHash) !== callbackHash;
+  }
+
   return {
     attach,
     mayTake,
+    isTaken,
+    leasesOver() {
+      earlierLeases = false;
+    },
     async lost(runnerId, registrationId) {
       const known = runners.get(runnerId);
       if (known?.registrationId !== registrationId) return;

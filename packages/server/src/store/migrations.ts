@@ -13,6 +13,7 @@ import { firstSchema } from './first-schema.ts';
 import { forksSchema } from './forks-schema.ts';
 import { modelUseSchema } from './model-use-schema.ts';
 import { retentionSchema } from './retention-schema.ts';
+import { runnerProofSchema } from './runner-proof-schema.ts';
 import { sandboxSnapshotsSchema } from './sandbox-snapshots-schema.ts';
 import { snapshotsSchema } from './snapshots-schema.ts';
 import { usageSchema } from './usage-schema.ts';
@@ -33,6 +34,7 @@ export const migrations: readonly Migration[] = [
   { version: 10, floor: 1, sql: retentionSchema },
   { version: 11, floor: 1, sql: adoptionSchema },
   { version: 12, floor: 12, sql: sandboxSnapshotsSchema },
+  { version: 13, floor: 12, sql: runnerProofSchema },
 ];
 
 /** Brings the database up to this code in one transaction. Throws when the database must not be opened by it. */

@@ -202,6 +202,8 @@ export type RunnerRow = {
   version: string;
   /** null: embedded, no wall-clock lease (I6). */
   lease_until: Time | null;
+  /** SHA-256 (hex) of its callback token; null: embedded, or registered before that was kept. */
+  callback_hash: string | null;
   created_at: Time;
 };
 
