@@ -12,6 +12,7 @@ import { random } from '../random.ts';
 import type { RawEvent } from '../raw-sse.ts';
 import { readThrough } from '../readers.ts';
 import { type RunnerProcess, startRunner } from '../runner-process.ts';
+import { StockRunner } from '../stock-runner.ts';
 
 const data = ({ data: text }: RawEvent) => JSON.parse(text);
 const named = (name: string, events: readonly RawEvent[]) =>
@@ -309,4 +310,51 @@ describe('over each link', { concurrency: true, timeout: 600_000 }, () => {
         await atoll.client.call('session.end', { sessionId: id });
       });
     });
+});
+
+test('what a sandbox said before it ended is kept, however late its runner tells what it holds', {
+  timeout: 60_000,
+}, async () => {
+  await using atoll = await startAtoll({ args: ['--no-runner', '--grpc-port', '0'], keepsPorts: true });
+  await deployProgram(atoll.client, 'counting', counting);
+  const before = new StockRunner(atoll.grpcUrl, atoll.key);
+  await before.register('stock');
+  before.say({ inventory: { sandboxes: [] } });
+  const creating = atoll.client.call('session.create', { agent: 'counting' });
+  let job = await before.next('job');
+  for (; ; job = await before.next('job')) {
+    before.say({ jobUpdate: { jobId: job.jobId, epoch: job.epoch, status: 'completed' } });
+    if (job.type === 'create') break;
+  }
+  const { id: sessionId } = (await creating).session;
+  const { turn } = await atoll.client.call('session.send', { sessionId, content: '2 1 1' });
+  const { commandId } = await before.next('command');
+  await atoll.kill();
+  before.close();
+  await atoll.restart();
+
+  const stock = new StockRunner(atoll.grpcUrl, atoll.key);
+  const { registrationId } = await stock.register('stock');
+  const { sandboxId, epoch } = job;
+  const end = { cause: 'oom', detail: 'It took more memory than it may.' };
+  stock.say({ heartbeat: { registrationId, ended: [{ sandboxId, epoch, sessionId, ...end }] } });
+  await stock.next('leaseRenewed');
+  // Longer than what it said is waited for once it is read.
+  await delay(11_000);
+  const held = { id: sandboxId, sessionId, epoch, status: 'ended', lastLine: 3, commands: [commandId] };
+  stock.say({ inventory: { sandboxes: [held] } });
+  const of = { sandboxId, epoch, commandId };
+  assert.equal((await stock.next('command')).commandId, commandId);
+  stock.say({ eventBatch: { ...of, firstLine: 1, bytes: Buffer.from('{"n":0}\n{"n":1}\n') } });
+  stock.say({ commandEnd: { ...of, line: 3, status: 'failed', sandboxEnded: true, ...end } });
+  const events = await readThrough(atoll, sessionId, turn.id);
+  assert.deepEqual(
+    named('message', events).map(({ n }) => n),
+    [0, 1],
+  );
+  assert.deepEqual(
+    named('done', events).map(({ status, cause }) => [status, cause]),
+    [['failed', 'oom']],
+  );
+  stock.close();
 });

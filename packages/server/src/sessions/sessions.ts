@@ -397,6 +397,8 @@ export function createSessions(options: SessionsOptions) {
 
   /** A running turn tells it itself, after all that it said before. */
   async function hearEnd(session: LiveSession, { sandboxId, cause, detail }: SandboxEnded): Promise<void> {
+    // Until it is taken back, nobody reads what it said.
+    await session.awaited?.promise;
     const { turn } = session.state;
     if (turn !== null)
       await session.log.until(() => session.state.turn !== turn, AbortSignal.timeout(MAX_TELLING_MS));
