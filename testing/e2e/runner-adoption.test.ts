@@ -9,6 +9,7 @@ import { type Atoll, deployProgram, startAtoll, until } from '../atoll.ts';
 import { assertProblem, createAsk, json } from '../raw-http.ts';
 import { readThrough } from '../readers.ts';
 import { startRunner } from '../runner-process.ts';
+import { startSteeredRunner } from '../steered-runner.ts';
 import { registerMessage } from '../stock-runner.ts';
 
 const cases = [
@@ -60,6 +61,25 @@ for (const { link, lost } of cases)
     assert.equal(way.left, 0);
     await atoll.client.call('session.end', { sessionId });
   });
+
+test('a session that is asked for before its runner is back is made there; what no runner could take is refused', {
+  timeout: 60_000,
+}, async () => {
+  await using atoll = await startAtoll({ args: ['--no-runner'], keepsPorts: true });
+  await using runner = await startSteeredRunner('steered');
+  await runner.register(atoll, atoll.key);
+  await deployProgram(atoll.client, 'counting', counting);
+  await atoll.kill();
+  await atoll.restart();
+  const creating = atoll.client.call('session.create', { agent: 'counting' });
+  const demands = { driver: 'of-nobody' };
+  await assert.rejects(atoll.client.call('session.create', { agent: 'counting', demands }), {
+    code: 'no_runner',
+  });
+  await runner.register(atoll, atoll.key);
+  const { status, runnerId } = (await creating).session;
+  assert.deepEqual([status, runnerId], ['idle', 'steered']);
+});
 
 /** A way to the server on which answers to that path get lost: it did what it was asked to, and nobody hears of it. */
 async function startDeafening(atoll: Atoll, path: string) {

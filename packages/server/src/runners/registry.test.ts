@@ -22,12 +22,13 @@ after(async () => {
 /** As a server that starts anew: it knows the rows of an earlier one, and nobody is there. */
 const startAnew = () => createRunnerRegistry({ store, now: () => 0 });
 
+const info = {
+  ...{ hostname: 'h', address: 'http://127.0.0.1:1', link: 'http' as const, capacity: 1, labels: {} },
+  ...{ executorProfiles: [], drivers: [], version: '0' },
+};
+
 /** What it returns loses it. */
 async function registered(runnerId: string, tenant: string | undefined): Promise<() => Promise<void>> {
-  const info = {
-    ...{ hostname: 'h', address: 'http://127.0.0.1:1', link: 'http' as const, capacity: 1, labels: {} },
-    ...{ executorProfiles: [], drivers: [], version: '0' },
-  };
   const id = newId('job');
   const registration = { id, tenant, leaseUntil: null, callbackHash: 'its-own', reserved: 0 };
   const registry = startAnew();
@@ -78,4 +79,24 @@ test('a name is its runner’s, though the server starts anew, until every lease
   assert.deepEqual(await taken(), [false, false]);
   await lose();
   assert.equal(await startAnew().isTaken('named', 'another'), false);
+});
+
+test('who was there before is awaited until every lease of before is over, for the tenants that it may serve', async () => {
+  const lose = await registered('away', 'a');
+  await registered('of-all', undefined);
+  const registry = startAnew();
+  const absent = async (tenant: string) => {
+    const found = await registry.absent(tenant);
+    return found.map(({ id }) => id).filter((id) => ['away', 'of-all'].includes(id));
+  };
+  assert.deepEqual([await absent('a'), await absent('b')], [['away', 'of-all'], ['of-all']]);
+  const next = registry.next();
+  await lose();
+  assert.deepEqual(await absent('a'), ['of-all']);
+  await registry.attach(goneLink('of-all'), info);
+  await next;
+  assert.deepEqual(await absent('a'), []);
+  await registered('away', 'a');
+  registry.leasesOver();
+  assert.deepEqual(await absent('a'), []);
 });

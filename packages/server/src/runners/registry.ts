@@ -33,6 +33,9 @@ export type RegisteredRunner = {
   draining: boolean;
 };
 
+/** As it was when an earlier server heard of it. */
+export type AbsentRunner = Pick<RegisteredRunner, 'id' | 'info' | 'draining'> & { tenant: string };
+
 /** As what somebody registered: the embedded runner is there as long as the server, and serves every tenant. */
 export type Registration = {
   id: string;
@@ -65,6 +68,10 @@ export type RunnerRegistry = {
   keepLeases(): Promise<void>;
   /** Those that are there. */
   all(): readonly RegisteredRunner[];
+  /** Those that an earlier server gave a lease, that may come yet, and may serve that tenant then. */
+  absent(tenant: string): Promise<readonly AbsentRunner[]>;
+  /** Resolves when the next one is there. */
+  next(): Promise<void>;
   find(runnerId: string): RegisteredRunner | undefined;
   /** Throws `no_runner`. */
   get(runnerId: string): RegisteredRunner;
@@ -95,6 +102,7 @@ export function createRunnerRegistry(options: { store: Store; now: () => number 
   const { sql } = store;
   const runners = new Map<string, Known>();
   let earlierLeases = true;
+  let next = Promise.withResolvers<void>();
 
   async function attach(link: RunnerLink, info: RunnerInfo, registration?: Registration): Promise<void> {
     const { runnerId } = link;
@@ -138,6 +146,8 @@ export function createRunnerRegistry(options: { store: Store; now: () => number 
       registrationId: id,
       ...lease,
     });
+    next.resolve();
+    next = Promise.withResolvers();
   }
 
   const endRegistration = (runnerId: string): Step => ({
@@ -216,10 +226,29 @@ export function createRunnerRegistry(options: { store: Store; now: () => number 
     return (known?.callback_hash ?? callbackHash) !== callbackHash;
   }
 
+  async function absent(tenant: string): Promise<AbsentRunner[]> {
+    if (!earlierLeases) return [];
+    const left = sql
+      .selectFrom('runners')
+      .selectAll()
+      .where('status', '!=', 'lost')
+      .where('link', '!=', 'local')
+      .where('tenant', 'in', [tenant, SHARED_TENANT])
+      .orderBy('id');
+    const rows = await store.all(left);
+    const away = rows.filter(({ id }) => !runners.has(id));
+    return away.map((row) => ({
+      ...{ id: row.id, tenant: row.tenant, info: show(row) },
+      draining: row.status === 'draining',
+    }));
+  }
+
   return {
     attach,
     mayTake,
     isTaken,
+    absent,
+    next: () => next.promise,
     leasesOver() {
       earlierLeases = false;
     },

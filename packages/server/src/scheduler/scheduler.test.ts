@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
-import { describe, test } from 'node:test';
+import { describe, type TestContext, test } from 'node:test';
+import { setImmediate } from 'node:timers/promises';
 import { AtollError } from '@atoll/protocol/errors';
 import type { RunnerLink } from '@atoll/protocol/runner-link';
 import fc from 'fast-check';
@@ -23,7 +24,8 @@ function runner(id: string, info: Partial<RunnerInfo> = {}): RegisteredRunner {
 
 function schedulerOf(all: readonly RegisteredRunner[], reserved: Record<string, number> = {}) {
   const taken = new Map(Object.entries(reserved));
-  const scheduler = createScheduler({ runners: { all: () => all, reserved: async () => taken } });
+  const nobody = { absent: async () => [], next: () => new Promise<void>(() => undefined) };
+  const scheduler = createScheduler({ runners: { all: () => all, reserved: async () => taken, ...nobody } });
   const place = (demands: Demands = {}, preferred: string | null = null) =>
     scheduler.place({ tenant: 't', demands, preferred });
   return { place, taken };
@@ -129,4 +131,79 @@ test('one that came back and is as silent as before is chosen only where there i
   const { place } = schedulerOf([deaf, runner('busy')], { busy: 9 });
   assert.equal((await place({}, 'deaf')).runner.id, 'busy');
   assert.equal((await schedulerOf([deaf]).place({}, 'deaf')).runner.id, 'deaf');
+});
+
+describe('after a start', () => {
+  /** Three runners that an earlier server knew; `appear` has one come back. */
+  function setUp(t: TestContext) {
+    t.mock.timers.enable({ apis: ['setTimeout'] });
+    const known = [runner('fast', { labels: { disk: 'fast' } }), runner('slow'), runner('foreign')];
+    const all: RegisteredRunner[] = [];
+    let next = Promise.withResolvers<void>();
+    const { placeSoon } = createScheduler({
+      runners: {
+        all: () => all,
+        reserved: async () => new Map(),
+        absent: async () =>
+          known
+            .filter(({ id }) => all.every((there) => there.id !== id))
+            .map(({ id, info }) => ({
+              id,
+              info,
+              tenant: id === 'foreign' ? 'default' : 't',
+              draining: id === 'slow',
+            })),
+        next: () => next.promise,
+      },
+    });
+    const settled = async () => {
+      for (let i = 0; i < 10; i++) await setImmediate();
+    };
+    return {
+      place: (demands: Demands) => placeSoon({ tenant: 't', demands, preferred: null }),
+      async appear(id: string) {
+        all.push(...known.filter((one) => one.id === id));
+        next.resolve();
+        next = Promise.withResolvers();
+        await settled();
+      },
+      async pass(ms: number) {
+        await settled();
+        t.mock.timers.tick(ms);
+        await settled();
+      },
+    };
+  }
+
+  test('one that was there before is waited for, whoever comes first', async (t) => {
+    const { place, appear, pass } = setUp(t);
+    const placed = place({ labels: { disk: 'fast' } });
+    await pass(3_000);
+    await appear('slow');
+    await pass(999);
+    await appear('fast');
+    assert.equal((await placed).runner.id, 'fast');
+  });
+
+  test('for four seconds; then it is told who did not come, of those whom the tenant may know', async (t) => {
+    const { place, pass } = setUp(t);
+    const told: AtollError[] = [];
+    place({}).catch((error: AtollError) => told.push(error));
+    await pass(3_999);
+    assert.equal(told.length, 0);
+    await pass(1);
+    const detail = 'no runner is connected; fast: did not come back since the server was started';
+    assert.deepEqual(
+      told.map((error) => [error.code, error.detail]),
+      [['no_runner', detail]],
+    );
+  });
+
+  test('nobody waits for what none of them could take', async (t) => {
+    const { place } = setUp(t);
+    await assert.rejects(place({ driver: 'docker' }), {
+      code: 'no_runner',
+      detail: 'no runner is connected',
+    });
+  });
 });

@@ -5,7 +5,7 @@
  * One that is heard and cannot be asked anything has many free places, and gets what is new only when there is no other.
  */
 import { AtollError } from '@atoll/protocol/errors';
-import type { RegisteredRunner, RunnerRegistry } from '../runners/registry.ts';
+import type { AbsentRunner, RegisteredRunner, RunnerRegistry } from '../runners/registry.ts';
 
 export type Demands = {
   labels?: Record<string, string> | undefined;
@@ -25,13 +25,22 @@ export type Placement = {
 
 export type Scheduler = {
   /** Rejects with `no_runner`, and who was considered and why not. */
-  place(request: { tenant: string; demands: Demands; preferred: string | null }): Promise<Placement>;
+  place(request: PlaceRequest): Promise<Placement>;
+  /** As `place`, but one that an earlier server knew, and that could take it, may come back for a moment. */
+  placeSoon(request: PlaceRequest): Promise<Placement>;
 };
+
+export type PlaceRequest = { tenant: string; demands: Demands; preferred: string | null };
+
+/** Whoever asks for what nobody has, hears so within five seconds on a busy machine. */
+const COME_BACK_MS = 4_000;
 
 const imageDrivers = ['docker'];
 const none: ReadonlyMap<string, number> = new Map();
 
-export function createScheduler(options: { runners: Pick<RunnerRegistry, 'all' | 'reserved'> }): Scheduler {
+export function createScheduler(options: {
+  runners: Pick<RunnerRegistry, 'all' | 'reserved' | 'absent' | 'next'>;
+}): Scheduler {
   const { runners } = options;
   /** Chosen, and not in the store yet. */
   const chosen = new Map<string, number>();
@@ -58,43 +67,75 @@ export function createScheduler(options: { runners: Pick<RunnerRegistry, 'all' |
     );
   }
 
-  return {
-    async place({ tenant, demands, preferred }) {
-      const refusals: string[] = [];
-      const fitting = runners.all().filter((runner) => {
-        // To whom it is not there, it is not named either (I12).
-        if (runner.tenant !== undefined && runner.tenant !== tenant) return false;
-        const refusal = whyNot(runner, demands);
-        if (refusal !== undefined) refusals.push(`${runner.id}: ${refusal}`);
-        return refusal === undefined;
-      });
-      // Whose files are there waits for it while its lease runs; not for one that came back and is as silent as before.
-      const reachable = fitting.filter(
-        ({ id, link }) => !link.doubted?.() && (id === preferred || link.reached?.() !== false),
-      );
-      const eligible = reachable.length > 0 ? reachable : fitting;
-      const reserved = eligible.length < 2 ? none : await runners.reserved();
-      // From here to the counting, nobody else chooses.
-      const runner = best(eligible, reserved, preferred);
-      if (!runner)
-        throw new AtollError(
-          'no_runner',
-          refusals.length > 0 ? refusals.join('; ') : 'no runner is connected',
-        );
-      count(runner.id, 1);
-      let open = true;
-      return {
-        runner,
-        settled() {
-          if (open) count(runner.id, -1);
-          open = false;
-        },
-      };
-    },
-  };
+  async function place({ tenant, demands, preferred }: PlaceRequest): Promise<Placement> {
+    const refusals: string[] = [];
+    const fitting = runners.all().filter((runner) => {
+      // To whom it is not there, it is not named either (I12).
+      if (runner.tenant !== undefined && runner.tenant !== tenant) return false;
+      const refusal = whyNot(runner, demands);
+      if (refusal !== undefined) refusals.push(`${runner.id}: ${refusal}`);
+      return refusal === undefined;
+    });
+    // Whose files are there waits for it while its lease runs; not for one that came back and is as silent as before.
+    const reachable = fitting.filter(
+      ({ id, link }) => !link.doubted?.() && (id === preferred || link.reached?.() !== false),
+    );
+    const eligible = reachable.length > 0 ? reachable : fitting;
+    const reserved = eligible.length < 2 ? none : await runners.reserved();
+    // From here to the counting, nobody else chooses.
+    const runner = best(eligible, reserved, preferred);
+    if (!runner)
+      throw new AtollError('no_runner', refusals.length > 0 ? refusals.join('; ') : 'no runner is connected');
+    count(runner.id, 1);
+    let open = true;
+    return {
+      runner,
+      settled() {
+        if (open) count(runner.id, -1);
+        open = false;
+      },
+    };
+  }
+
+  async function placeSoon(request: PlaceRequest): Promise<Placement> {
+    let late: Promise<boolean> | undefined;
+    for (let waits = true; ; ) {
+      const next = runners.next().then(() => true);
+      try {
+        return await place(request);
+      } catch (error) {
+        if (!(error instanceof AtollError && error.code === 'no_runner')) throw error;
+        const absent = await runners.absent(request.tenant);
+        const able = absent.filter((runner) => whyNot(runner, request.demands) === undefined);
+        if (!waits || able.length === 0) throw withAbsent(error, able, request);
+      }
+      late ??= rest(COME_BACK_MS).then(() => false);
+      waits = await Promise.race([next, late]);
+    }
+  }
+
+  return { place, placeSoon };
 }
 
-function whyNot(runner: RegisteredRunner, demands: Demands): string | undefined {
+/** Of another tenant's nobody hears (I12). */
+function withAbsent(
+  refusal: AtollError,
+  able: readonly AbsentRunner[],
+  { tenant }: PlaceRequest,
+): AtollError {
+  const own = able.filter((runner) => runner.tenant === tenant);
+  const missing = own.map(({ id }) => `${id}: did not come back since the server was started`);
+  return new AtollError('no_runner', [refusal.detail, ...missing].join('; '));
+}
+
+/** Nothing is kept running for it. */
+function rest(ms: number): Promise<void> {
+  return new Promise((resolve) => {
+    setTimeout(resolve, ms).unref();
+  });
+}
+
+function whyNot(runner: Pick<RegisteredRunner, 'info' | 'draining'>, demands: Demands): string | undefined {
   const { info } = runner;
   if (runner.draining) return 'takes no more sandboxes';
   const { executorProfile, driver, image, memoryMb } = demands;

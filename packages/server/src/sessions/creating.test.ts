@@ -54,7 +54,7 @@ before(async () => {
     store,
     now,
     runners: {} as Parameters<typeof createSessionSandboxes>[0]['runners'],
-    scheduler: { place: async () => unused() },
+    scheduler: { placeSoon: async () => unused() },
     snapshots: {} as Parameters<typeof createSessionSandboxes>[0]['snapshots'],
     makeRoom: async () => unused(),
     busy: unused,

@@ -83,7 +83,7 @@ function rowOf({ id, row }: LiveSession, { runnerId, epoch }: { runnerId: string
 export function createSessionSandboxes(options: {
   store: Store;
   runners: RunnerRegistry;
-  scheduler: Scheduler;
+  scheduler: Pick<Scheduler, 'placeSoon'>;
   snapshots: Snapshots;
   now: () => number;
   /** Frees a place on the runner by pausing its least recently used idle session; false when there is none. */
@@ -102,7 +102,7 @@ export function createSessionSandboxes(options: {
   ): Promise<Assignment> {
     const { tenant } = session.row;
     const where = { tenant, demands, preferred: session.runnerId };
-    const { runner, settled } = await scheduler.place(where);
+    const { runner, settled } = await scheduler.placeSoon(where);
     const assignment = {
       sandboxId: newId('sandbox'),
       jobId: newId('job'),

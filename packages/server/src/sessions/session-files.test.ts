@@ -68,7 +68,7 @@ function filesWith(options: Record<string, unknown>) {
   return createSessionFiles({
     store,
     runners: { find: (id: string) => (id === 'here' ? here : undefined) },
-    scheduler: { place: async () => ({ runner: here, settled: () => undefined }) },
+    scheduler: { placeSoon: async () => ({ runner: here, settled: () => undefined }) },
     snapshots: { nearest: async () => ({ id: '', sessionId: '', seq: 0, root: 'root', epoch: 1 }) },
     snapshotting: { afterWrite: () => assert.fail('nothing is written') },
     sandboxes: { remove: async () => undefined },

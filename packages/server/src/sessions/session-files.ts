@@ -32,7 +32,7 @@ const BUSY_MAX_MS = 5_000;
 export function createSessionFiles(options: {
   store: Store;
   runners: Pick<RunnerRegistry, 'find'>;
-  scheduler: Scheduler;
+  scheduler: Pick<Scheduler, 'placeSoon'>;
   snapshots: Pick<Snapshots, 'nearest'>;
   snapshotting: Pick<Snapshotting, 'afterWrite'>;
   sandboxes: Pick<SessionSandboxes, 'remove'>;
@@ -108,7 +108,7 @@ export function createSessionFiles(options: {
     const { demands } = await settingsOf(session);
     const { tenant } = session.row;
     const before = session.runnerId;
-    const { runner, settled } = await scheduler.place({ tenant, demands, preferred: null });
+    const { runner, settled } = await scheduler.placeSoon({ tenant, demands, preferred: null });
     settled();
     if (session.status !== 'paused' || session.runnerId !== before) return;
     session.runnerId = runner.id;

@@ -71,7 +71,7 @@ const FORGOTTEN_MS = 2 * MAX_AGAIN_MS;
 export function createWarmPool(options: {
   store: Pick<Store, 'commit'>;
   runners: Pick<RunnerRegistry, 'link' | 'reserve' | 'release'>;
-  scheduler: Scheduler;
+  scheduler: Pick<Scheduler, 'place'>;
   agents: Pick<Agents, 'version' | 'prewarmed'>;
   logger: Logger;
 }): WarmPool {
