@@ -223,7 +223,7 @@ export function createNetwork(agenda: Agenda, chance: Chance, note?: Note): Netw
   /** Some of it comes, and then nothing: at once an error, or silence before that. */
   function breakWithin(connection: Connection, bytes: Uint8Array): void {
     const come = bytes.subarray(0, chance.between(0, Math.max(0, bytes.length - 1)));
-    const silence = chance.happens(0.3) ? chance.between(2_000, 20_000) : 0;
+    const silence = chance.happens(0.3) ? chance.between(2_000, 18_000) : 0;
     connection.send(() => {
       if (come.length > 0) connection.ears.piece(come);
       connection.fail('ECONNRESET', silence);
