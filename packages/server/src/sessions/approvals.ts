@@ -158,11 +158,12 @@ export function createApprovals(options: {
   async function decide(session: LiveSession, params: OperationParams<'approval.decide'>): Promise<Approval> {
     const { approvalId } = params;
     const row = await find(session, approvalId);
+    // That its turn is to stop stands nowhere while its runner is awaited: another restart would leave it open.
+    if (runningTurn(session)?.interrupted) await session.awaited?.promise;
     // From here to the record nothing waits, so that of two answers one is the first.
     const open = session.state.approvals.find((known) => known.approvalId === approvalId);
     const at = session.asked.get(approvalId);
-    const running = session.state.turn === null ? undefined : session.turns.get(session.state.turn);
-    if (!open || (at && running?.interrupted)) throw new AtollError('already_decided');
+    if (!open || (at && runningTurn(session)?.interrupted)) throw new AtollError('already_decided');
     if (params.answers !== undefined && open.kind !== 'question')
       throw new AtollError(
         'invalid_request',
@@ -297,6 +298,10 @@ function showApproval(row: ApprovalRow): Approval {
     createdAt: row.created_at,
     resolvedAt: row.resolved_at,
   };
+}
+
+function runningTurn({ state, turns }: LiveSession): LiveTurn | undefined {
+  return state.turn === null ? undefined : turns.get(state.turn);
 }
 
 /** The same for the same tool and input, in whatever order its members come. SHA-256, hex. */
