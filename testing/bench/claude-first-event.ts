@@ -8,12 +8,15 @@ import { type FirstEvents, firstEvents, startBareClaude } from './bare-claude.ts
 import { figureOf, takePairs } from './pairs.ts';
 import { send } from './request.ts';
 import { atMostMore, type Measure, row } from './row.ts';
+import { createTimedClient } from './stream-times.ts';
 import { wantedTurn } from './target.ts';
+import { folderOf, AGENT as PROGRAM } from './target-agent.ts';
 
 const AGENT = 'claude';
 const KEY = 'sk-ant-bench-0123456789';
 /** Of a process that has just started, until it is as quiet as one that waits. */
 const SETTLED_MS = 1_000;
+const TURNS_BEFORE = 300;
 const BAR = { bar: atMostMore(5, 'ms') };
 
 export const claudeFirstEvent: Measure = {
@@ -24,6 +27,7 @@ export const claudeFirstEvent: Measure = {
     const env = { ANTHROPIC_API_KEY: KEY, ANTHROPIC_BASE_URL: api.url };
     await using atoll = await startAtoll({ args: ['--capacity', '4'], env });
     await using _ = { [Symbol.asyncDispose]: () => api.close() };
+    await serveTurns(atoll);
     await deploy(atoll.client, AGENT, { 'CLAUDE.md': 'Be brief.', 'atoll.json': '{"prewarm":1}' });
     const ours = () => askClaimed(atoll);
     const floor = () => askBare(api.url);
@@ -45,6 +49,17 @@ export const claudeFirstEvent: Measure = {
     ];
   },
 };
+
+/** A server is one that has been in use, as the bare SDK’s process has. */
+async function serveTurns({ url, key, client }: Atoll): Promise<void> {
+  await deploy(client, PROGRAM, folderOf());
+  const { id: sessionId } = (await client.call('session.create', { agent: PROGRAM })).session;
+  const headers = { authorization: `Bearer ${key}` };
+  using timed = createTimedClient();
+  for (let i = 0; i < TURNS_BEFORE; i++)
+    await timed.stream(wantedTurn(`${url}/api/sessions/${sessionId}/messages`, headers, 'hello'));
+  await client.call('session.end', { sessionId, purge: true });
+}
 
 async function askClaimed({ url, key, client }: Atoll): Promise<FirstEvents> {
   await until(async () => (await client.call('health.show', {})).pool.warm === 1, 60_000);

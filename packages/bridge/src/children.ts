@@ -5,6 +5,7 @@
  */
 import type { ChildProcess } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
+import { setPriority } from 'node:os';
 
 export type Children = {
   /** Remembers a child started with `detached: true`, until it ended. */
@@ -15,6 +16,9 @@ export type Children = {
   killAll(): void;
 };
 
+/** What they say has to get through, however busy they are: the bridge comes first. Their own children inherit it. */
+const NICE = 5;
+
 export function createChildren(): Children {
   const live = new Set<ChildProcess>();
   /** Groups that had members when their leader ended: what a command left in the background. */
@@ -22,6 +26,7 @@ export function createChildren(): Children {
   return {
     add(child) {
       live.add(child);
+      giveWay(child);
       child.once('exit', () => {
         live.delete(child);
         if (child.pid !== undefined) orphaned.add(child.pid);
@@ -37,6 +42,14 @@ export function createChildren(): Children {
       for (const group of orphaned) signalQuietly(-group, 'SIGKILL');
     },
   };
+}
+
+function giveWay({ pid }: ChildProcess): void {
+  try {
+    if (pid !== undefined) setPriority(pid, NICE);
+  } catch {
+    // Where the system does not allow it, they are equals.
+  }
 }
 
 /** Signals a child's whole group; nothing happens when it is gone. */

@@ -6,7 +6,7 @@ import { createInput } from './claude-input.ts';
 import { ClaudeProcess } from './claude-process.ts';
 
 function startProcess() {
-  const said = createInput<{ type: string }>();
+  const said = createInput<{ type: string; padding: string }>();
   const started = Promise.withResolvers<void>();
   const lines: string[] = [];
   const arrived = { next: Promise.withResolvers<void>() };
@@ -33,25 +33,33 @@ function startProcess() {
     context as unknown as ExecutorContext,
     { launch: {}, model: undefined, session: { sessionId: 'x' }, spare: undefined },
   );
-  const say = (type: string) => said.push({ type });
+  const say = (type: string, padding = '') => said.push({ type, padding });
   return { process, say, started, lines, arrived: () => arrived.next.promise };
 }
 
 const settled = () => new Promise<void>((resolve) => setImmediate(resolve));
 
-test('what a process says between turns waits for the next one', async () => {
+const typesOf = (lines: readonly string[]) =>
+  lines.flatMap((line) => [...line.matchAll(/"type":"([^"]+)"/g)].map((m) => m[1]));
+/** More than is passed on between turns. */
+const much = 'x'.repeat(64 * 1024);
+
+test('of what a process says between turns little is passed on, and more waits for the next one', async () => {
   const { process, say, lines } = startProcess();
   say('early');
   await settled();
-  assert.deepEqual(lines, []);
+  assert.deepEqual(typesOf(lines), ['early']);
+  say('long', much);
+  say('late');
+  await settled();
+  assert.deepEqual(typesOf(lines), ['early']);
   void process.run({ turnId: 't', content: 'hello', options: {} }, undefined);
-  assert.equal(lines.length, 1);
-  assert.match(lines[0] ?? '', /early/);
+  assert.deepEqual(typesOf(lines), ['early', 'long', 'late']);
 });
 
 test('a turn that waits for its process hears it while it starts', { timeout: 5_000 }, async () => {
   const { process, say, started, lines, arrived } = startProcess();
-  say('held');
+  say('held', much);
   await settled();
   let ready = false;
   const becoming = process.ready().then(() => {
@@ -64,12 +72,9 @@ test('a turn that waits for its process hears it while it starts', { timeout: 5_
   say('at once');
   await second;
   assert.equal(ready, false);
-  assert.deepEqual(
-    lines.map((line) => /"type":"([^"]+)"/.exec(line)?.[1]),
-    ['held', 'at once'],
-  );
+  assert.deepEqual(typesOf(lines), ['held', 'at once']);
   process.awaited(false);
-  say('nobody waits');
+  say('nobody waits', much);
   await settled();
   assert.equal(lines.length, 2);
   started.resolve();

@@ -26,9 +26,12 @@ export async function prepareClaude(parked: ExecutorContext): Promise<MakeExecut
   // Why there is none is told at the first query, by the process that is started then.
   const spare = await startSpare(parked).catch(() => undefined);
   return (claimed) => {
-    if (spare && fits(parked, claimed)) return new ClaudeExecutor(claimed, spare);
-    spare?.process.close();
-    return new ClaudeExecutor(claimed, undefined);
+    const fitting = spare && fits(parked, claimed) ? spare : undefined;
+    if (!fitting) spare?.process.close();
+    const executor = new ClaudeExecutor(claimed, fitting);
+    // It is there already: by the time of the first message it knows its session.
+    if (fitting) executor.warm();
+    return executor;
   };
 }
 
