@@ -72,7 +72,6 @@ export function createRunnerHttp({ address, token }: { address: string; token: s
   const transport = process.getBuiltinModule(base.protocol === 'https:' ? 'node:https' : 'node:http');
   const agent = new transport.Agent({ keepAlive: true, maxSockets: MAX_SOCKETS, scheduling: 'lifo' });
   const gone = new AbortController();
-  const underWay = new Set<ClientRequest>();
   let unreachedSinceMs: number | undefined;
   let answers = false;
 
@@ -86,13 +85,11 @@ export function createRunnerHttp({ address, token }: { address: string; token: s
     const request = transport.request(base.origin + base.pathname.replace(/\/$/, '') + path, {
       method,
       agent,
+      signal: gone.signal,
       headers: { ...own, ...headers, authorization: `Bearer ${token}` },
     });
     request.on('response', answered.resolve);
     request.on('error', (error) => answered.reject(unreachable(error)));
-    underWay.add(request);
-    request.once('close', () => underWay.delete(request));
-    if (gone.signal.aborted) request.destroy();
     giveUpSilent(request, slow.includes(name));
     if (content === undefined) request.end(body);
     // The runner may answer before it took everything; then its answer counts.
@@ -180,7 +177,6 @@ export function createRunnerHttp({ address, token }: { address: string; token: s
     unreachedMs: () => (unreachedSinceMs === undefined ? 0 : performance.now() - unreachedSinceMs),
     close() {
       gone.abort();
-      for (const request of underWay) request.destroy();
       agent.destroy();
     },
     get closed() {
