@@ -23,8 +23,10 @@ async function openRunner(streams: string[]) {
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
   const { port } = server.address() as AddressInfo;
-  const link = createHttpLink({ runnerId: 'one', address: `http://127.0.0.1:${port}`, token: 't' });
+  const address = `http://127.0.0.1:${port}`;
+  const link = createHttpLink({ runnerId: 'one', address, token: 't' });
   return {
+    address,
     link,
     asked: () => asked,
     async [Symbol.asyncDispose]() {
@@ -77,6 +79,18 @@ test('one connection serves commands one after the other, and one whose answer d
   await once(left, 'close');
   link.lost();
   server.close();
+});
+
+test('a runner that is lost as an answer of it ends breaks nothing', { timeout: 30_000 }, async () => {
+  const end = 'id: 1\nevent: end\ndata: {"status":"completed"}\n\n';
+  await using runner = await openRunner([end]);
+  for (let i = 0; i < 300; i++) {
+    const link = createHttpLink({ runnerId: 'one', address: runner.address, token: 't' });
+    const events = await Array.fromAsync(link.command({ ...command, commandId: `cmd_${i}` }));
+    assert.equal(events.length, 1);
+    if (i % 2 === 0) await new Promise(setImmediate);
+    link.lost();
+  }
 });
 
 test('what is no event fails the command, and is not asked for again', async () => {

@@ -72,6 +72,8 @@ export function createRunnerHttp({ address, token }: { address: string; token: s
   const transport = process.getBuiltinModule(base.protocol === 'https:' ? 'node:https' : 'node:http');
   const agent = new transport.Agent({ keepAlive: true, maxSockets: MAX_SOCKETS, scheduling: 'lifo' });
   const gone = new AbortController();
+  /** By hand: a signal would end the connections of answers that have just come, and nobody hears of those. */
+  const underWay = new Set<ClientRequest | IncomingMessage>();
   let unreachedSinceMs: number | undefined;
   let answers = false;
 
@@ -80,16 +82,25 @@ export function createRunnerHttp({ address, token }: { address: string; token: s
     params: Readonly<Record<string, unknown>>,
     { content, headers = {} }: { content?: AsyncIterable<Uint8Array>; headers?: Record<string, string> } = {},
   ): Promise<IncomingMessage> {
+    if (gone.signal.aborted) throw new AtollError('runner_lost');
     const { method, path, body, headers: own } = restRequest(runnerOperations[name], params);
     const answered = Promise.withResolvers<IncomingMessage>();
     const request = transport.request(base.origin + base.pathname.replace(/\/$/, '') + path, {
       method,
       agent,
-      signal: gone.signal,
       headers: { ...own, ...headers, authorization: `Bearer ${token}` },
     });
-    request.on('response', answered.resolve);
-    request.on('error', (error) => answered.reject(unreachable(error)));
+    underWay.add(request);
+    request.on('response', (response) => {
+      underWay.delete(request);
+      underWay.add(response);
+      response.once('close', () => underWay.delete(response));
+      answered.resolve(response);
+    });
+    request.on('error', (error) => {
+      underWay.delete(request);
+      answered.reject(unreachable(error));
+    });
     giveUpSilent(request, slow.includes(name));
     if (content === undefined) request.end(body);
     // The runner may answer before it took everything; then its answer counts.
@@ -177,6 +188,7 @@ export function createRunnerHttp({ address, token }: { address: string; token: s
     unreachedMs: () => (unreachedSinceMs === undefined ? 0 : performance.now() - unreachedSinceMs),
     close() {
       gone.abort();
+      for (const each of underWay) each.destroy(new AtollError('runner_lost'));
       agent.destroy();
     },
     get closed() {
