@@ -4,6 +4,7 @@
  */
 import type { SandboxEnded, SandboxInventory } from '@atoll/protocol/runner-link';
 import type { Logger } from './logger.ts';
+import { rest } from './rest.ts';
 import { createHttpLink } from './runners/http-link.ts';
 import type { NewlyPlaced } from './runners/newly-placed.ts';
 import { createRegistrations, type Registrations } from './runners/registrations.ts';
@@ -150,11 +151,4 @@ export function createFleet(options: {
       registrations.close();
     },
   };
-}
-
-/** Nothing is kept running for it. */
-function rest(ms: number): Promise<void> {
-  return new Promise((resolve) => {
-    setTimeout(resolve, ms).unref();
-  });
 }

@@ -5,6 +5,7 @@
  * One that is heard and cannot be asked anything has many free places, and gets what is new only when there is no other.
  */
 import { AtollError } from '@atoll/protocol/errors';
+import { rest } from '../rest.ts';
 import type { AbsentRunner, RegisteredRunner, RunnerRegistry } from '../runners/registry.ts';
 
 export type Demands = {
@@ -126,13 +127,6 @@ function withAbsent(
   const own = able.filter((runner) => runner.tenant === tenant);
   const missing = own.map(({ id }) => `${id}: did not come back since the server was started`);
   return new AtollError('no_runner', [refusal.detail, ...missing].join('; '));
-}
-
-/** Nothing is kept running for it. */
-function rest(ms: number): Promise<void> {
-  return new Promise((resolve) => {
-    setTimeout(resolve, ms).unref();
-  });
 }
 
 function whyNot(runner: Pick<RegisteredRunner, 'info' | 'draining'>, demands: Demands): string | undefined {
