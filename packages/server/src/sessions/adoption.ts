@@ -15,7 +15,7 @@ import type { Store } from '../store/store.ts';
 import type { TurnRow } from '../store/tables.ts';
 import { countLostSandboxes } from '../usage/counting.ts';
 import { askedIn } from './approvals.ts';
-import type { LiveSession, LiveTurn } from './live-session.ts';
+import { type LiveSession, type LiveTurn, runningTurn } from './live-session.ts';
 import { contentBytes } from './new-turn.ts';
 import { selectOpenTurns } from './rows.ts';
 import type { SandboxEnd } from './sandboxes.ts';
@@ -97,7 +97,7 @@ export function createAdoption(options: {
   }
 
   async function takeBack(link: RemoteLink, session: LiveSession, found: SandboxInventory): Promise<void> {
-    const turn = session.state.turn === null ? undefined : session.turns.get(session.state.turn);
+    const turn = runningTurn(session);
     dropOthers(link, found, turn);
     if (turn) await takeBackTurn(link, session, { turn, began: found.commands.includes(turn.id) });
     else {

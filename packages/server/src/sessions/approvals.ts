@@ -16,7 +16,7 @@ import type { Approval } from '@atoll/protocol/schemas/approval';
 import type { Step, Store } from '../store/store.ts';
 import type { ApprovalRow } from '../store/tables.ts';
 import type { StateEvent } from './fold.ts';
-import type { AskedAt, LiveSession, LiveTurn } from './live-session.ts';
+import { type AskedAt, type LiveSession, type LiveTurn, runningTurn } from './live-session.ts';
 
 type Asked = Extract<CommandEvent, { kind: 'approval' }>;
 /** Each may be of MAX_APPROVAL_BYTES. */
@@ -298,10 +298,6 @@ function showApproval(row: ApprovalRow): Approval {
     createdAt: row.created_at,
     resolvedAt: row.resolved_at,
   };
-}
-
-function runningTurn({ state, turns }: LiveSession): LiveTurn | undefined {
-  return state.turn === null ? undefined : turns.get(state.turn);
 }
 
 /** The same for the same tool and input, in whatever order its members come. SHA-256, hex. */

@@ -6,7 +6,7 @@ import { AtollError, asAtollError } from '@atoll/protocol/errors';
 import { childTraceparent } from '@atoll/protocol/trace';
 import type { Step } from '../store/store.ts';
 import type { Approvals } from './approvals.ts';
-import type { LiveSession } from './live-session.ts';
+import { type LiveSession, runningTurn } from './live-session.ts';
 import type { Assignment, SandboxEnd, SandboxSettings, SessionSandboxes, WarmSandbox } from './sandboxes.ts';
 import type { Snapshotting } from './snapshotting.ts';
 import { hasReadySandbox, isOver } from './status.ts';
@@ -150,7 +150,7 @@ export function createLifecycle(options: LifecycleOptions): Lifecycle {
   ): Promise<void> {
     // Starting and resuming sessions hear of it from `make`; pausing ones from `pause`.
     if (!hasReadySandbox(session.status) || session.status === 'pausing') return;
-    const turn = session.state.turn === null ? undefined : session.turns.get(session.state.turn);
+    const turn = runningTurn(session);
     const rows = sandboxes.ended(session, end);
     const error = { event: 'error', data: { code: 'sandbox_failed', detail: end.detail } } as const;
     const told = turn && session.record([error]);

@@ -209,3 +209,7 @@ export class LiveSession {
 function isStateEvent(event: RecordEvent): event is StateEvent {
   return event.event !== 'error' && event.event !== 'report';
 }
+
+export function runningTurn({ state, turns }: LiveSession): LiveTurn | undefined {
+  return state.turn === null ? undefined : turns.get(state.turn);
+}

@@ -12,7 +12,7 @@ import type { CommandEnd, CommandEvent, RunnerLink, SandboxCommand } from '@atol
 import type { Store } from '../store/store.ts';
 import { countTurn } from '../usage/counting.ts';
 import type { Approvals } from './approvals.ts';
-import type { LiveSession, LiveTurn } from './live-session.ts';
+import { type LiveSession, type LiveTurn, runningTurn } from './live-session.ts';
 import { checkAcceptable, contentBytes, type NewTurn } from './new-turn.ts';
 import { closeTurn, insertTurn, startTurn } from './rows.ts';
 import { move, turnTable } from './status.ts';
@@ -242,7 +242,7 @@ export function createTurns(options: TurnsOptions): Turns {
     const ended = stopped.map((turn) =>
       recordDone(session, turn, { status: 'interrupted', cause: 'interrupted', detail: ASKED_TO_STOP }),
     );
-    const running = session.state.turn === null ? undefined : session.turns.get(session.state.turn);
+    const running = runningTurn(session);
     if (running && !running.interrupted) {
       running.interrupted = true;
       // Nothing on disk says that it was asked to stop: whoever asks hears of it when its runner was told.
