@@ -52,7 +52,9 @@ export function createSnapshotting(options: {
 
   return {
     afterTurn(session, seq, durable) {
-      const { due, now } = linkOf(session).elsewhere ? whenever(durable) : postponed(LATER_MS);
+      const { due, now } = linkOf(session).elsewhere
+        ? { due: durable, now: () => undefined }
+        : postponed(LATER_MS);
       session.scanNow = now;
       const { scanned, over } = take(session, seq, { begin: due, durable, now });
       session.scanned = scanned;
@@ -74,10 +76,6 @@ export function createSnapshotting(options: {
       void over.then((outcome) => tell(session, seq, outcome)).catch(() => undefined);
     },
   };
-}
-
-function whenever(due: Promise<unknown>): { due: Promise<unknown>; now: () => void } {
-  return { due, now: () => undefined };
 }
 
 /** Due after so long, or at once when it is hurried. */
