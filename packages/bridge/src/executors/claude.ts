@@ -26,11 +26,13 @@ export async function prepareClaude(parked: ExecutorContext): Promise<MakeExecut
   // Why there is none is told at the first query, by the process that is started then.
   const spare = await startSpare(parked).catch(() => undefined);
   return (claimed) => {
-    const fitting = spare && fits(parked, claimed) ? spare : undefined;
-    if (!fitting) spare?.process.close();
-    const executor = new ClaudeExecutor(claimed, fitting);
+    if (!spare || !fits(parked, claimed)) {
+      spare?.process.close();
+      return new ClaudeExecutor(claimed, undefined);
+    }
+    const executor = new ClaudeExecutor(claimed, spare);
     // It is there already: by the time of the first message it knows its session.
-    if (fitting) executor.warm();
+    executor.warm();
     return executor;
   };
 }
