@@ -5,23 +5,15 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { test } from 'node:test';
+import { roomyLimits } from '../driver.bench.ts';
 import { fds, openLauncher, startChain } from './bubblewrap-start.ts';
-
-const LIMITS = {
-  memoryBytes: 1 << 30,
-  processes: 100,
-  cpu: 0,
-  openFiles: 1024,
-  diskBytes: 1 << 30,
-  wallTimeMs: 0,
-};
 
 test('a sandbox whose runner reads nothing of it any more comes up, and does not stay half made', {
   timeout: 20_000,
 }, async () => {
   const directory = await mkdtemp(join(tmpdir(), 'atoll-test-'));
   const launcher = await openLauncher(directory);
-  const how = { limits: LIMITS, hands: false, joinScript: '', become: undefined };
+  const how = { limits: roomyLimits, hands: false, joinScript: '', become: undefined };
   const chain = startChain(launcher, { ...how, command: ['sh', '-c', 'echo ran >&3'] });
   // As of a runner that was killed after it had told bwrap everything.
   launcher.statusFile.close();
