@@ -8,19 +8,19 @@ import {
   type CoordinatorMessages,
   chunkOf,
   type Decoded,
-  type OneOf,
   pieceOf,
   type RunnerMessages,
   type SandboxMessage,
 } from '@atoll/protocol/grpc-messages';
 import { parse } from '@atoll/protocol/parse';
-import type { CommandEvent, Messages, TakenSnapshot } from '@atoll/protocol/runner-link';
+import type { CommandEvent, TakenSnapshot } from '@atoll/protocol/runner-link';
 import { runnerOperations } from '@atoll/protocol/runner-operations';
 import { newClaim, newCommand, newSandbox } from '@atoll/protocol/schemas/runner-link';
 import * as v from 'valibot';
 import { linesOf } from '../command-stream.ts';
 import type { Logger } from '../logger.ts';
-import type { GrpcStream } from './grpc-stream.ts';
+import { encodeEventBatch } from './event-batch.ts';
+import type { GrpcStream, RunnerMessage } from './grpc-stream.ts';
 import type { HeldLink } from './held-link.ts';
 
 type Job = CoordinatorMessages['job'];
@@ -281,13 +281,11 @@ function snapshotMessage({ skipped, ...taken }: TakenSnapshot) {
 function eventMessage(
   of: { commandId: string; sandboxId: string; epoch: number },
   event: CommandEvent,
-): OneOf<RunnerMessages> {
+): RunnerMessage {
   const { line } = event;
   switch (event.kind) {
     case 'messages':
-      return {
-        eventBatch: { ...of, firstLine: line - linesOf(event) + 1, bytes: joined(event.messages) },
-      };
+      return encodeEventBatch({ ...of, firstLine: line - linesOf(event) + 1, messages: event.messages });
     case 'log':
       return { commandOutput: { ...of, line, stream: 'log', text: event.text } };
     case 'output':
@@ -319,20 +317,6 @@ function eventMessage(
       };
     }
   }
-}
-
-/** Each with a line end. */
-function joined({ bytes, spans }: Messages): Uint8Array {
-  const source = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
-  let total = spans.length / 2;
-  for (let i = 0; i < spans.length; i += 2) total += (spans[i + 1] ?? 0) - (spans[i] ?? 0);
-  const all = Buffer.allocUnsafe(total);
-  let at = 0;
-  for (let i = 0; i < spans.length; i += 2) {
-    at += source.copy(all, at, spans[i], spans[i + 1]);
-    all[at++] = 0x0a;
-  }
-  return all;
 }
 
 function readJson(bytes: Uint8Array): unknown {

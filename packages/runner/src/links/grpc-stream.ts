@@ -20,9 +20,12 @@ export type GrpcTarget = {
   tls: { ca: Buffer | undefined; cert: Buffer | undefined; key: Buffer | undefined };
 };
 
+/** One of runner.proto, or its bytes. */
+export type RunnerMessage = OneOf<RunnerMessages> | Buffer;
+
 export type GrpcStream = {
   /** Resolves when there is room for more; undefined: there is. Nothing happens when the stream is over. */
-  send(message: OneOf<RunnerMessages>): Promise<void> | undefined;
+  send(message: RunnerMessage): Promise<void> | undefined;
   /** Aborts when it is over, with why as its reason: an AtollError. */
   readonly signal: AbortSignal;
   close(): void;
@@ -30,7 +33,7 @@ export type GrpcStream = {
 
 const KEEPALIVE_MS = 10_000;
 
-type Call = ClientDuplexStream<OneOf<RunnerMessages>, Decoded<CoordinatorMessages>>;
+type Call = ClientDuplexStream<RunnerMessage, Decoded<CoordinatorMessages>>;
 type Library = { grpc: typeof import('@grpc/grpc-js'); Client: ServiceClientConstructor };
 
 let library: Promise<Library> | undefined;
@@ -41,7 +44,17 @@ async function load(): Promise<Library> {
   const { fileURLToPath } = process.getBuiltinModule('node:url');
   const definition = loadSync(fileURLToPath(runnerProto), { longs: Number, defaults: true, oneofs: true });
   const service = definition['atoll.runner.v1.RunnerService'] as import('@grpc/grpc-js').ServiceDefinition;
-  return { grpc, Client: grpc.makeClientConstructor(service, 'RunnerService') };
+  const { Connect } = service;
+  if (!Connect) throw new Error('runner.proto has no Connect');
+  const requestSerialize = (message: RunnerMessage) =>
+    Buffer.isBuffer(message) ? message : Connect.requestSerialize(message);
+  return {
+    grpc,
+    Client: grpc.makeClientConstructor(
+      { ...service, Connect: { ...Connect, requestSerialize } },
+      'RunnerService',
+    ),
+  };
 }
 
 /** Begins the call; whether anybody is there shows when the first message arrives, or the signal aborts. */
