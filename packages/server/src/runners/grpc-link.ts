@@ -24,6 +24,7 @@ import type {
   TakenSnapshot,
 } from '@atoll/protocol/runner-link';
 import { sandboxStatuses } from '@atoll/protocol/statuses';
+import { createAcks } from './acks.ts';
 import { commandEndOf, messagesOf, outputOf } from './grpc-events.ts';
 import { LOST, type RemoteLink, soundSnapshot } from './remote-link.ts';
 
@@ -62,6 +63,8 @@ export type Incoming = Pick<
   | 'window'
 >;
 
+/** A runner holds what came in twice that time. */
+const ACK_MS = 4;
 const MAX_UNREAD_BYTES = 64 * 1024 * 1024;
 /** What is said again to a runner that comes back, of each kind: the last of it. */
 const MAX_SAID = 1_000;
@@ -101,6 +104,13 @@ export function createGrpcLink(runnerId: string, onLost: () => void): GrpcLink {
   inventory.promise.catch(() => undefined);
 
   const send = (message: Outgoing) => stream?.send(message);
+  const acks = createAcks({
+    afterMs: ACK_MS,
+    async send(all) {
+      for (const { sandboxId, commandId, line } of all)
+        say('acks', commandId, { ack: { sandboxId, commandId, line } });
+    },
+  });
 
   function say(kind: keyof typeof said, about: string, message: Outgoing): void {
     const all = said[kind];
@@ -341,8 +351,7 @@ export function createGrpcLink(runnerId: string, onLost: () => void): GrpcLink {
     sweep: ({ keep }) => unlessLost({ jobId: newId('job'), type: 'sweep', keepWorkspaces: [...keep] }),
     command: (request) => reattach(request, 0),
     reattach,
-    acknowledge: ({ sandboxId, commandId, line }) =>
-      say('acks', commandId, { ack: { sandboxId, commandId, line } }),
+    acknowledge: acks.add,
     async cancel({ sandboxId, epoch, commandId }) {
       refuseStale({ sandboxId, epoch });
       say('cancels', commandId, { cancelCommand: { sandboxId, epoch, commandId } });
@@ -380,6 +389,7 @@ export function createGrpcLink(runnerId: string, onLost: () => void): GrpcLink {
     },
     lost() {
       gone = true;
+      acks.close();
       const error = new AtollError('runner_lost');
       for (const { answer } of jobs.values()) answer.reject(error);
       jobs.clear();

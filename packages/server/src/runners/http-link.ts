@@ -6,23 +6,16 @@
 import type { IncomingMessage } from 'node:http';
 import { setTimeout as delay } from 'node:timers/promises';
 import { AtollError } from '@atoll/protocol/errors';
-import type {
-  CommandEvent,
-  FileContent,
-  RunnerLink,
-  SandboxCommand,
-  SandboxFiles,
-} from '@atoll/protocol/runner-link';
+import type { CommandEvent, FileContent, SandboxCommand, SandboxFiles } from '@atoll/protocol/runner-link';
+import { createAcks } from './acks.ts';
 import { createCommandEvents } from './command-events.ts';
 import { LOST, type RemoteLink, soundSnapshot } from './remote-link.ts';
 import { createRunnerHttp, type RunnerHttp } from './runner-http.ts';
 
-/**
- * Acknowledgements are gathered: for so long, or until so much came since the last ones. The runner holds eight times
- * as much of each command.
- */
-const ACK_MS = 500;
+/** The runner holds eight times as much of each command. */
 const ACK_BYTES = 512 * 1024;
+/** Each is a request. */
+const ACK_MS = 500;
 const FIRST_PAUSE_MS = 50;
 const MAX_PAUSE_MS = 1_000;
 /** A runner that starts again, or a connection that broke, is there again by then. */
@@ -42,7 +35,12 @@ export type HttpLinkOptions = {
 
 export function createHttpLink({ runnerId, address, token, doubted = false }: HttpLinkOptions): RemoteLink {
   const http = createRunnerHttp({ address, token });
-  const acks = createAcks(http);
+  const acks = createAcks({
+    afterMs: ACK_MS,
+    afterBytes: ACK_BYTES,
+    // Only a lost runner does not answer at last, and it holds nothing.
+    send: (all) => Promise.allSettled(all.map((ack) => http.call('ack', ack))),
+  });
 
   async function* reattach(request: SandboxCommand, known: number): AsyncGenerator<CommandEvent> {
     let after = known;
@@ -164,52 +162,6 @@ async function unlessLost(done: Promise<unknown>): Promise<void> {
   } catch (error) {
     if (!(error instanceof AtollError && error.code === 'runner_lost')) throw error;
   }
-}
-
-type Acks = {
-  add: RunnerLink['acknowledge'];
-  /** So much came that will be acknowledged. */
-  came(bytes: number): void;
-  close(): void;
-};
-
-/** The last line of each command that is kept, told in the background: what does not arrive, the next one says too. */
-function createAcks(http: RunnerHttp): Acks {
-  const waiting = new Map<string, { sandboxId: string; commandId: string; line: number }>();
-  let timer: NodeJS.Timeout | undefined;
-  let sending = false;
-  let cameBytes = 0;
-
-  async function send(): Promise<void> {
-    clearTimeout(timer);
-    timer = undefined;
-    sending = true;
-    while (waiting.size > 0 && !http.closed) {
-      const all = [...waiting.values()];
-      waiting.clear();
-      cameBytes = 0;
-      // Only a lost runner does not answer at last, and it holds nothing.
-      await Promise.allSettled(all.map((ack) => http.call('ack', ack)));
-    }
-    sending = false;
-  }
-
-  return {
-    add({ sandboxId, commandId, line }) {
-      const known = waiting.get(commandId);
-      waiting.set(commandId, { sandboxId, commandId, line: Math.max(line, known?.line ?? 0) });
-      if (sending) return;
-      if (cameBytes > ACK_BYTES) void send();
-      else timer ??= setTimeout(() => void send(), ACK_MS);
-    },
-    came(bytes) {
-      cameBytes += bytes;
-    },
-    close() {
-      clearTimeout(timer);
-      waiting.clear();
-    },
-  };
 }
 
 function createHttpFiles(http: RunnerHttp): SandboxFiles {
