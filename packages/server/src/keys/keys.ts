@@ -1,5 +1,5 @@
 /** API keys: made, listed, revoked, recognised. Only their hashes are stored. */
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import { AtollError } from '@atoll/protocol/errors';
 import { newId } from '@atoll/protocol/ids';
 import type { OperationParams } from '@atoll/protocol/operations';
@@ -91,7 +91,7 @@ export function createKeys({ store, now }: { store: Store; now: () => number }):
 }
 
 function hashOf(secret: string): string {
-  return createHash('sha256').update(secret).digest('hex');
+  return hash('sha256', secret);
 }
 
 function show({ id, tenant, role, name, created_at, expires_at }: KeyRow): Key {

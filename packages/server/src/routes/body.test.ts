@@ -23,6 +23,29 @@ test('one that is too large is refused by what it says and by what it is, and it
   assert.equal(longer.destroyed, false);
 });
 
+test('one whose client leaves in the middle is broken off', async () => {
+  for (const leave of [
+    (source: PassThrough) => source.destroy(),
+    (source: PassThrough) => source.destroy(new Error('reset')),
+  ]) {
+    const source = new PassThrough();
+    const gathered = assert.rejects(gather(source), { code: 'invalid_request' });
+    source.write('1');
+    leave(source);
+    await gathered;
+  }
+});
+
+test('a body that is gathered is given up when nothing of it comes', async ({ mock }) => {
+  mock.timers.enable({ apis: ['setTimeout'] });
+  const source = new PassThrough();
+  const gathered = assert.rejects(gather(source), { code: 'request_timeout' });
+  mock.timers.tick(60_000);
+  await gathered;
+  assert.equal(source.destroyed, false);
+  assert.equal(source.listenerCount('data'), 0);
+});
+
 test('a client that falls silent is given up, one that is slow is not', async ({ mock }) => {
   mock.timers.enable({ apis: ['setTimeout'] });
   const source = new PassThrough();

@@ -37,10 +37,38 @@ export async function* bodyPieces(
 /** A whole body. One that announces more than `maxBytes` is refused before any of it is read. */
 export async function gatherBody(
   source: Readable,
-  { announced, maxBytes, ...options }: BodyOptions & { announced: string | undefined; maxBytes: number },
+  {
+    announced,
+    maxBytes,
+    silenceMs = SILENCE_MS,
+  }: BodyOptions & { announced: string | undefined; maxBytes: number },
 ): Promise<Buffer> {
   if (Number(announced ?? 0) > maxBytes) throw tooLarge(maxBytes);
-  return Buffer.concat(await Array.fromAsync(bodyPieces(source, { maxBytes, ...options })));
+  // Most bodies are one piece: by events it costs a quarter of what an iterator and its promises do.
+  const { promise, resolve, reject } = Promise.withResolvers<Buffer>();
+  const pieces: Uint8Array[] = [];
+  let room = maxBytes;
+  const late = setTimeout(() => reject(silent(silenceMs)), silenceMs);
+  const listeners = {
+    data(piece: Uint8Array) {
+      late.refresh();
+      room -= piece.length;
+      if (room < 0) reject(tooLarge(maxBytes));
+      else pieces.push(piece);
+    },
+    end: () => resolve(Buffer.concat(pieces)),
+    error: (error: Error) => reject(brokenOff(error)),
+    close: () => reject(brokenOff(undefined)),
+  };
+  const each = Object.entries(listeners);
+  for (const [name, listener] of each) source.on(name, listener);
+  try {
+    return await promise;
+  } finally {
+    clearTimeout(late);
+    for (const [name, listener] of each) source.off(name, listener);
+    source.pause();
+  }
 }
 
 function tooLarge(maxBytes: number): AtollError {
@@ -50,16 +78,17 @@ function tooLarge(maxBytes: number): AtollError {
   );
 }
 
+function silent(ms: number): AtollError {
+  return new AtollError('request_timeout', `nothing of the body came for ${ms / 1000} s`);
+}
+
 function brokenOff(cause: unknown): AtollError {
   return new AtollError('invalid_request', 'the body broke off before its end', { cause });
 }
 
 async function within<T>(promise: Promise<T>, ms: number): Promise<T> {
   const { promise: late, reject } = Promise.withResolvers<never>();
-  const timer = setTimeout(
-    () => reject(new AtollError('request_timeout', `nothing of the body came for ${ms / 1000} s`)),
-    ms,
-  );
+  const timer = setTimeout(() => reject(silent(ms)), ms);
   try {
     return await Promise.race([promise, late]);
   } finally {

@@ -70,7 +70,12 @@ const problem = v.object({ code: v.string(), detail: v.string() });
 export function createRunnerHttp({ address, token }: { address: string; token: string }): RunnerHttp {
   const base = new URL(address);
   const transport = process.getBuiltinModule(base.protocol === 'https:' ? 'node:https' : 'node:http');
-  const agent = new transport.Agent({ keepAlive: true, maxSockets: MAX_SOCKETS, scheduling: 'lifo' });
+  const agent = new transport.Agent({
+    keepAlive: true,
+    keepAliveMsecs: QUIET_MS,
+    maxSockets: MAX_SOCKETS,
+    scheduling: 'lifo',
+  });
   const gone = new AbortController();
   /** By hand: a signal would end the connections of answers that have just come, and nobody hears of those. */
   const underWay = new Set<ClientRequest | IncomingMessage>();
@@ -122,7 +127,6 @@ export function createRunnerHttp({ address, token }: { address: string; token: s
     const late = mayTakeLong ? undefined : setTimeout(silent('no answer'), ANSWER_MS);
     let unconnected: NodeJS.Timeout | undefined;
     request.once('socket', (socket) => {
-      socket.setKeepAlive(true, QUIET_MS);
       if (!socket.connecting) return;
       unconnected = setTimeout(silent('no connection'), CONNECT_MS);
       socket.once('connect', () => clearTimeout(unconnected));
@@ -150,7 +154,10 @@ export function createRunnerHttp({ address, token }: { address: string; token: s
       else pieces.push(piece);
     });
     response.once('end', () => text.resolve(Buffer.concat(pieces).toString()));
-    for (const over of ['error', 'close']) response.once(over, (error) => text.reject(unreachable(error)));
+    response.once('error', (error) => text.reject(unreachable(error)));
+    response.once('close', () => {
+      if (!response.readableEnded) text.reject(unreachable(undefined));
+    });
     return text.promise;
   }
 
