@@ -27,7 +27,7 @@ export function createMachine(
     createWorkspaces: ({ root }) => ({
       directory: (id) => `${root}/${id}`,
       ids: async () => [...disk.keys()],
-      has: async (id) => disk.has(id),
+      has: (id) => disk.has(id),
       async create(id) {
         await pause();
         disk.set(id, { works: 0, epoch: undefined });

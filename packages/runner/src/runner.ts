@@ -164,7 +164,7 @@ export async function createRunner(
     let fresh = asked.fresh;
     try {
       // With its files went what its executor remembers.
-      fresh ||= snapshot === undefined && !(await workspaces.has(workspaceId));
+      fresh ||= snapshot === undefined && !workspaces.has(workspaceId);
       const request = { ...asked, fresh, env: { ...applied?.profile.env, ...asked.env } };
       const owner = await (fresh
         ? workspaces.create(workspaceId)

@@ -1,5 +1,6 @@
 /** The workspaces on this runner: a directory each, made and removed by the driver, with its files served to outside. */
-import { readdir, stat } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
+import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { AtollError } from '@atoll/protocol/errors';
 import type { SandboxFiles } from '@atoll/protocol/runner-link';
@@ -10,7 +11,7 @@ import { createWorkspaceFiles, type WorkspaceFiles } from './workspace.ts';
 export type Workspaces = {
   directory(id: string): string;
   ids(): Promise<string[]>;
-  has(id: string): Promise<boolean>;
+  has(id: string): boolean;
   /** A new, empty one; what an earlier attempt left under this id is removed. */
   create(id: string): Promise<SandboxOwner>;
   /** Rejects with `sandbox_failed` when it is not here. */
@@ -39,15 +40,12 @@ export function createWorkspaces({ root, driver, diskBytes }: WorkspacesOptions)
     return driver.prepare(directory(id));
   }
 
-  function has(id: string): Promise<boolean> {
-    return stat(join(directory(id), 'workspace')).then(
-      () => true,
-      () => false,
-    );
+  function has(id: string): boolean {
+    return existsSync(join(directory(id), 'workspace'));
   }
 
   async function existing(id: string): Promise<SandboxOwner> {
-    if (!(await has(id))) throw new AtollError('sandbox_failed', 'the workspace is no longer on this runner');
+    if (!has(id)) throw new AtollError('sandbox_failed', 'the workspace is no longer on this runner');
     return driver.prepare(directory(id));
   }
 

@@ -3,7 +3,16 @@
  * is held open and its names are looked up in it, so that no link is ever followed (see workspace-walk.ts). It works
  * synchronously, which is five times as fast; its caller decides when others may have a turn.
  */
-import { closeSync, constants, lstatSync, opendirSync, openSync, type Stats } from 'node:fs';
+import {
+  closeSync,
+  constants,
+  fstatSync,
+  lstatSync,
+  opendirSync,
+  openSync,
+  readdirSync,
+  type Stats,
+} from 'node:fs';
 import { AtollError } from '@atoll/protocol/errors';
 import { isErrno } from '../drivers/processes.ts';
 
@@ -28,6 +37,8 @@ export const MAX_ENTRIES = 500_000;
 /** Each level holds a descriptor. */
 const MAX_DEPTH = 256;
 const NAMES_AT_ONCE = 1024;
+/** A name takes 2 bytes of its directory's size or more (btrfs; ext4 12, tmpfs 20), in zfs one. */
+const SMALL_DIRECTORY_BYTES = 64 * 1024;
 const O_PATH = process.platform === 'linux' ? 0o10000000 : 0;
 const openDirectory = O_PATH | constants.O_DIRECTORY | constants.O_NOFOLLOW;
 
@@ -41,7 +52,7 @@ function* walkInto(at: Buffer, path: string, depth: number, options: WalkOptions
   const held = hold(at, path, options);
   if (held === undefined) return;
   try {
-    for (const name of namesIn(held.path, path, options)) {
+    for (const name of namesIn(held, path, options)) {
       const found = look(joined(held.path, name), `${path}/${name}`, options);
       if (found === undefined) continue;
       const isDirectory = found.stats.isDirectory();
@@ -54,12 +65,10 @@ function* walkInto(at: Buffer, path: string, depth: number, options: WalkOptions
   }
 }
 
+type Held = { path: Buffer; fd: number | undefined };
+
 /** Where there is no `/proc` (macOS), a directory is held by its path; see workspace-walk.ts. */
-function hold(
-  at: Buffer,
-  path: string,
-  { onSkipped }: WalkOptions,
-): { path: Buffer; fd: number | undefined } | undefined {
+function hold(at: Buffer, path: string, { onSkipped }: WalkOptions): Held | undefined {
   if (process.platform !== 'linux') return { path: at, fd: undefined };
   try {
     const fd = openSync(at, openDirectory);
@@ -73,26 +82,40 @@ function hold(
   }
 }
 
-function namesIn(held: Buffer, path: string, { onSkipped, budget }: WalkOptions): string[] {
-  const names: string[] = [];
+function namesIn(held: Held, path: string, { onSkipped, budget }: WalkOptions): string[] {
   try {
-    // One character per byte, whatever the name.
-    const directory = opendirSync(held, { encoding: 'latin1', bufferSize: NAMES_AT_ONCE });
-    try {
-      for (let entry = directory.readSync(); entry; entry = directory.readSync()) {
-        names.push(entry.name);
-        if (budget.entries-- <= 0)
-          throw new AtollError('snapshot_failed', `there are more than ${MAX_ENTRIES} files and directories`);
-      }
-    } finally {
-      directory.closeSync();
-    }
+    const names = isSmall(held)
+      ? readdirSync(held.path, 'latin1')
+      : Array.from(eachName(held, budget.entries));
+    budget.entries -= names.length;
+    if (budget.entries < 0)
+      throw new AtollError('snapshot_failed', `there are more than ${MAX_ENTRIES} files and directories`);
+    // By their bytes: code units are bytes here.
+    return names.sort((a, b) => (a < b ? -1 : 1));
   } catch (error) {
     if (!isErrno(error, 'EACCES')) throw error;
     onSkipped(path, 'closed to the runner');
+    return [];
   }
-  // By their bytes: code units are bytes here.
-  return names.sort((a, b) => (a < b ? -1 : 1));
+}
+
+/** So that its names may be read at once, which takes a third of the time. */
+function isSmall({ fd }: Held): boolean {
+  return fd !== undefined && fstatSync(fd).size <= SMALL_DIRECTORY_BYTES;
+}
+
+/** One more than so many at most: its maker decides how many there are. One character per byte, whatever the name. */
+function* eachName({ path }: Held, most: number): Generator<string> {
+  const directory = opendirSync(path, { encoding: 'latin1', bufferSize: NAMES_AT_ONCE });
+  try {
+    for (let left = most; left >= 0; left--) {
+      const entry = directory.readSync();
+      if (!entry) return;
+      yield entry.name;
+    }
+  } finally {
+    directory.closeSync();
+  }
 }
 
 function look(at: Buffer, path: string, { onSkipped }: WalkOptions): Found | undefined {

@@ -84,7 +84,7 @@ export function createWorkspaceSnapshots(options: {
   function take(request: TakeSnapshot, sandbox: Standstill | undefined): Promise<TakenSnapshot> {
     const { workspaceId, tenant, base, passing = false } = request;
     return alone(workspaceId, async (stopped) => {
-      if (!(await workspaces.has(workspaceId)))
+      if (!workspaces.has(workspaceId))
         throw new AtollError('snapshot_failed', 'the workspace is not on this runner');
       using deadline = newDeadline();
       const signal = AbortSignal.any([stopped, deadline.signal]);
@@ -138,7 +138,7 @@ export function createWorkspaceSnapshots(options: {
 
   async function isAsNew(workspaceId: string, epoch: number): Promise<boolean> {
     const written = await readFile(epochFile(workspaceId), 'utf8').catch(() => '');
-    return /^\d+$/.test(written) && Number(written) >= epoch && (await workspaces.has(workspaceId));
+    return /^\d+$/.test(written) && Number(written) >= epoch && workspaces.has(workspaceId);
   }
 
   function assigned(workspaceId: string, epoch: number): Promise<void> {
