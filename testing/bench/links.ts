@@ -1,50 +1,68 @@
 /** What a runner in a process of its own costs, over each link: the same agent, beside one whose runner is in the server. */
-import { startAtollTarget } from './atoll-target.ts';
-import { figureOf, median, takePairs } from './pairs.ts';
-import { startReader } from './reader.ts';
+import { type AtollTarget, startAtollTarget } from './atoll-target.ts';
+import { figureOf, median, type Pair, takePairs } from './pairs.ts';
+import { type Reader, startReader } from './reader.ts';
 import { atLeast, atMostMore, type Measure, type Row, row } from './row.ts';
-import { createTimedClient } from './stream-times.ts';
-import type { Target } from './target.ts';
+import { createTimedClient, type TimedClient } from './stream-times.ts';
 
 const EVENTS = 100_000;
-const TURNS = 100;
+const TURNS = 200;
+/** Who is quicker in one moment and slower in the next is both in each block. */
+const BLOCK = 20;
 /** What a turn may take longer over the link. */
 const MAX_ADDED_MS = 1;
+/** Before anything counts: three processes have to compile what runs often, where the floor has two. */
+const WARM = { floods: 5, turns: 500 };
 
 export const links: Measure = {
   name: 'links',
-  what: `${EVENTS} messages in one turn, and a turn of one message, over each link; the floor is the local one`,
+  what: `a turn of one message, and ${EVENTS} messages in one, over each link; the floor is the local one`,
   async take({ pairs: count }) {
     await using reader = startReader();
-    await using http = await startAtollTarget({ sessions: 1, link: 'http' });
-    await using grpc = await startAtollTarget({ sessions: 1, link: 'grpc' });
     await using local = await startAtollTarget({ sessions: 1 });
-    const flood = (target: Target) => async () => {
-      const { ms } = await reader.read([target.turn(0, `emit ${EVENTS}`)]);
-      return (EVENTS * 1000) / ms;
-    };
     using client = createTimedClient();
-    const turns = (target: Target) => async () => {
-      const times: number[] = [];
-      for (let i = 0; i < TURNS; i++) times.push((await client.stream(target.turn(0, 'hello'))).done);
-      return median(times);
-    };
     const rows: Row[] = [];
-    for (const [link, target] of [
-      ['HTTP', http],
-      ['gRPC', grpc],
+    for (const [link, name] of [
+      ['http', 'HTTP link'],
+      ['grpc', 'gRPC link'],
     ] as const) {
-      const name = (what: string) => `${what}, ${link} link`;
-      const floods = await warmPairs(count, flood(target), flood(local));
-      rows.push(row(name('one session'), 'events/s', floods, { bar: atLeast(0.6) }));
-      const single = await warmPairs(count, turns(target), turns(local));
-      rows.push(row(name('one-message turn'), 'ms', single, { bar: atMostMore(MAX_ADDED_MS, 'ms') }));
+      await using ours = await startAtollTarget({ sessions: 1, link });
+      const of = { ours, floor: local };
+      const turns = figureOf(await takeTurns(client, of, count), (ms) => ms);
+      rows.push(row(`one-message turn, ${name}`, 'ms', turns, { bar: atMostMore(MAX_ADDED_MS, 'ms') }));
+      const floods = figureOf(await takeFloods(reader, of, count), (rate) => rate);
+      rows.push(row(`one session, ${name}`, 'events/s', floods, { bar: atLeast(0.6) }));
     }
     return rows;
   },
 };
 
-async function warmPairs(count: number, ours: () => Promise<number>, floor: () => Promise<number>) {
-  for (const warm of [ours, floor]) await warm();
-  return figureOf(await takePairs(count, ours, floor), (figure) => figure);
+/** Medians of turns in alternating blocks, in ms. */
+async function takeTurns(client: TimedClient, of: Pair<AtollTarget>, count: number): Promise<Pair<number>[]> {
+  const pairs: Pair<number>[] = [];
+  await takeRound(client, of, WARM.turns);
+  for (let i = 0; i < count; i++) pairs.push(await takeRound(client, of, TURNS));
+  return pairs;
+}
+
+async function takeRound(client: TimedClient, of: Pair<AtollTarget>, turns: number): Promise<Pair<number>> {
+  const times: Pair<number[]> = { ours: [], floor: [] };
+  for (let taken = 0; taken < turns; taken += BLOCK)
+    for (const who of ['ours', 'floor'] as const)
+      for (let i = 0; i < BLOCK; i++) times[who].push((await client.stream(of[who].turn(0, 'hello'))).done);
+  return { ours: median(times.ours), floor: median(times.floor) };
+}
+
+/** Events a second. */
+async function takeFloods(
+  reader: Reader,
+  { ours, floor }: Pair<AtollTarget>,
+  count: number,
+): Promise<Pair<number>[]> {
+  const flood = (target: AtollTarget) => async () => {
+    const { ms } = await reader.read([target.turn(0, `emit ${EVENTS}`)]);
+    return (EVENTS * 1000) / ms;
+  };
+  await takePairs(WARM.floods, flood(ours), flood(floor));
+  return takePairs(count, flood(ours), flood(floor));
 }
