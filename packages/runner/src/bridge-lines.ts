@@ -15,6 +15,7 @@ export type Cut = { kind: 'messages'; messages: Messages } | { kind: 'control'; 
 
 /** Only messages may be as long as a line can be; everything else is parsed, and short. */
 const MAX_CONTROL_BYTES = 1024 * 1024;
+const USUAL_LINE_BYTES = 256;
 const OPEN = '{'.charCodeAt(0);
 const CLOSE = '}'.charCodeAt(0);
 
@@ -39,7 +40,7 @@ export function cutBlock(block: Uint8Array): Cut[] {
     throw new ProtocolViolation('the bridge wrote a raw CR or NUL');
   const view = new DataView(block.buffer, block.byteOffset, block.length);
   const cuts: Cut[] = [];
-  const run = createSpans();
+  const run = createSpans(Math.ceil(block.length / USUAL_LINE_BYTES));
 
   const endRun = () => {
     if (run.count > 0) cuts.push({ kind: 'messages', messages: { bytes, spans: run.take() } });
@@ -74,8 +75,8 @@ function isMessage(view: DataView, start: number, end: number): boolean {
   return true;
 }
 
-function createSpans() {
-  let spans = new Uint32Array(64);
+function createSpans(expected: number) {
+  let spans = new Uint32Array(2 * expected);
   let length = 0;
   return {
     get count() {
