@@ -1,6 +1,7 @@
 /** A Claude that waited in the warm pool: how long after the first message its first events are at the client. */
 import { once } from 'node:events';
 import http from 'node:http';
+import { json } from 'node:stream/consumers';
 import { setTimeout as delay } from 'node:timers/promises';
 import { type Atoll, deploy, startAtoll, until } from '../atoll.ts';
 import { startMessagesApi } from '../stand-ins/messages-api.ts';
@@ -64,10 +65,11 @@ async function serveTurns({ url, key, client }: Atoll): Promise<void> {
 async function askClaimed({ url, key, client }: Atoll): Promise<FirstEvents> {
   await until(async () => (await client.call('health.show', {})).pool.warm === 1, 60_000);
   await delay(SETTLED_MS);
-  const { id: sessionId } = (await client.call('session.create', { agent: AGENT })).session;
   const headers = { authorization: `Bearer ${key}` };
+  // Whoever sends the message made the session, over the same connection.
+  const agent = new http.Agent({ keepAlive: true, maxSockets: 1 });
+  const sessionId = await createSession({ url: `${url}/api/sessions`, headers, agent });
   const wanted = wantedTurn(`${url}/api/sessions/${sessionId}/messages`, headers, 'hello');
-  const agent = new http.Agent();
   const start = performance.now();
   const response = await send(wanted, agent);
   const at: Partial<FirstEvents> = {};
@@ -81,6 +83,14 @@ async function askClaimed({ url, key, client }: Atoll): Promise<FirstEvents> {
   agent.destroy();
   await client.call('session.end', { sessionId, purge: true });
   return firstEvents(at);
+}
+
+async function createSession(of: { url: string; headers: Record<string, string>; agent: http.Agent }) {
+  const headers = { ...of.headers, 'content-type': 'application/json' };
+  const body = JSON.stringify({ agent: AGENT });
+  const answer = await send({ url: of.url, method: 'POST', headers, body }, of.agent);
+  const { session } = (await json(answer)) as { session: { id: string } };
+  return session.id;
 }
 
 async function askBare(url: string): Promise<FirstEvents> {

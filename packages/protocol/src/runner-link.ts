@@ -35,6 +35,11 @@ export type RunnerLink = {
    */
   command(request: SandboxCommand): AsyncIterable<CommandEvent>;
   /**
+   * Takes what the executor has said since its last command, or its start: the first messages of the next one, which can
+   * be kept together with its input. A runner elsewhere has none of this: there they come with the command.
+   */
+  said?(request: { sandboxId: string; epoch: number }): readonly MessagesEvent[];
+  /**
    * What the command said up to that line is kept here, as far as it has to be: a runner elsewhere need not hold it to
    * say it again. Never rejects, and nobody waits for it.
    */
@@ -205,6 +210,7 @@ export type QueryOptions = {
  * got can go on after it.
  */
 export type CommandEvent = CommandOutput & { line: number };
+export type MessagesEvent = CommandEvent & { kind: 'messages' };
 
 export type CommandOutput =
   | { kind: 'messages'; messages: Messages }

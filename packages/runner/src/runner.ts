@@ -343,6 +343,11 @@ export async function createRunner(
       await snapshots.sweep();
     },
     command: (request) => sandboxAt(request.sandboxId, request.epoch).command(request),
+    said({ sandboxId, epoch }) {
+      const sandbox = pool.get(sandboxId);
+      // Of one that is gone, the command tells.
+      return sandbox?.epoch === epoch ? sandbox.takeHeld() : [];
+    },
     acknowledge: () => undefined, // nothing is held: what was not taken waits in the sandbox
     async cancel({ sandboxId, epoch, commandId }) {
       if (pool.get(sandboxId)) sandboxAt(sandboxId, epoch).cancel(commandId);

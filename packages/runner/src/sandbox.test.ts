@@ -182,3 +182,30 @@ test('who stands still for two reasons goes on when the last one is gone', async
   await sandbox.thaw('snapshot');
   assert.deepEqual(moved, ['frozen', 'thawed']);
 });
+
+test('what is said between commands can be taken beforehand, and then does not come with the next', async () => {
+  const { sandbox, query, say } = openSandbox();
+  const message = (n: number) => ({ method: 'message', params: { n } });
+  say(message(1), 2);
+  await setImmediate();
+  const said = sandbox.takeHeld();
+  assert.deepEqual(
+    said.map(({ line, messages }) => [line, messages.spans.length / 2]),
+    [[2, 2]],
+  );
+  assert.deepEqual(sandbox.takeHeld(), []);
+  say(message(2));
+  await setImmediate();
+  const [first] = await Array.fromAsync(take(query(), 1));
+  assert.equal(first?.line, 3);
+  assert.deepEqual(sandbox.takeHeld(), [], 'what a command says is its own');
+});
+
+async function* take(events: AsyncIterable<CommandEvent>, count: number): AsyncGenerator<CommandEvent> {
+  let left = count;
+  for await (const event of events) {
+    yield event;
+    left--;
+    if (left === 0) return;
+  }
+}

@@ -13,6 +13,7 @@ import type {
   CommandEvent,
   ExecutorSettings,
   Messages,
+  MessagesEvent,
   SandboxCommand,
 } from '@atoll/protocol/runner-link';
 import { PROTOCOL_VERSION } from '@atoll/protocol/wire';
@@ -26,7 +27,7 @@ import {
   outputNotification,
   queryReply,
 } from './bridge-replies.ts';
-import { type CommandStream, createCommandStream, EVENT_BYTES, sizeOf } from './command-stream.ts';
+import { type CommandStream, createCommandStream, EVENT_BYTES, linesOf, sizeOf } from './command-stream.ts';
 import type { SandboxEndCause, SandboxExit, SandboxProcess } from './driver.ts';
 import type { Logger } from './logger.ts';
 
@@ -59,6 +60,8 @@ export type Sandbox = {
     options: Pick<InitializeOptions, 'env' | 'traceparent' | 'timeoutMs'>,
   ): Promise<void>;
   command(request: SandboxCommand): AsyncIterable<CommandEvent>;
+  /** See RunnerLink.said. */
+  takeHeld(): readonly MessagesEvent[];
   cancel(commandId: string): void;
   decide(requestId: string, decision: ApprovalDecision): void;
   /** Its processes stand still for that reason, too; they go on when there is none left. */
@@ -242,6 +245,16 @@ export function createSandbox(options: SandboxOptions): Sandbox {
     return stream;
   }
 
+  function takeHeld(): MessagesEvent[] {
+    const taken = held.splice(0).map((messages) => {
+      const event = { kind: 'messages', messages } as const;
+      return { ...event, line: takeLines(linesOf(event)) };
+    });
+    heldBytes = 0;
+    pace();
+    return taken;
+  }
+
   async function run(
     commandId: string,
     method: 'query' | 'exec',
@@ -336,6 +349,7 @@ export function createSandbox(options: SandboxOptions): Sandbox {
         await bridge.call('claim', { executor: settings, env: placed(env), ...trace });
       }),
     command,
+    takeHeld,
     cancel,
     decide: approvals.decide,
     freeze(reason) {

@@ -127,12 +127,20 @@ export function createTurns(options: TurnsOptions): Turns {
       start_seq: turn.startSeq,
       epoch: session.epoch,
     });
-    session
-      .record([session.statusEvent('turn_started', { turnId: turn.id })], [row])
+    const started = session.record([session.statusEvent('turn_started', { turnId: turn.id })], [row]);
+    Promise.all([started, recordSaid(session)])
       .then(() => run(session, turn))
       .catch((error) => options.onBroken(session, error));
     // While the disk is at work.
     setImmediate(session.scanNow);
+  }
+
+  /** What the executor said before its first message, such as what its hooks did, in the commit of the turn's start. */
+  function recordSaid(session: LiveSession): Promise<unknown> {
+    const { sandboxId } = session.state;
+    const said =
+      sandboxId === null ? [] : (linkOf(session).said?.({ sandboxId, epoch: session.epoch }) ?? []);
+    return Promise.all(said.map((event) => session.recordMessages(event)));
   }
 
   /** Runs a started turn to its end. Rejects only when the log does. */
