@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { PassThrough } from 'node:stream';
 import { test } from 'node:test';
 import { bodyPieces, gatherBody } from './body.ts';
@@ -34,6 +35,19 @@ test('one whose client leaves in the middle is broken off', async () => {
     leave(source);
     await gathered;
   }
+});
+
+test('one that is over before anybody reads it is not waited for', async () => {
+  for (const reason of [undefined, new Error('reset')]) {
+    const left = new PassThrough();
+    const closed = new Promise((resolve) => left.on('error', () => undefined).once('close', resolve));
+    left.destroy(reason);
+    await closed;
+    await assert.rejects(gather(left), { code: 'invalid_request' });
+  }
+  const read = new PassThrough();
+  await once(read.resume().end('1'), 'end');
+  assert.equal(String(await gather(read)), '');
 });
 
 test('a body that is gathered is given up when nothing of it comes', async ({ mock }) => {

@@ -44,6 +44,9 @@ export async function gatherBody(
   }: BodyOptions & { announced: string | undefined; maxBytes: number },
 ): Promise<Buffer> {
   if (Number(announced ?? 0) > maxBytes) throw tooLarge(maxBytes);
+  // Of what is over before anybody listens, no event tells: a client may have left while its key was looked up.
+  if (source.destroyed && !source.readableEnded) throw brokenOff(source.errored);
+  if (source.readableEnded) return Buffer.alloc(0);
   // Most bodies are one piece: by events it costs a quarter of what an iterator and its promises do.
   const { promise, resolve, reject } = Promise.withResolvers<Buffer>();
   const pieces: Uint8Array[] = [];

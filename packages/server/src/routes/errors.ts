@@ -41,6 +41,8 @@ async function discard(request: IncomingMessage): Promise<void> {
     left -= chunk.length;
     if (left < 0) request.destroy();
   });
+  // Whoever began to read it has paused it.
+  request.resume();
   // The client left, or takes too long: it is answered all the same, if it is still there.
   await finished(request, { signal: AbortSignal.timeout(MAX_DISCARDING_MS) }).catch(() => undefined);
 }
