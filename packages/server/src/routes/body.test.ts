@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { PassThrough } from 'node:stream';
 import { test } from 'node:test';
-import { bodyPieces, gatherBody } from './body.ts';
+import { bodyPieces, gatherBody, gatherPieces } from './body.ts';
 
 const gather = (source: PassThrough, announced?: string) => gatherBody(source, { announced, maxBytes: 10 });
 
@@ -74,4 +74,21 @@ test('a client that falls silent is given up, one that is slow is not', async ({
   mock.timers.tick(100);
   await never;
   assert.equal(source.destroyed, false);
+});
+
+test('an upload that is gathered and too large is left open, and can be read on', async () => {
+  const source = new PassThrough();
+  const gathered = assert.rejects(gatherPieces(bodyPieces(source), { maxBytes: 2 }), {
+    code: 'body_too_large',
+  });
+  source.write('123');
+  await gathered;
+  const [rest] = await Promise.all([once(source, 'data'), source.resume().end('4')]);
+  assert.equal(String(rest), '4');
+});
+
+test('an upload that is gathered and falls silent is told so', async () => {
+  const source = new PassThrough();
+  const pieces = bodyPieces(source, { silenceMs: 1 });
+  await assert.rejects(gatherPieces(pieces, { maxBytes: 2 }), { code: 'request_timeout' });
 });

@@ -7,7 +7,7 @@ import type { Credentials } from '../credentials/credentials.ts';
 import type { Fleet } from '../fleet.ts';
 import type { Access } from '../keys/access.ts';
 import type { Sessions } from '../sessions/sessions.ts';
-import { gatherBody } from './body.ts';
+import { gatherPieces } from './body.ts';
 import type { Handlers } from './handler.ts';
 
 type InternalHandlers = Pick<Handlers, keyof typeof internalOperations>;
@@ -50,7 +50,7 @@ export function createInternalHandlers(options: {
     },
     'snapshot.blob.put': async ({ tenant, hash }, { access }, body) => {
       refuseForeign(access, { tenant, hash });
-      const content = await gatherBytes(body);
+      const content = await gatherPieces(body, { maxBytes: MAX_BLOB_BYTES });
       const { createHash } = process.getBuiltinModule('node:crypto');
       if (createHash('sha256').update(content).digest('hex') !== hash)
         throw new AtollError('invalid_request', 'the content has another hash than the path says');
@@ -62,11 +62,6 @@ export function createInternalHandlers(options: {
 /** Another tenant's content looks like content that nobody has. */
 function refuseForeign(access: Access, { tenant, hash }: { tenant: string; hash: string }): void {
   if (!access.may(tenant)) throw new AtollError('not_found', `no blob ${hash}`);
-}
-
-async function gatherBytes(body: AsyncIterable<Uint8Array>): Promise<Buffer> {
-  const { Readable } = process.getBuiltinModule('node:stream');
-  return gatherBody(Readable.from(body), { announced: undefined, maxBytes: MAX_BLOB_BYTES });
 }
 
 function asFile(bytes: Uint8Array): FileContent {
