@@ -91,6 +91,25 @@ test('when a commit fails, the one that is under way behind it and all that wait
   assert.equal((await log.head('fails'))?.lastSeq, 0);
 });
 
+test('what changes state is committed beside a commit under way, also with messages behind it', async () => {
+  const { session, release, begun } = await open('beside');
+  const message = (line: number) => session.appendMessages({ line, messages: messagesOf(['{}']) }, {});
+  const first = message(1);
+  await setImmediate();
+  const behind = [message(2)];
+  await setImmediate();
+  assert.equal(begun(), 1, 'messages wait');
+  behind.push(session.append([event], {}), message(3));
+  await setImmediate();
+  assert.equal(begun(), 2);
+  behind.push(session.append([event], {}));
+  await setImmediate();
+  assert.equal(begun(), 2, 'and no third beside those');
+  release();
+  await Promise.all([first, ...behind]);
+  assert.equal(session.durableSeq, 5);
+});
+
 test('closed with a commit under way: that one counts, later ones do not, readers get the reason', async () => {
   const { session, release } = await open('closed');
   const reader = seqsOf(session, new AbortController().signal);

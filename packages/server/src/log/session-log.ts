@@ -95,6 +95,7 @@ export function createSessionLog(options: {
   let pending: Pending[] = [];
   /** Of them, those that no commit has taken yet. */
   let pendingBytes = 0;
+  let pendingRecords = 0;
   let waitingBytes = 0;
   let committing = 0;
   let scheduled = false;
@@ -129,6 +130,7 @@ export function createSessionLog(options: {
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     pending.push({ firstSeq, lastSeq, frames, onlyMessages, rows, settle: { resolve, reject } });
     pendingBytes += frames.length;
+    if (!onlyMessages) pendingRecords++;
     if (!scheduled && mayCommit()) {
       scheduled = true;
       // Not at once: what else is appended in this tick belongs to the same commit.
@@ -150,7 +152,7 @@ export function createSessionLog(options: {
   function mayCommit(): boolean {
     if (pending.length === 0 || failed) return false;
     if (committing === 0) return true;
-    const urgent = pendingBytes >= CHUNK_BYTES || pending.at(-1)?.onlyMessages === false;
+    const urgent = pendingBytes >= CHUNK_BYTES || pendingRecords > 0;
     return committing < MAX_COMMITTING && urgent;
   }
 
@@ -175,7 +177,10 @@ export function createSessionLog(options: {
       return i > 0 && bytes > CHUNK_BYTES;
     });
     const group = pending.splice(0, end === -1 ? pending.length : end);
-    for (const { frames } of group) pendingBytes -= frames.length;
+    for (const { frames, onlyMessages } of group) {
+      pendingBytes -= frames.length;
+      if (!onlyMessages) pendingRecords--;
+    }
     return group;
   }
 
@@ -216,6 +221,7 @@ export function createSessionLog(options: {
     for (const item of [...group, ...pending]) item.settle.reject(failed);
     pending = [];
     pendingBytes = 0;
+    pendingRecords = 0;
     drained.resolve();
     wake();
   }
