@@ -91,6 +91,6 @@ test('what was said before the first message is recorded with it, and the comman
   await new Promise(setImmediate);
   assert.deepEqual(did.slice(2), []);
   kept.resolve();
-  await new Promise(setImmediate);
+  for (let i = 0; i < 2; i++) await new Promise(setImmediate);
   assert.deepEqual(did[2], 'command');
 });

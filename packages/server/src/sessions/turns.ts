@@ -136,11 +136,14 @@ export function createTurns(options: TurnsOptions): Turns {
   }
 
   /** What the executor said before its first message, such as what its hooks did, in the commit of the turn's start. */
-  function recordSaid(session: LiveSession): Promise<unknown> {
+  async function recordSaid(session: LiveSession): Promise<void> {
     const { sandboxId } = session.state;
     const said =
       sandboxId === null ? [] : (linkOf(session).said?.({ sandboxId, epoch: session.epoch }) ?? []);
-    return Promise.all(said.map((event) => session.recordMessages(event)));
+    if (said.length === 0) return;
+    await Promise.all(said.map((event) => session.recordMessages(event)));
+    // Whoever waits for it sees it before the agent is asked, which wakes its processes.
+    await new Promise(setImmediate);
   }
 
   /** Runs a started turn to its end. Rejects only when the log does. */
