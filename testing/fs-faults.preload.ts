@@ -13,7 +13,7 @@ const at = fileURLToPath(new URL(new URL(import.meta.url).searchParams.get('plan
 const { readFileSync, writeFileSync, rmSync } = fs;
 const threadCalls = [
   ...([
-    'opendirSync',
+    'readdirSync',
     'lstatSync',
     'openSync',
     'readSync',

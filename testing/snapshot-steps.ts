@@ -14,7 +14,7 @@ export type Step = Pick<Fault, 'call' | 'path' | 'nth' | 'afterMs'>;
 export const takingSteps: Readonly<Record<string, Step>> = {
   'standing still': { call: 'SIGSTOP', nth: 1 },
   'some stand still': { call: 'SIGSTOP', nth: 2 },
-  'a directory is opened': { call: 'opendirSync', nth: 2 },
+  'a directory is read': { call: 'readdirSync', path: '/proc/self/fd/', nth: 2 },
   'an entry is looked at': { call: 'lstatSync', nth: 7 },
   'a file is opened': { call: 'openSync', nth: 5 },
   'a file is read': { call: 'readSync', nth: 2 },
