@@ -1,30 +1,24 @@
-/** Request bodies as they arrive: bounded in size, and never waited for without end. */
+/** Request bodies as they arrive: bounded where they are gathered, and never waited for without end. */
 import type { Readable } from 'node:stream';
 import { AtollError } from '@atoll/protocol/errors';
 
 /** A client that has begun a body and says nothing for this long is given up. */
 const SILENCE_MS = 60_000;
 
-export type BodyOptions = { maxBytes?: number; silenceMs?: number };
-
 /**
- * The pieces of a body. Rejects with `body_too_large` or `request_timeout`. Whoever stops in the middle leaves the
+ * The pieces of a body. Rejects with `request_timeout` or `invalid_request`. Whoever stops in the middle leaves the
  * source open: destroyed, it would take along the connection that the answer goes out on.
  */
 export async function* bodyPieces(
   source: Readable,
-  { maxBytes = Number.POSITIVE_INFINITY, silenceMs = SILENCE_MS }: BodyOptions = {},
+  { silenceMs = SILENCE_MS }: { silenceMs?: number } = {},
 ): AsyncGenerator<Uint8Array> {
-  let room = maxBytes;
   const pieces = source.iterator({ destroyOnReturn: false });
   try {
     for (;;) {
       const next = await within(pieces.next(), silenceMs);
       if (next.done) return;
-      const piece = next.value as Uint8Array;
-      room -= piece.length;
-      if (room < 0) throw tooLarge(maxBytes);
-      yield piece;
+      yield next.value as Uint8Array;
     }
   } catch (error) {
     throw error instanceof AtollError ? error : brokenOff(error);
@@ -37,11 +31,7 @@ export async function* bodyPieces(
 /** A whole body. One that announces more than `maxBytes` is refused before any of it is read. */
 export async function gatherBody(
   source: Readable,
-  {
-    announced,
-    maxBytes,
-    silenceMs = SILENCE_MS,
-  }: BodyOptions & { announced: string | undefined; maxBytes: number },
+  { announced, maxBytes }: { announced: string | undefined; maxBytes: number },
 ): Promise<Buffer> {
   if (Number(announced ?? 0) > maxBytes) throw tooLarge(maxBytes);
   // Of what is over before anybody listens, no event tells: a client may have left while its key was looked up.
@@ -51,7 +41,7 @@ export async function gatherBody(
   const { promise, resolve, reject } = Promise.withResolvers<Buffer>();
   const pieces: Uint8Array[] = [];
   let room = maxBytes;
-  const late = setTimeout(() => reject(silent(silenceMs)), silenceMs);
+  const late = setTimeout(() => reject(silent(SILENCE_MS)), SILENCE_MS);
   const listeners = {
     data(piece: Uint8Array) {
       late.refresh();
