@@ -235,9 +235,7 @@ export function createSandbox(options: SandboxOptions): Sandbox {
       return stream;
     }
     commands.set(commandId, { method, turnId, stream, logChars: 0 });
-    if (method === 'query')
-      for (const messages of held.splice(0)) stream.push({ kind: 'messages', messages });
-    heldBytes = method === 'query' ? 0 : heldBytes;
+    if (method === 'query') for (const messages of released()) stream.push({ kind: 'messages', messages });
     pace();
     const named = method === 'exec' ? { ...params, execId: commandId } : params;
     const asked = { ...named, ...(traceparent === undefined ? {} : { traceparent }) };
@@ -246,13 +244,17 @@ export function createSandbox(options: SandboxOptions): Sandbox {
   }
 
   function takeHeld(): MessagesEvent[] {
-    const taken = held.splice(0).map((messages) => {
+    const taken = released().map((messages) => {
       const event = { kind: 'messages', messages } as const;
       return { ...event, line: takeLines(linesOf(event)) };
     });
-    heldBytes = 0;
     pace();
     return taken;
+  }
+
+  function released(): Messages[] {
+    heldBytes = 0;
+    return held.splice(0);
   }
 
   async function run(
