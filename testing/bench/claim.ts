@@ -5,7 +5,7 @@ import { startFloorTarget } from './floor-target.ts';
 import { figureOf, median, percentile, takePairs, timed } from './pairs.ts';
 import { send } from './request.ts';
 import { type Measure, row, within } from './row.ts';
-import type { Wanted } from './target.ts';
+import { type Wanted, wantedSession } from './target.ts';
 import { AGENT, folderOf } from './target-agent.ts';
 
 const POOL = 50;
@@ -85,8 +85,7 @@ async function take(
 }
 
 function claimOf({ url, key }: Atoll): Wanted {
-  const headers = { authorization: `Bearer ${key}`, 'content-type': 'application/json' };
-  return { url: `${url}/api/sessions`, method: 'POST', headers, body: JSON.stringify({ agent: AGENT }) };
+  return wantedSession(`${url}/api/sessions`, { authorization: `Bearer ${key}` }, AGENT);
 }
 
 /** Every session that it makes is gone before it resolves. */

@@ -10,7 +10,7 @@ import { figureOf, takePairs } from './pairs.ts';
 import { send } from './request.ts';
 import { atMostMore, type Measure, row } from './row.ts';
 import { createTimedClient } from './stream-times.ts';
-import { wantedTurn } from './target.ts';
+import { wantedSession, wantedTurn } from './target.ts';
 import { folderOf, AGENT as PROGRAM } from './target-agent.ts';
 
 const AGENT = 'claude';
@@ -68,7 +68,8 @@ async function askClaimed({ url, key, client }: Atoll): Promise<FirstEvents> {
   const headers = { authorization: `Bearer ${key}` };
   // Whoever sends the message made the session, over the same connection.
   const agent = new http.Agent({ keepAlive: true, maxSockets: 1 });
-  const sessionId = await createSession({ url: `${url}/api/sessions`, headers, agent });
+  const created = await send(wantedSession(`${url}/api/sessions`, headers, AGENT), agent);
+  const sessionId = ((await json(created)) as { session: { id: string } }).session.id;
   const wanted = wantedTurn(`${url}/api/sessions/${sessionId}/messages`, headers, 'hello');
   const start = performance.now();
   const response = await send(wanted, agent);
@@ -83,14 +84,6 @@ async function askClaimed({ url, key, client }: Atoll): Promise<FirstEvents> {
   agent.destroy();
   await client.call('session.end', { sessionId, purge: true });
   return firstEvents(at);
-}
-
-async function createSession(of: { url: string; headers: Record<string, string>; agent: http.Agent }) {
-  const headers = { ...of.headers, 'content-type': 'application/json' };
-  const body = JSON.stringify({ agent: AGENT });
-  const answer = await send({ url: of.url, method: 'POST', headers, body }, of.agent);
-  const { session } = (await json(answer)) as { session: { id: string } };
-  return session.id;
 }
 
 async function askBare(url: string): Promise<FirstEvents> {

@@ -1,14 +1,12 @@
 /** What a runner in a process of its own costs, over each link: the same agent, beside one whose runner is in the server. */
 import { type AtollTarget, startAtollTarget } from './atoll-target.ts';
-import { figureOf, median, type Pair, takePairs } from './pairs.ts';
+import { figureOf, median, type Pair, takeBlocks, takePairs } from './pairs.ts';
 import { type Reader, startReader } from './reader.ts';
 import { atLeast, atMostMore, type Measure, type Row, row } from './row.ts';
 import { createTimedClient, type TimedClient } from './stream-times.ts';
 
 const EVENTS = 100_000;
 const TURNS = 200;
-/** Who is quicker in one moment and slower in the next is both in each block. */
-const BLOCK = 20;
 /** What a turn may take longer over the link. */
 const MAX_ADDED_MS = 1;
 /** Before anything counts: three processes have to compile what runs often, where the floor has two. */
@@ -46,10 +44,8 @@ async function takeTurns(client: TimedClient, of: Pair<AtollTarget>, count: numb
 }
 
 async function takeRound(client: TimedClient, of: Pair<AtollTarget>, turns: number): Promise<Pair<number>> {
-  const times: Pair<number[]> = { ours: [], floor: [] };
-  for (let taken = 0; taken < turns; taken += BLOCK)
-    for (const who of ['ours', 'floor'] as const)
-      for (let i = 0; i < BLOCK; i++) times[who].push((await client.stream(of[who].turn(0, 'hello'))).done);
+  const turn = (target: AtollTarget) => async () => (await client.stream(target.turn(0, 'hello'))).done;
+  const times = await takeBlocks(turns, turn(of.ours), turn(of.floor));
   return { ours: median(times.ours), floor: median(times.floor) };
 }
 

@@ -1,12 +1,11 @@
 /** A turn of one message, against a server that answers at once out of nothing. */
 import { startAtollTarget } from './atoll-target.ts';
 import { startFloorTarget } from './floor-target.ts';
-import { figureOf, median, type Pair } from './pairs.ts';
+import { figureOf, median, type Pair, takeBlocks } from './pairs.ts';
 import { atMost, type Measure, row } from './row.ts';
 import { createTimedClient, type StreamTimes } from './stream-times.ts';
 
 const TURNS = 200;
-const BLOCK = 20;
 
 export const oneMessage: Measure = {
   name: 'turn',
@@ -63,11 +62,7 @@ async function takeRounds(count: number, ours: Turn, floor: Turn): Promise<Pair<
 
 /** 200 turns of each, in alternating blocks. */
 async function takeRound(ours: Turn, floor: Turn): Promise<Pair<StreamTimes>> {
-  const times: Pair<StreamTimes[]> = { ours: [], floor: [] };
-  for (let taken = 0; taken < TURNS; taken += BLOCK) {
-    for (let i = 0; i < BLOCK; i++) times.ours.push(await ours());
-    for (let i = 0; i < BLOCK; i++) times.floor.push(await floor());
-  }
+  const times = await takeBlocks(TURNS, ours, floor);
   return { ours: medians(times.ours), floor: medians(times.floor) };
 }
 

@@ -23,6 +23,22 @@ export async function takePairs<T>(
   return pairs;
 }
 
+const BLOCK = 20;
+
+/** So many of each, in alternating blocks: a moment in which the machine is slow is in both. */
+export async function takeBlocks<T>(
+  times: number,
+  ours: () => Promise<T>,
+  floor: () => Promise<T>,
+): Promise<Pair<T[]>> {
+  const all: Pair<T[]> = { ours: [], floor: [] };
+  for (let taken = 0; taken < times; taken += BLOCK) {
+    for (let i = 0; i < BLOCK; i++) all.ours.push(await ours());
+    for (let i = 0; i < BLOCK; i++) all.floor.push(await floor());
+  }
+  return all;
+}
+
 export function figureOf<T>(pairs: readonly Pair<T>[], pick: (value: T) => number): Figure {
   return {
     ours: median(pairs.map(({ ours }) => pick(ours))),

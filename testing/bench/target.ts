@@ -16,6 +16,15 @@ export type Target = {
   [Symbol.asyncDispose](): Promise<void>;
 };
 
+export function wantedSession(url: string, headers: Record<string, string>, agent: string): Wanted {
+  return {
+    url,
+    method: 'POST',
+    headers: { 'content-type': 'application/json', ...headers },
+    body: JSON.stringify({ agent }),
+  };
+}
+
 export function wantedTurn(url: string, headers: Record<string, string>, content: string): Wanted {
   return {
     url,
