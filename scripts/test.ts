@@ -15,6 +15,8 @@ import { openTestRun, type TestRun } from './test-run.ts';
 const CONCURRENCY = 2;
 /** What was killed by its parent's end may need a moment to be gone. */
 const GONE_MS = 3_000;
+/** No test takes as long on the slowest machine: one that waits for what never comes is named, and not waited for. */
+const TEST_MS = 600_000;
 const HARD = '.hard.test.ts';
 const everywhere = ['packages', 'testing', 'scripts', 'examples'];
 
@@ -31,7 +33,14 @@ const engine = files.some((file) => file.endsWith(NEEDS_DOCKER)) ? await startDo
 const run = openTestRun();
 // Hard tests measure, and kill at moments of their own choosing: one at a time.
 const concurrency = `--test-concurrency=${hard ? 1 : CONCURRENCY}`;
-const [program = '', ...rest] = run.command(['node', '--test', concurrency, ...flags, ...files]);
+const [program = '', ...rest] = run.command([
+  'node',
+  '--test',
+  concurrency,
+  `--test-timeout=${TEST_MS}`,
+  ...flags,
+  ...files,
+]);
 const child = spawn(program, rest, {
   stdio: 'inherit',
   env: { ...process.env, TMPDIR: run.directory, ...(engine && { DOCKER_HOST: engine.url }) },
