@@ -27,6 +27,7 @@ import { sandboxStatuses } from '@atoll/protocol/statuses';
 import { createAcks } from './acks.ts';
 import { commandEndOf, messagesOf, outputOf } from './grpc-events.ts';
 import { LOST, type RemoteLink, soundSnapshot } from './remote-link.ts';
+import { createUnanswered } from './unanswered.ts';
 
 type Outgoing = OneOf<CoordinatorMessages>;
 type Job = Partial<CoordinatorMessages['job']> & { jobId: string; type: string };
@@ -66,8 +67,6 @@ export type Incoming = Pick<
 /** A runner holds what came in twice that time. */
 const ACK_MS = 4;
 const MAX_UNREAD_BYTES = 64 * 1024 * 1024;
-/** What is said again to a runner that comes back, of each kind: the last of it. */
-const MAX_SAID = 1_000;
 
 type OpenJob = { job: Job; answer: PromiseWithResolvers<JobUpdate> };
 type OpenCommand = {
@@ -90,12 +89,7 @@ export function createGrpcLink(runnerId: string, onLost: () => void): GrpcLink {
   const files = new Map<string, OpenFile>();
   /** Of the sandboxes made over this link: nobody waits for an answer to a cancel or a decision, so it is given here. */
   const epochs = new Map<string, number>();
-  /** What has no answer, by what it is about: a stream that broke may have lost it, and twice is no harm. */
-  const said = {
-    acks: new Map<string, Outgoing>(),
-    cancels: new Map<string, Outgoing>(),
-    decisions: new Map<string, Outgoing>(),
-  };
+  const unanswered = createUnanswered<Outgoing>(() => performance.now());
   let stream: RunnerStream | undefined;
   let inventory = Promise.withResolvers<readonly SandboxInventory[]>();
   let gone = false;
@@ -108,16 +102,12 @@ export function createGrpcLink(runnerId: string, onLost: () => void): GrpcLink {
     afterMs: ACK_MS,
     async send(all) {
       for (const { sandboxId, commandId, line } of all)
-        say('acks', commandId, { ack: { sandboxId, commandId, line } });
+        say(`ack ${commandId}`, { ack: { sandboxId, commandId, line } });
     },
   });
 
-  function say(kind: keyof typeof said, about: string, message: Outgoing): void {
-    const all = said[kind];
-    all.delete(about);
-    all.set(about, message);
-    const [oldest] = all.keys();
-    if (all.size > MAX_SAID && oldest !== undefined) all.delete(oldest);
+  function say(about: string, message: Outgoing): void {
+    unanswered.add(about, message);
     send(message);
   }
 
@@ -354,12 +344,12 @@ export function createGrpcLink(runnerId: string, onLost: () => void): GrpcLink {
     acknowledge: acks.add,
     async cancel({ sandboxId, epoch, commandId }) {
       refuseStale({ sandboxId, epoch });
-      say('cancels', commandId, { cancelCommand: { sandboxId, epoch, commandId } });
+      say(`cancel ${commandId}`, { cancelCommand: { sandboxId, epoch, commandId } });
     },
     async decide({ sandboxId, epoch, requestId, decision }) {
       refuseStale({ sandboxId, epoch });
       const json = Buffer.from(JSON.stringify(decision));
-      say('decisions', `${sandboxId} ${requestId}`, {
+      say(`decision ${sandboxId} ${requestId}`, {
         approval: { sandboxId, epoch, requestId, decision: json },
       });
     },
@@ -410,7 +400,7 @@ export function createGrpcLink(runnerId: string, onLost: () => void): GrpcLink {
       connected.resolve();
       for (const { job } of jobs.values()) send({ job });
       for (const open of commands.values()) if (!open.over) begin(open);
-      for (const all of Object.values(said)) for (const message of all.values()) send(message);
+      for (const message of unanswered.again()) send(message);
     },
     detach,
     receive(name, message) {
