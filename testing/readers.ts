@@ -4,15 +4,20 @@ import http from 'node:http';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Atoll } from './atoll.ts';
 import { random } from './random.ts';
-import { type RawEvent, readSse } from './raw-sse.ts';
+import { type RawEvent, type RawOptions, readSse } from './raw-sse.ts';
+
+type Reading = Pick<RawOptions, 'onEvent' | 'chunkDelayMs'> & { after?: number | undefined };
+
+/** One connection. Resolves when it ended, or `onEvent` said that it should. */
+async function readLog({ url, key }: Atoll, id: string, { after, ...reading }: Reading): Promise<void> {
+  const headers = after === undefined ? {} : { 'last-event-id': String(after) };
+  await readSse({ url, key, path: `/api/sessions/${id}/events`, headers, ...reading });
+}
 
 /** Reads in one go, waiting after each chunk. */
 export async function readWhole(atoll: Atoll, id: string, chunkDelayMs = 0): Promise<RawEvent[]> {
   const seen: RawEvent[] = [];
-  await readSse({
-    url: atoll.url,
-    key: atoll.key,
-    path: `/api/sessions/${id}/events`,
+  await readLog(atoll, id, {
     chunkDelayMs,
     onEvent(event) {
       if (event.seq !== undefined) seen.push(event);
@@ -34,13 +39,9 @@ export async function readCut(
   let connections = 0;
   while (seen.at(-1)?.event !== 'done') {
     let left = connections < cuts ? Math.floor(next() * spacing) : Number.POSITIVE_INFINITY;
-    const last = seen.at(-1)?.seq;
     connections++;
-    await readSse({
-      url: atoll.url,
-      key: atoll.key,
-      path: `/api/sessions/${id}/events`,
-      headers: last === undefined ? {} : { 'last-event-id': String(last) },
+    await readLog(atoll, id, {
+      after: seen.at(-1)?.seq,
       onEvent(event) {
         if (event.seq === undefined) return true;
         seen.push(event);
@@ -67,12 +68,8 @@ export async function readThrough(atoll: Atoll, id: string, turnId: string): Pro
   const seen: RawEvent[] = [];
   const ends = ({ event, data }: RawEvent) => event === 'done' && JSON.parse(data).turnId === turnId;
   for (let over = false; !over; ) {
-    const last = seen.at(-1)?.seq;
-    await readSse({
-      url: atoll.url,
-      key: atoll.key,
-      path: `/api/sessions/${id}/events`,
-      headers: last === undefined ? {} : { 'last-event-id': String(last) },
+    await readLog(atoll, id, {
+      after: seen.at(-1)?.seq,
       onEvent(event) {
         if (event.seq !== undefined) seen.push(event);
         over = ends(event);

@@ -11,20 +11,19 @@ import { AtollError } from '@atoll/protocol/errors';
 import { newId } from '@atoll/protocol/ids';
 import type { SandboxEnded, SnapshotBlobs } from '@atoll/protocol/runner-link';
 import { runnerOperations } from '@atoll/protocol/runner-operations';
-import { PROTOCOL_VERSION } from '@atoll/protocol/wire';
 import { createBubblewrapDriver, createRunner } from '@atoll/runner';
 import { readProfiles } from '@atoll/runner/executor-profiles';
-import { createGrpcConnection, createGrpcCoordinator, createGrpcService } from '@atoll/runner/grpc';
+import { createGrpcCoordinator, createGrpcService } from '@atoll/runner/grpc';
 import { createHeldLink } from '@atoll/runner/held-link';
 import { createRunnerHandlers } from '@atoll/runner/http-handlers';
 import { access } from '@atoll/server/access';
 import { createApp } from '@atoll/server/app';
 import { createFront } from '@atoll/server/front';
-import { createGrpcServer, type RemoteLink } from '@atoll/server/grpc-server';
+import type { RemoteLink } from '@atoll/server/grpc-server';
 import { createHttpLink } from '@atoll/server/http-link';
+import { description, dial, silent, startGrpcCoordinator } from '../grpc-pair.ts';
 import { runnerLinkContract } from '../runner-link.contract.ts';
 
-const silent = { debug() {}, info() {}, warn() {}, error() {} };
 const TOKEN = 'the-callback-token-of-a-test';
 
 runnerLinkContract('local', async () => {
@@ -74,9 +73,8 @@ runnerLinkContract('http', async () => {
 
 runnerLinkContract('grpc', async () => {
   const dialled = Promise.withResolvers<RemoteLink>();
-  const stored = blobsInMemory();
   const lease = { leaseMs: 15_000, heartbeatMs: 5_000, until: new Date().toISOString() };
-  const server = await createGrpcServer({
+  const server = await startGrpcCoordinator({
     registrations: {
       async register(_access, _asked, link) {
         assert.ok(link);
@@ -90,41 +88,16 @@ runnerLinkContract('grpc', async () => {
       if (secret !== TOKEN) throw new AtollError('unauthorized');
       return access('t', 'runner');
     },
-    agents: {
-      manifest: async () => assert.fail('no agent was asked for'),
-      file: async () => assert.fail('no file was asked for'),
-    },
-    snapshots: stored,
-    apiUrl: 'http://127.0.0.1:1',
-    logger: silent,
+    snapshots: blobsInMemory(),
   });
-  const port = await server.listen({ host: '127.0.0.1', port: 0, tls: undefined });
-  const wire = await cuttable(`http://127.0.0.1:${port}`);
+  const wire = await cuttable(server.url);
   const tokens = { token: async () => TOKEN };
-  const connection = createGrpcConnection({
-    target: {
-      server: wire.url.replace('http', 'grpc'),
-      tls: { ca: undefined, cert: undefined, key: undefined },
-    },
-    tokens,
-    logger: silent,
-  });
+  const connection = dial(wire.url.replace('http', 'grpc'), tokens.token);
   const coordinator = createGrpcCoordinator({ connection, tokens, logger: silent });
   const { runner, dispose } = await openRunner(coordinator.snapshots);
   const link = createHeldLink(runner.link);
   connection.serve(createGrpcService({ link, logger: silent }));
-  await connection.requests.register({
-    runnerId: 'run_test',
-    address: 'here',
-    capacity: 4,
-    labels: {},
-    executorProfiles: [],
-    drivers: ['bubblewrap'],
-    hostname: 'here',
-    version: '0',
-    protocolVersion: PROTOCOL_VERSION,
-    callbackToken: 'at-least-sixteen-characters',
-  });
+  await connection.requests.register({ ...description, drivers: ['bubblewrap'] });
   const remote = await dialled.promise;
   return {
     link: remote,
@@ -133,7 +106,7 @@ runnerLinkContract('grpc', async () => {
     async [Symbol.asyncDispose]() {
       remote.lost();
       connection.close();
-      await server.close();
+      await server[Symbol.asyncDispose]();
       wire.close();
       await dispose();
     },

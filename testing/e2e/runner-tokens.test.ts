@@ -6,17 +6,13 @@ import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { AtollError } from '@atoll/protocol/errors';
 import { newId } from '@atoll/protocol/ids';
-import { PROTOCOL_VERSION } from '@atoll/protocol/wire';
-import { createGrpcConnection } from '@atoll/runner/grpc';
 import { createRegistration } from '@atoll/runner/registration';
 import { access } from '@atoll/server/access';
-import { createGrpcServer } from '@atoll/server/grpc-server';
 import { versatile } from '../agents.ts';
 import { type Atoll, deployProgram, startAtoll } from '../atoll.ts';
+import { description, dial, silent, startGrpcCoordinator } from '../grpc-pair.ts';
 import { startRunner } from '../runner-process.ts';
 import { AUDIENCE, type OidcIssuerStandIn, startOidcIssuer } from '../stand-ins/oidc-issuer.ts';
-
-const silent = { debug() {}, info() {}, warn() {}, error() {} };
 
 describe('of an OIDC provider', () => {
   const machine = (id: string, role: string, tenant: string) => ({
@@ -105,7 +101,7 @@ describe('by gRPC, while its stream is open', () => {
     let taken = 'first';
     let beat = Promise.withResolvers<void>();
     const fatal = Promise.withResolvers<AtollError>();
-    const server = await createGrpcServer({
+    const coordinator = await startGrpcCoordinator({
       registrations: {
         async register() {
           told.registered++;
@@ -123,33 +119,13 @@ describe('by gRPC, while its stream is open', () => {
         if (secret !== taken) throw new AtollError('unauthorized', 'this token has expired');
         return access('t', 'runner');
       },
-      agents: { manifest: () => assert.fail(), file: () => assert.fail() },
-      snapshots: { put: () => assert.fail(), get: () => assert.fail() },
-      apiUrl: 'http://127.0.0.1:1',
-      logger: silent,
     });
-    const port = await server.listen({ host: '127.0.0.1', port: 0, tls: undefined });
-    const connection = createGrpcConnection({
-      target: { server: `grpc://127.0.0.1:${port}`, tls: { ca: undefined, cert: undefined, key: undefined } },
-      tokens: { token: async (refused) => nextToken(refused) },
-      logger: silent,
-    });
+    const connection = dial(coordinator.url, async (refused) => nextToken(refused));
     connection.serve({ attach() {}, receive() {}, sandboxes: 0 });
     const registration = createRegistration({
       requests: connection.requests,
       link: { ended: () => [], acknowledgeEnded() {}, onEnded() {} },
-      description: {
-        ...{
-          runnerId: 'run_test',
-          address: 'here',
-          capacity: 4,
-          labels: {},
-          executorProfiles: [],
-          drivers: [],
-        },
-        ...{ hostname: 'here', version: '0', protocolVersion: PROTOCOL_VERSION },
-        callbackToken: 'at-least-sixteen-characters',
-      },
+      description,
       clock: () => performance.now(),
       onExpired() {},
       onRenewed() {},
@@ -167,7 +143,7 @@ describe('by gRPC, while its stream is open', () => {
       async [Symbol.asyncDispose]() {
         registration.stop();
         connection.close();
-        await server.close();
+        await coordinator[Symbol.asyncDispose]();
       },
     };
   }

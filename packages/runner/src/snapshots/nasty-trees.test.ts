@@ -2,25 +2,16 @@
 import assert from 'node:assert/strict';
 import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { lstatSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { lstatSync, mkdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { after, test } from 'node:test';
+import { test } from 'node:test';
 import { AtollError } from '@atoll/protocol/errors';
 import { rebuild } from './rebuild.ts';
 import { scan } from './scan.ts';
-import { breathe, describeTree, memoryBlobs } from './trees.fixture.ts';
+import { breathe, describeTree, memoryBlobs, places } from './trees.fixture.ts';
 
-const root = mkdtempSync(join(tmpdir(), 'atoll-nasty-'));
-after(() => rmSync(root, { recursive: true, force: true }));
-let made = 0;
-
-function newPlace(): string {
-  const directory = join(root, String(made++));
-  for (const part of ['workspace', 'home']) mkdirSync(join(directory, part), { recursive: true });
-  return directory;
-}
+const { root, newPlace } = places('nasty');
 
 const asRoot = process.getuid?.() === 0;
 const EVERYTHING = `

@@ -6,7 +6,6 @@ import {
   lstatSync,
   lutimesSync,
   mkdirSync,
-  mkdtempSync,
   readdirSync,
   renameSync,
   rmSync,
@@ -15,25 +14,16 @@ import {
   truncateSync,
   writeFileSync,
 } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
-import { after, test } from 'node:test';
+import { test } from 'node:test';
 import fc from 'fast-check';
 import type { KnownTree } from './known-tree.ts';
 import { rebuild } from './rebuild.ts';
 import { type Scanned, scan } from './scan.ts';
-import { breathe, describeTree, type MemoryBlobs, memoryBlobs } from './trees.fixture.ts';
+import { breathe, describeTree, type MemoryBlobs, memoryBlobs, places } from './trees.fixture.ts';
 
-const root = mkdtempSync(join(tmpdir(), 'atoll-trees-'));
-after(() => rmSync(root, { recursive: true, force: true }));
-let made = 0;
+const { root, newPlace } = places('trees');
 const maxBytes = 1024 ** 3;
-
-function newPlace(): string {
-  const directory = join(root, String(made++));
-  for (const part of ['workspace', 'home']) mkdirSync(join(directory, part), { recursive: true });
-  return directory;
-}
 
 async function take(directory: string, blobs: MemoryBlobs, known?: KnownTree): Promise<Scanned> {
   const scanned = await scan({ directory, known, put: blobs.put, maxBytes, breathe });

@@ -1,22 +1,13 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { lstatSync, mkdirSync, mkdtempSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { lstatSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { after, test } from 'node:test';
+import { test } from 'node:test';
 import { rebuild } from './rebuild.ts';
 import { type Scanned, scan } from './scan.ts';
-import { breathe, describeTree, memoryBlobs } from './trees.fixture.ts';
+import { breathe, describeTree, memoryBlobs, places } from './trees.fixture.ts';
 
-const root = mkdtempSync(join(tmpdir(), 'atoll-scan-'));
-after(() => rmSync(root, { recursive: true, force: true }));
-let made = 0;
-
-function newPlace(): string {
-  const directory = join(root, String(made++));
-  for (const part of ['workspace', 'home']) mkdirSync(join(directory, part), { recursive: true });
-  return directory;
-}
+const { newPlace } = places('scan');
 
 async function take(directory: string, put: (bytes: Uint8Array) => Promise<string>, before?: Scanned) {
   const scanned = await scan({ directory, known: before?.tree, put, maxBytes: 1e9, breathe });

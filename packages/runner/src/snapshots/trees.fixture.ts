@@ -1,6 +1,9 @@
 /** For tests: blobs in memory, and what a tree on disk holds. */
 import { createHash } from 'node:crypto';
-import { lstatSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import { lstatSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after } from 'node:test';
 import { AtollError } from '@atoll/protocol/errors';
 
 export type MemoryBlobs = {
@@ -22,6 +25,21 @@ export function memoryBlobs(): MemoryBlobs {
       const content = held.get(hash);
       if (!content) throw new AtollError('not_found', `There is no blob ${hash}.`);
       return content;
+    },
+  };
+}
+
+/** Makes directories of an empty session each, below one that goes when the file's tests are over. */
+export function places(name: string): { root: string; newPlace(): string } {
+  const root = mkdtempSync(join(tmpdir(), `atoll-${name}-`));
+  after(() => rmSync(root, { recursive: true, force: true }));
+  let made = 0;
+  return {
+    root,
+    newPlace() {
+      const directory = join(root, String(made++));
+      for (const part of ['workspace', 'home']) mkdirSync(join(directory, part), { recursive: true });
+      return directory;
     },
   };
 }
