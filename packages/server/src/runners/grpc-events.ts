@@ -1,5 +1,5 @@
 /** The events of commands out of the messages of a runner that dialled in; messages stay bytes (I3). */
-import { AtollError } from '@atoll/protocol/errors';
+import { AtollError, isErrorCode } from '@atoll/protocol/errors';
 import type { RunnerMessages } from '@atoll/protocol/grpc-messages';
 import { parse } from '@atoll/protocol/parse';
 import type { CommandEvent } from '@atoll/protocol/runner-link';
@@ -54,6 +54,12 @@ export function commandEndOf(end: RunnerMessages['commandEnd']): CommandEvent {
     ...(sandboxEnded ? { sandboxEnded } : {}),
   };
   return { kind: 'end', ...parse(commandEvents.end, said), line };
+}
+
+/** What a runner says of why it did not do something. */
+export function failureOf({ cause, detail }: { cause: string; detail: string }): AtollError {
+  const said = detail === '' ? undefined : detail.slice(0, 16 * 1024);
+  return new AtollError(isErrorCode(cause) ? cause : 'sandbox_failed', said ?? cause);
 }
 
 function readJson(bytes: Uint8Array): unknown {
