@@ -1,6 +1,6 @@
 import type { Dirent, Stats } from 'node:fs';
 import { lstat, opendir } from 'node:fs/promises';
-import { maxPathSegments } from '@atoll/protocol/paths';
+import { maxPathBytes, maxPathSegments } from '@atoll/protocol/paths';
 import type { WorkspaceFile } from '@atoll/protocol/runner-link';
 import { isErrno } from './drivers/processes.ts';
 import { Directory } from './workspace-walk.ts';
@@ -30,7 +30,7 @@ async function listInto(
 ): Promise<void> {
   for (let done = ''; ; ) {
     const isNext = (item: string): boolean =>
-      compareBytes(item, done) > 0 && reachesBehind(prefix + item, after);
+      compareBytes(item, done) > 0 && reachesBehind(prefix + item, after) && fitsPath(prefix + item);
     const { items, more } = await nextItems(directory, isNext, limit - found.length);
     for (const item of items) {
       if (item.endsWith('/')) await descend(found, directory, item, prefix, after, limit);
@@ -70,6 +70,11 @@ function itemsOf(entry: Dirent): string[] {
 
 function reachesBehind(path: string, after: string): boolean {
   return compareBytes(path, after) > 0 || (path.endsWith('/') && after.startsWith(path));
+}
+
+/** Longer ones cannot be named by a path of ours, nor by a cursor. */
+function fitsPath(path: string): boolean {
+  return Buffer.byteLength(path) <= maxPathBytes;
 }
 
 async function descend(

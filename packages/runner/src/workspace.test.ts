@@ -290,6 +290,19 @@ describe('workspace files', () => {
       await assert.rejects(files.list('a', { cursor: 'z' }), { code: 'invalid_cursor' });
     });
 
+    it('leaves out what no path can name, so that each cursor is one', async () => {
+      const deep = (levels: number) => `empty/${Array(levels).fill('n'.repeat(250)).join('/')}`;
+      mkdirSync(join(root, deep(5)), { recursive: true });
+      writeFileSync(join(root, deep(4), 'n'.repeat(14)), '');
+      writeFileSync(join(root, deep(4), 'o'.repeat(15)), '');
+      const { files: found } = await files.list('empty');
+      assert.deepEqual(
+        found.map(({ path }) => path),
+        [1, 2, 3, 4].map(deep).concat(`${deep(4)}/${'n'.repeat(14)}`),
+      );
+      assert.equal(found.at(-1)?.path.length, 1024);
+    });
+
     it('finds a page behind thousands of empty directories', async () => {
       for (let index = 0; index < 3000; index++) mkdirSync(join(root, 'empty', String(index)));
       const page = await files.list(undefined, { limit: 2, cursor: 'empty/999' });
