@@ -72,6 +72,30 @@ test('addresses: bad escapes, no UTF-8, 10,000 characters', async () => {
   assertProblem(await ask('GET', `/${long}`), 404, 'unknown_route');
 });
 
+test('cursors that no page of their list ends with', async () => {
+  const { sandboxId } = (await atoll.client.call('session.show', { sessionId })).session;
+  const lists = [
+    'agents',
+    'sessions',
+    'sandboxes',
+    'jobs',
+    'runners',
+    'credentials',
+    'keys',
+    'usage',
+    'state',
+  ]
+    .map((list) => `/api/${list}`)
+    .concat(['approvals', 'snapshots', 'events', 'diff'].map((list) => `/api/sessions/${sessionId}/${list}`))
+    .concat(`/api/sandboxes/${sandboxId}/snapshots`, '/api/usage?by=agent', '/api/usage?by=session');
+  const none = ['', '-', '~', '/', 'a\0', '{}', '2026-01-01T00:00:00.000Z'];
+  for (const list of lists)
+    for (const cursor of none) {
+      const path = `${list}${list.includes('?') ? '&' : '?'}cursor=${encodeURIComponent(cursor)}`;
+      assertProblem(await ask('GET', path), 400, 'invalid_cursor', path);
+    }
+});
+
 test('workspace paths, in every operation that takes one', async () => {
   const dots = ['..%2Fx', 'a%2F..%2F..%2Fx', '%2Fetc%2Fpasswd', 'a%00b', 'a%5Cb', 'a//b', 'a/%2e%2e/b'];
   const bad = [...dots, 'x'.repeat(10_000), 'd/'.repeat(40), 'n'.repeat(300)];

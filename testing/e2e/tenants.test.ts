@@ -139,8 +139,9 @@ describe('another tenant', () => {
     }
     const filtered = await ask('GET', '/api/sessions?agent=owned', { key: stranger });
     assert.deepEqual((filtered.body as { sessions?: unknown }).sessions, []);
-    const cursor = await ask('GET', `/api/sessions?cursor=ses_~`, { key: stranger });
-    assert.deepEqual((cursor.body as { sessions?: unknown }).sessions, []);
+    const cursor = `2999-01-01T00:00:00.000Z/${newId('session')}`;
+    const below = await ask('GET', `/api/sessions?cursor=${cursor}`, { key: stranger });
+    assert.deepEqual((below.body as { sessions?: unknown }).sessions, []);
     const create = await ask('POST', '/api/sessions', { body: '{"agent":"owned"}', key: stranger });
     assertProblem(create, 404, 'not_found');
   });

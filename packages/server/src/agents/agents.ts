@@ -3,8 +3,10 @@ import { AtollError } from '@atoll/protocol/errors';
 import type { OperationParams, OperationResult } from '@atoll/protocol/operations';
 import type { AgentManifest, AgentSource } from '@atoll/protocol/runner-link';
 import type { Agent } from '@atoll/protocol/schemas/agent';
+import { agentName } from '@atoll/protocol/schemas/common';
 import type { BlobStore } from '../blob-store/blob-store.ts';
 import type { Access } from '../keys/access.ts';
+import { cursorAt } from '../store/cursor.ts';
 import type { Store } from '../store/store.ts';
 import type { AgentRow, AgentVersionRow } from '../store/tables.ts';
 import { type DecodedFile, decodeFolder, sha256 } from './folder.ts';
@@ -134,7 +136,7 @@ export function createAgents(options: {
       .where('tenant', '=', access.tenant)
       .orderBy('name')
       .limit(limit + 1);
-    if (cursor !== undefined) query = query.where('name', '>', cursor);
+    if (cursor !== undefined) query = query.where('name', '>', cursorAt(agentName, cursor));
     const rows = await store.all(query);
     const agents: Agent[] = [];
     for (const row of rows.slice(0, limit)) {

@@ -10,9 +10,15 @@ import { AtollError } from '@atoll/protocol/errors';
 import type { OperationParams, OperationResult } from '@atoll/protocol/operations';
 import { parse } from '@atoll/protocol/parse';
 import type { GatewayCredential } from '@atoll/protocol/runner-link';
-import { type Credential, credentialUse, fitsHeader } from '@atoll/protocol/schemas/credential';
+import {
+  type Credential,
+  credentialName,
+  credentialUse,
+  fitsHeader,
+} from '@atoll/protocol/schemas/credential';
 import type { Access } from '../keys/access.ts';
 import type { Logger } from '../logger.ts';
+import { cursorAt } from '../store/cursor.ts';
 import type { Store } from '../store/store.ts';
 import type { CredentialRow } from '../store/tables.ts';
 import { type CredentialSettings, deliver } from './delivery.ts';
@@ -140,7 +146,7 @@ export function createCredentials(options: {
       .where('tenant', '=', tenant)
       .orderBy('name')
       .limit(limit + 1);
-    if (cursor !== undefined) query = query.where('name', '>', cursor);
+    if (cursor !== undefined) query = query.where('name', '>', cursorAt(credentialName, cursor));
     const rows = await store.all(query);
     const credentials = rows.slice(0, limit).map(show);
     return { credentials, nextCursor: rows.length > limit ? (credentials.at(-1)?.name ?? null) : null };

@@ -3,7 +3,9 @@ import { hash } from 'node:crypto';
 import { AtollError } from '@atoll/protocol/errors';
 import { newId } from '@atoll/protocol/ids';
 import type { OperationParams } from '@atoll/protocol/operations';
+import { id } from '@atoll/protocol/schemas/common';
 import type { Key } from '@atoll/protocol/schemas/platform';
+import { cursorAt } from '../store/cursor.ts';
 import type { Store } from '../store/store.ts';
 import type { KeyRow } from '../store/tables.ts';
 import { type Access, access } from './access.ts';
@@ -69,7 +71,7 @@ export function createKeys({ store, now }: { store: Store; now: () => number }):
         .selectAll()
         .orderBy('id', 'desc')
         .limit(limit + 1);
-      if (cursor !== undefined) query = query.where('id', '<', cursor);
+      if (cursor !== undefined) query = query.where('id', '<', cursorAt(id('key'), cursor));
       const rows = await store.all(query);
       const page = rows.slice(0, limit);
       return { keys: page.map(show), nextCursor: rows.length > limit ? (page.at(-1)?.id ?? null) : null };

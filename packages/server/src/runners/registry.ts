@@ -5,9 +5,10 @@
 import { AtollError } from '@atoll/protocol/errors';
 import { newId } from '@atoll/protocol/ids';
 import type { RunnerLink } from '@atoll/protocol/runner-link';
-import type { RunnerShown } from '@atoll/protocol/schemas/runner';
+import { type RunnerShown, runnerId } from '@atoll/protocol/schemas/runner';
 import type { Access } from '../keys/access.ts';
 import { commitTime } from '../store/commit-time.ts';
+import { cursorAt } from '../store/cursor.ts';
 import type { Step, Store } from '../store/store.ts';
 import type { RunnerRow } from '../store/tables.ts';
 import { goneLink } from './gone-link.ts';
@@ -315,7 +316,7 @@ export function createRunnerRegistry(options: { store: Store; now: () => number 
         .orderBy('id')
         .limit(limit + 1);
       if (!access.crossesTenants) query = query.where('tenant', '=', access.tenant);
-      if (cursor !== undefined) query = query.where('id', '>', cursor);
+      if (cursor !== undefined) query = query.where('id', '>', cursorAt(runnerId, cursor));
       const rows = await store.all(query);
       const page = rows.slice(0, limit);
       return { runners: page.map(shown), nextCursor: rows.length > limit ? (page.at(-1)?.id ?? null) : null };

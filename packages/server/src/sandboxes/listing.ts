@@ -1,6 +1,8 @@
 /** All sandboxes, those of sessions too, and the jobs of all, page by page; a tenant's own alone (I12). */
 import type { OperationParams, OperationResult } from '@atoll/protocol/operations';
+import { id } from '@atoll/protocol/schemas/common';
 import type { Access } from '../keys/access.ts';
+import { cursorAt } from '../store/cursor.ts';
 import type { Store } from '../store/store.ts';
 import { showJob, showSandbox } from './rows.ts';
 
@@ -17,7 +19,7 @@ export function createListing({ sql, all }: Store) {
     if (!access.crossesTenants) query = query.where('tenant', '=', access.tenant);
     if (status !== undefined) query = query.where('status', '=', status);
     if (name !== undefined) query = query.where('name', '=', name);
-    if (cursor !== undefined) query = query.where('id', '<', cursor);
+    if (cursor !== undefined) query = query.where('id', '<', cursorAt(id('sandbox'), cursor));
     const { rows, nextCursor } = paged(await all(query), limit);
     return { sandboxes: rows.map(showSandbox), nextCursor };
   }
@@ -36,7 +38,7 @@ export function createListing({ sql, all }: Store) {
     if (type !== undefined) query = query.where('type', '=', type);
     if (sandboxId !== undefined) query = query.where('sandbox_id', '=', sandboxId);
     if (sessionId !== undefined) query = query.where('session_id', '=', sessionId);
-    if (cursor !== undefined) query = query.where('id', '<', cursor);
+    if (cursor !== undefined) query = query.where('id', '<', cursorAt(id('job'), cursor));
     const { rows, nextCursor } = paged(await all(query), limit);
     return { jobs: rows.map(showJob), nextCursor };
   }

@@ -2,7 +2,9 @@
 import { AtollError } from '@atoll/protocol/errors';
 import type { OperationParams, OperationResult } from '@atoll/protocol/operations';
 import type { TakenSnapshot } from '@atoll/protocol/runner-link';
+import { id } from '@atoll/protocol/schemas/common';
 import type { SandboxSnapshot } from '@atoll/protocol/schemas/snapshot';
+import { cursorAt } from '../store/cursor.ts';
 import type { Step, Store } from '../store/store.ts';
 import type { JobRow, SandboxSnapshotRow } from '../store/tables.ts';
 import { countSandboxSnapshot } from '../usage/counting.ts';
@@ -37,7 +39,7 @@ export function createSandboxSnapshots({
       .where('sandbox_id', '=', sandboxId)
       .orderBy('id')
       .limit(limit + 1);
-    if (cursor !== undefined) query = query.where('id', '>', cursor);
+    if (cursor !== undefined) query = query.where('id', '>', cursorAt(id('snapshot'), cursor));
     const found = await store.all(query);
     const page = found.slice(0, limit);
     const nextCursor = found.length > page.length ? (page.at(-1)?.id ?? null) : null;

@@ -13,6 +13,8 @@ import { newId } from '@atoll/protocol/ids';
 import type { OperationParams, OperationResult } from '@atoll/protocol/operations';
 import type { CommandEnd, CommandEvent, RunnerLink } from '@atoll/protocol/runner-link';
 import type { Approval } from '@atoll/protocol/schemas/approval';
+import { id } from '@atoll/protocol/schemas/common';
+import { cursorAt } from '../store/cursor.ts';
 import type { Step, Store } from '../store/store.ts';
 import type { ApprovalRow } from '../store/tables.ts';
 import type { StateEvent } from './fold.ts';
@@ -212,7 +214,7 @@ export function createApprovals(options: {
       .where('status', '=', status)
       .orderBy('id')
       .limit(most + 1);
-    if (cursor !== undefined) query = query.where('id', '>', cursor);
+    if (cursor !== undefined) query = query.where('id', '>', cursorAt(id('approval'), cursor));
     const rows = await store.all(query);
     const page = rows.slice(0, most);
     const nextCursor = rows.length > page.length ? (page.at(-1)?.id ?? null) : null;

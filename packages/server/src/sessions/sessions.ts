@@ -2,7 +2,9 @@
 import { AtollError } from '@atoll/protocol/errors';
 import type { OperationParams, OperationResult } from '@atoll/protocol/operations';
 import type { CommandEvent, RunnerLink, SandboxEnded, SandboxInventory } from '@atoll/protocol/runner-link';
+import { id, time } from '@atoll/protocol/schemas/common';
 import type { Session, Turn } from '@atoll/protocol/schemas/session';
+import * as v from 'valibot';
 import type { Agents } from '../agents/agents.ts';
 import type { Access } from '../keys/access.ts';
 import type { SessionTokens } from '../keys/session-tokens.ts';
@@ -13,6 +15,7 @@ import type { RunnerRegistry } from '../runners/registry.ts';
 import type { RemoteLink } from '../runners/remote-link.ts';
 import type { Scheduler } from '../scheduler/scheduler.ts';
 import type { Snapshots } from '../snapshots/snapshots.ts';
+import { cursorAt } from '../store/cursor.ts';
 import type { Store } from '../store/store.ts';
 import { countLostSandboxes, lastSign } from '../usage/counting.ts';
 import { createAdoption } from './adoption.ts';
@@ -53,6 +56,7 @@ export type SessionsOptions = {
 export type Sessions = ReturnType<typeof createSessions>;
 
 /** The id of a session whose sandbox was made ahead is older than it, so pages go by both. */
+const pageEnd = v.strictTuple([time, id('session')]);
 const CURSOR_MARK = '/';
 /** Then the wait for a place goes on with another one. */
 const MAX_PAUSING_MS = 10_000;
@@ -198,7 +202,7 @@ export function createSessions(options: SessionsOptions) {
     if (status !== undefined) query = query.where('sessions.status', '=', status);
     if (parent !== undefined) query = query.where('sessions.parent_id', '=', parent);
     if (cursor !== undefined) {
-      const [createdAt = '', id = ''] = cursor.split(CURSOR_MARK);
+      const [createdAt, id] = cursorAt(pageEnd, cursor.split(CURSOR_MARK));
       query = query.where(({ and, or, eb }) =>
         or([
           eb('sessions.created_at', '<', createdAt),

@@ -9,10 +9,12 @@ import { setTimeout as delay, setImmediate } from 'node:timers/promises';
 import { AtollError } from '@atoll/protocol/errors';
 import { firstIdOf } from '@atoll/protocol/ids';
 import type { OperationParams, OperationResult } from '@atoll/protocol/operations';
+import { id } from '@atoll/protocol/schemas/common';
 import type { StateOfRunner, StateOfSandbox, StateOfSession } from '@atoll/protocol/schemas/state';
 import type { Access } from '../keys/access.ts';
 import type { Log } from '../log/log.ts';
 import type { Snapshots } from '../snapshots/snapshots.ts';
+import { cursorAt } from '../store/cursor.ts';
 import type { Store } from '../store/store.ts';
 import type { SandboxRow, SessionRow } from '../store/tables.ts';
 import { foldAt } from './checkpoints.ts';
@@ -77,7 +79,7 @@ export function createStates({ store, log, live, snapshots, now }: StatesOptions
       .orderBy('id', 'desc')
       .limit(limit + 1);
     if (!access.crossesTenants) query = query.where('tenant', '=', access.tenant);
-    if (cursor !== undefined) query = query.where('id', '<', cursor);
+    if (cursor !== undefined) query = query.where('id', '<', cursorAt(id('session'), cursor));
     const rows: Listed[] = await store.all(query);
     const page = rows.slice(0, limit);
     const sessions: StateOfSession[] = [];

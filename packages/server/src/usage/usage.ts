@@ -1,8 +1,12 @@
 /** What was used, by day, agent or session. */
 import { AtollError } from '@atoll/protocol/errors';
 import type { OperationParams, OperationResult } from '@atoll/protocol/operations';
-import type { UsageItem, UsageKey, UsageSums } from '@atoll/protocol/schemas/usage';
+import { agentName, id } from '@atoll/protocol/schemas/common';
+import { tenant } from '@atoll/protocol/schemas/platform';
+import { day, type UsageItem, type UsageKey, type UsageSums } from '@atoll/protocol/schemas/usage';
+import * as v from 'valibot';
 import type { Access } from '../keys/access.ts';
+import { cursorAt } from '../store/cursor.ts';
 import type { Store } from '../store/store.ts';
 import { countEndedSandboxes, uncountedSpans } from './counting.ts';
 
@@ -15,13 +19,23 @@ export type Usage = {
 type Filter = { conditions: string[]; parameters: string[] };
 type Row = UsageSums & { tenant: string; day: string; agent: string; session_id: string };
 
+/** Of what ended a page: no name in it holds a slash. */
+type Place = v.GenericSchema<readonly string[]>;
+
 const MAX_COUNTED = 200;
 
+/** A sandbox may have been of no agent, and what was erased is of no session. */
+const orNone = (name: v.GenericSchema<string>) => v.union([name, v.literal('')]);
+
 /** The columns that make one item, and how they are ordered: newest first, but agents by name. */
-const keys: Record<UsageKey, { columns: readonly string[]; order: 'ASC' | 'DESC' }> = {
-  day: { columns: ['day'], order: 'DESC' },
-  agent: { columns: ['agent', 'tenant'], order: 'ASC' },
-  session: { columns: ['session_id', 'agent', 'tenant'], order: 'DESC' },
+const keys: Record<UsageKey, { columns: readonly string[]; place: Place; order: 'ASC' | 'DESC' }> = {
+  day: { columns: ['day'], place: v.strictTuple([day]), order: 'DESC' },
+  agent: { columns: ['agent', 'tenant'], place: v.strictTuple([orNone(agentName), tenant]), order: 'ASC' },
+  session: {
+    columns: ['session_id', 'agent', 'tenant'],
+    place: v.strictTuple([orNone(id('session')), orNone(agentName), tenant]),
+    order: 'DESC',
+  },
 };
 
 /** `total` where sums could be too large for an integer. */
@@ -50,9 +64,9 @@ export function createUsage({ store }: { store: Store }): Usage {
     params: OperationParams<'usage.show'>,
   ): Promise<OperationResult<'usage.show'>> {
     const { by, limit, cursor } = params;
-    const { columns, order } = keys[by];
+    const { columns, place, order } = keys[by];
     const filter = filterOf(access, params);
-    const after = cursor === undefined ? undefined : placeOf(cursor, columns.length);
+    const after = cursor === undefined ? undefined : cursorAt(place, cursor.split('/'));
     const list = columns.join(', ');
     const beyond = `(${list}) ${order === 'ASC' ? '>' : '<'} (${columns.map(() => '?').join(', ')})`;
     const where = whereOf([...filter.conditions, ...(after === undefined ? [] : [beyond])]);
@@ -105,14 +119,6 @@ function filterOf(access: Access, { from, to, agent, session }: OperationParams<
 
 function whereOf(conditions: readonly string[]): string {
   return conditions.length === 0 ? '' : `WHERE ${conditions.join(' AND ')}`;
-}
-
-/** No name in a key holds a slash. */
-function placeOf(cursor: string, columns: number): string[] {
-  const place = cursor.split('/');
-  if (place.length !== columns)
-    throw new AtollError('invalid_cursor', 'the cursor is not of a list like this one');
-  return place;
 }
 
 function itemOf(by: UsageKey, { day, tenant, agent, session_id: sessionId, ...sums }: Row): UsageItem {
