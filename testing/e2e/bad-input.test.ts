@@ -175,13 +175,29 @@ test('JSON: bombs, odd values, foreign and inherited names', async () => {
   ];
   for (const field of wrong)
     assertProblem(await post(`{"agent":"versatile",${field}}`), 400, 'invalid_request', field.slice(0, 60));
-  for (const body of ['null', '5', '"x"', '[]', '[{"agent":"versatile"}]'])
+  for (const body of ['null', '5', '"x"', '[]', '[{"agent":"versatile"}]']) {
     assertProblem(await post(body), 400, 'invalid_request', body);
+    assertProblem(
+      await ask('POST', `/api/sessions/${sessionId}/interrupt`, { body }),
+      400,
+      'invalid_request',
+      `${body}, where a body may be left out`,
+    );
+  }
   // Of two members with one name the last counts, wherever the name is looked at.
   assertProblem(await post('{"agent":"versatile","agent":"nobody"}'), 404, 'not_found');
   const exec = (params: object) => ask('POST', `/api/sessions/${sessionId}/exec`, json(params));
   assertProblem(await exec({ command: 'echo a\0b' }), 400, 'invalid_request');
   assertProblem(await exec({ command: 'pwd', cwd: 'a\0b' }), 400, 'invalid_request');
+});
+
+test('what belongs in the address is unknown in a body', async () => {
+  assertProblem(await ask('POST', '/api/sandboxes', json({ wait: true })), 400, 'invalid_request');
+  assertProblem(
+    await ask('DELETE', `/api/sessions/${sessionId}`, json({ purge: true })),
+    400,
+    'invalid_request',
+  );
 });
 
 test('bodies over the limit: announced, chunked, slow', async () => {

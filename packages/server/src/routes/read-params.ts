@@ -2,7 +2,7 @@
 
 import { AtollError } from '@atoll/protocol/errors';
 import type { Operation } from '@atoll/protocol/operation';
-import { placeParams } from '@atoll/protocol/rest';
+import { type Placement, placeParams } from '@atoll/protocol/rest';
 import type { FastifyRequest } from 'fastify';
 import type * as v from 'valibot';
 
@@ -32,15 +32,12 @@ export function createParamReader(operation: Operation): ParamReader {
   };
 }
 
-function bodyOf(
-  request: FastifyRequest,
-  places: { path: string[]; headers: string[] },
-): Record<string, unknown> {
+function bodyOf(request: FastifyRequest, { path, query, headers }: Placement): Record<string, unknown> {
   const { body } = request;
-  if (body === undefined || body === null) return {};
-  if (typeof body !== 'object' || Array.isArray(body))
+  if (body === undefined) return {};
+  if (typeof body !== 'object' || body === null || Array.isArray(body))
     throw new AtollError('invalid_request', 'the body must be a JSON object');
-  const outside = [...places.path, ...places.headers].find((name) => Object.hasOwn(body, name));
+  const outside = [...path, ...query, ...headers].find((name) => Object.hasOwn(body, name));
   if (outside !== undefined) throw new AtollError('invalid_request', `unknown field "${outside}"`);
   return body as Record<string, unknown>;
 }
