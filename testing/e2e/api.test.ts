@@ -189,6 +189,12 @@ test('keys: roles, tenants, expiry, revocation', async () => {
     400,
     'invalid_request',
   );
+  for (const expiresAt of ['2999-02-30T00:00:00Z', '2999-01-01T00:00:00+02'])
+    assertProblem(
+      await ask('POST', '/api/keys', json({ role: 'client', expiresAt })),
+      400,
+      'invalid_request',
+    );
   const short = await make({ role: 'client', expiresAt: new Date(Date.now() + 300).toISOString() });
   assert.equal((await ask('GET', '/api/agents', { key: short.secret })).status, 200);
   await client.call('key.delete', { keyId: own.key.id });

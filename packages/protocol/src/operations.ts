@@ -10,6 +10,7 @@ import * as approvals from './schemas/approval.ts';
 import {
   agentName,
   count,
+  day,
   env,
   id,
   jsonObject,
@@ -515,8 +516,8 @@ export const operations = {
     params: v.strictObject({
       by: v.optional(v.picklist(usage.usageKeys), 'day'),
       /** Days of UTC, both of them included. */
-      from: v.optional(usage.day),
-      to: v.optional(usage.day),
+      from: v.optional(day),
+      to: v.optional(day),
       agent: v.optional(agentName),
       session: v.optional(sessionId),
       ...page,

@@ -15,7 +15,14 @@ export const agentName = v.pipe(
   ),
 );
 
-export const time = v.pipe(v.string(), v.isoTimestamp('must be an ISO 8601 time'));
+/** A day of UTC. */
+export const day = v.pipe(v.string(), v.isoDate('must be a day, as 2026-02-28'), v.check(isDay, 'is no day'));
+
+export const time = v.pipe(
+  v.string(),
+  v.isoTimestamp('must be an ISO 8601 time'),
+  v.check(isTime, 'must be a time that there is, as 2026-02-28T09:00:00+01:00'),
+);
 export const count = v.pipe(v.number(), v.integer(), v.minValue(0));
 export const seq = v.pipe(v.number(), v.integer(), v.minValue(0), v.maxValue(Number.MAX_SAFE_INTEGER));
 
@@ -63,3 +70,14 @@ export const nextCursor = v.nullable(v.string());
 
 /** Why something ended: a code, and a sentence for people (I10). */
 export const cause = { cause: v.nullable(v.string()), detail: v.nullable(v.string()) };
+
+/** `Date` takes February 30th for March 2nd. */
+function isDay(value: string): boolean {
+  const ms = Date.parse(`${value}T00:00:00Z`);
+  return !Number.isNaN(ms) && new Date(ms).toISOString().startsWith(value);
+}
+
+/** ISO 8601 has more ways to write an offset than `Date` can read. */
+function isTime(value: string): boolean {
+  return isDay(value.slice(0, 10)) && !Number.isNaN(Date.parse(value));
+}

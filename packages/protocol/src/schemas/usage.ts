@@ -1,14 +1,11 @@
 import * as v from 'valibot';
-import { agentName, count, id } from './common.ts';
+import { agentName, count, day, id } from './common.ts';
 import { tenant } from './platform.ts';
 
 /** What was used: tokens and money at models, time of sandboxes, bytes kept. */
 
 export const usageKeys = ['day', 'agent', 'session'] as const;
 export type UsageKey = (typeof usageKeys)[number];
-
-/** A day of UTC. */
-export const day = v.pipe(v.string(), v.isoDate('must be a day, as 2026-02-28'), v.check(isDay, 'is no day'));
 
 const amount = v.pipe(v.number(), v.minValue(0));
 
@@ -38,8 +35,3 @@ export const usageItem = v.object({
   ...usageSums.entries,
 });
 export type UsageItem = v.InferOutput<typeof usageItem>;
-
-function isDay(value: string): boolean {
-  const ms = Date.parse(`${value}T00:00:00Z`);
-  return !Number.isNaN(ms) && new Date(ms).toISOString().startsWith(value);
-}

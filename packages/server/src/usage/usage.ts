@@ -1,9 +1,9 @@
 /** What was used, by day, agent or session. */
 import { AtollError } from '@atoll/protocol/errors';
 import type { OperationParams, OperationResult } from '@atoll/protocol/operations';
-import { agentName, id } from '@atoll/protocol/schemas/common';
+import { agentName, day, id } from '@atoll/protocol/schemas/common';
 import { tenant } from '@atoll/protocol/schemas/platform';
-import { day, type UsageItem, type UsageKey, type UsageSums } from '@atoll/protocol/schemas/usage';
+import type { UsageItem, UsageKey, UsageSums } from '@atoll/protocol/schemas/usage';
 import * as v from 'valibot';
 import type { Access } from '../keys/access.ts';
 import { cursorAt } from '../store/cursor.ts';
