@@ -73,6 +73,12 @@ test('bodies: not JSON, not UTF-8, wrong type, unknown fields, too large, anothe
     'body_too_large',
   );
   assertProblem(
+    await ask('POST', path, json({ agent: 'versatile', metadata: { much: 'x'.repeat(64 * 1024) } })),
+    413,
+    'body_too_large',
+    'a session begins with no more metadata than it may have later',
+  );
+  assertProblem(
     await ask('POST', path, { body: 'a=b', type: 'application/x-www-form-urlencoded' }),
     415,
     'unsupported_media_type',

@@ -16,6 +16,7 @@ import { checkpointAt } from './checkpoints.ts';
 import type { Lifecycle } from './lifecycle.ts';
 import type { LiveSession } from './live-session.ts';
 import type { LiveSessions } from './live-sessions.ts';
+import { refuseLargeMetadata } from './reported.ts';
 import { insertSession, showLive } from './rows.ts';
 import { sandboxSettings } from './settings.ts';
 import type { WarmPool } from './warm-pool.ts';
@@ -50,6 +51,7 @@ export function createCreating(options: {
   return async ({ tenant }, params, traceparent) => {
     const { agent, version: wanted, metadata = {}, allowSecretEnv = false, ...own } = params;
     if (!allowSecretEnv) refuseSecrets(own.env ?? {});
+    refuseLargeMetadata(metadata);
     const { version, manifestHash, settings: ofAgent } = await agents.version(tenant, agent, wanted);
     const settings = sandboxSettings(manifestHash, ofAgent, own);
     const { executor, env } = settings;

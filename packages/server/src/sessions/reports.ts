@@ -7,11 +7,11 @@ import { AtollError } from '@atoll/protocol/errors';
 import { mergePatch } from '@atoll/protocol/merge-patch';
 import type { OperationParams, OperationResult } from '@atoll/protocol/operations';
 import type { AccessReport } from '@atoll/protocol/runner-link';
-import { maxMetadataBytes, type Session } from '@atoll/protocol/schemas/session';
+import type { Session } from '@atoll/protocol/schemas/session';
 import { type Access, refuseStale } from '../keys/access.ts';
 import type { LiveSession } from './live-session.ts';
 import type { LiveSessions } from './live-sessions.ts';
-import type { BoundExecutor } from './reported.ts';
+import { type BoundExecutor, refuseLargeMetadata } from './reported.ts';
 import { showLive } from './rows.ts';
 import { isOver } from './status.ts';
 
@@ -66,8 +66,7 @@ export function createReports({ find }: Pick<LiveSessions, 'find'>): Reports {
       const session = await open(access, sessionId);
       refuseWhenOver(access, session);
       const metadata = mergePatch(session.reported.metadata, patch) as Record<string, unknown>;
-      if (Buffer.byteLength(JSON.stringify(metadata)) > maxMetadataBytes)
-        throw new AtollError('body_too_large', `metadata takes ${maxMetadataBytes} bytes at most`);
+      refuseLargeMetadata(metadata);
       const data = { event_type: 'metadata', patch };
       await session.record([{ event: 'report', data }], [], { change: { metadata } });
       return { metadata };
