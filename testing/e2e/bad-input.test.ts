@@ -128,6 +128,10 @@ test('headers: no UTF-8, no seq, a seq that is not there', async () => {
     assertProblem(await ask('GET', `${events}?${query}`), 400, 'invalid_request', query);
   assertProblem(await ask('GET', `${events}?cursor=x`), 400, 'invalid_cursor');
   assertProblem(await ask('GET', '/api/agents', { key: '\xff\xfe\xfd' }), 401, 'unauthorized');
+  const accepting = (accept: string) =>
+    ask('POST', `/api/sessions/${sessionId}/messages`, { ...json({ content: 'x' }), headers: { accept } });
+  assertProblem(await accepting('text/html'), 406, 'not_acceptable');
+  assert.equal((await accepting('text/event-stream;q=0, Application/JSON')).status, 202);
   const name = { headers: { 'idempotency-key': 'k'.repeat(300) } };
   const content = json({ content: 'x' });
   assertProblem(

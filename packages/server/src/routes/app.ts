@@ -14,6 +14,7 @@ import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest }
 import { type Access, access, refuseUnlessAllowed } from '../keys/access.ts';
 import type { Recognise } from '../keys/recognise.ts';
 import type { Logger } from '../logger.ts';
+import { formWanted } from './accept.ts';
 import { bodyPieces, gatherBody } from './body.ts';
 import { addDocs } from './docs.ts';
 import { sendError, setErrors } from './errors.ts';
@@ -135,7 +136,7 @@ export async function createApp(options: AppOptions): Promise<App> {
     if (!handler) throw new AtollError('internal', `nothing does ${name}`);
     reply.code(statusOf(operation, params));
     if (operation.kind === 'stream' && 'stream' in handler) {
-      if (!wantsStream(request, operation)) {
+      if (formWanted(request.headers.accept, operation.rest.jsonFirst ? 'json' : 'stream') === 'json') {
         if (operation.rest.jsonStatus !== undefined) reply.code(operation.rest.jsonStatus);
         return handler.json(params, context);
       }
@@ -171,17 +172,6 @@ type AnyHandler =
 
 const accesses = new WeakMap<FastifyRequest, Access>();
 const nobody: Access = { ...access('', 'client'), may: () => false };
-
-/** What the client accepts decides; where it accepts all, the operation's first kind does. */
-function wantsStream(request: FastifyRequest, operation: Operation): boolean {
-  const accept = request.headers.accept ?? '*/*';
-  const stream = accept.includes('text/event-stream');
-  const json = accept.includes('application/json');
-  if (stream !== json) return stream;
-  if (!stream && !accept.includes('*/*'))
-    throw new AtollError('not_acceptable', 'this gives text/event-stream or application/json');
-  return operation.rest.jsonFirst !== true;
-}
 
 function sendBytes(reply: FastifyReply, file: FileContent): FastifyReply {
   return (
