@@ -242,6 +242,14 @@ describe('exec', () => {
     assert.equal(textOf(bridge, 'stderr'), 'oops\n');
   });
 
+  it('says of a directory that it cannot run in that it is none', async () => {
+    await using bridge = await startWith('const turn = () => done();');
+    for (const cwd of ['nowhere', '/etc/passwd'])
+      await assert.rejects(bridge.peer.call('exec', { execId: 'a', command: 'pwd', cwd }), {
+        message: new RegExp(`could not be started: ${cwd} is no directory that it can run in`),
+      });
+  });
+
   it('ends what takes too long, with its children', async () => {
     await using bridge = await startWith('const turn = () => done();');
     const command = 'sleep 100 & echo $!; wait';

@@ -39,12 +39,7 @@ export function createExecs(context: ExecContext): Execs {
     async run(params) {
       if (running.has(params.execId))
         throw new AtollError('illegal_transition', `exec ${params.execId} is running`);
-      const shell = spawn('sh', ['-c', params.command], {
-        cwd: params.cwd ?? context.workspace,
-        env: context.env,
-        detached: true,
-        stdio: ['ignore', 'pipe', 'pipe'],
-      });
+      const shell = startShell(params, context);
       context.children.add(shell);
       const terminate = terminator(shell, context.timers);
       running.set(params.execId, terminate);
@@ -58,9 +53,22 @@ export function createExecs(context: ExecContext): Execs {
   };
 }
 
+function startShell({ command, cwd }: ExecParams, { workspace, env }: ExecContext): Shell {
+  try {
+    return spawn('sh', ['-c', command], {
+      cwd: cwd ?? workspace,
+      env,
+      detached: true,
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+  } catch (error) {
+    throw notStarted(error, cwd);
+  }
+}
+
 async function finish(
   shell: Shell,
-  { execId, timeoutMs }: ExecParams,
+  { execId, cwd, timeoutMs }: ExecParams,
   terminate: () => void,
   context: ExecContext,
 ): Promise<ExecResult> {
@@ -75,7 +83,7 @@ async function finish(
     forwardOutput(shell[stream], (text) => context.onOutput(execId, stream, text), context.timers),
   );
   try {
-    const exit = await exitOf(shell);
+    const exit = await exitOf(shell, cwd);
     for (const stream of streams) stream.linger();
     await Promise.all(streams.map((stream) => stream.done));
     return { ...exit, timedOut };
@@ -85,17 +93,22 @@ async function finish(
   }
 }
 
-function exitOf(shell: Shell): Promise<{ exitCode: number | null; signal: string | null }> {
+function exitOf(
+  shell: Shell,
+  cwd: string | undefined,
+): Promise<{ exitCode: number | null; signal: string | null }> {
   return new Promise((resolve, reject) => {
     shell.once('exit', (exitCode, signal) => resolve({ exitCode, signal }));
-    shell.once('error', (error) =>
-      reject(
-        new AtollError('sandbox_failed', `the command could not be started: ${error.message}`, {
-          cause: error,
-        }),
-      ),
-    );
+    shell.once('error', (error) => reject(notStarted(error, cwd)));
   });
+}
+
+/** Node throws some of these errors and emits others; a directory that is missing it tells as if the shell were. */
+function notStarted(error: unknown, cwd: string | undefined): AtollError {
+  const message = error instanceof Error ? error.message : String(error);
+  const isOfDirectory = cwd !== undefined && /\b(?:ENOENT|ENOTDIR|EACCES)$/.test(message);
+  const why = isOfDirectory ? `${cwd} is no directory that it can run in` : message;
+  return new AtollError('sandbox_failed', `the command could not be started: ${why}`, { cause: error });
 }
 
 /** SIGTERM to the group, then SIGKILL to what is left of it. */
