@@ -26,6 +26,15 @@ test('a fault names its place and what is wrong there', () => {
     );
 });
 
+test('whoever writes a message wrongly is told what one is', () => {
+  const send = operations['session.send'].params;
+  const sessionId = newId('session');
+  const how = /"content": must be text, or a list of blocks, each an object with a "type"/;
+  for (const content of [5, {}, ['text'], [{}], [{ type: 'text', text: 'x' }, { text: 'y' }]])
+    assert.throws(() => parse(send, { sessionId, content }), how, JSON.stringify(content));
+  for (const content of ['', []]) assert.throws(() => parse(send, { sessionId, content }), /"content": /);
+});
+
 test('an array is no object, though it is empty', () => {
   const created = ['mcpServers', 'env', 'metadata', 'demands'].map((name) => ({ agent: 'a', [name]: [] }));
   for (const value of [...created, { agent: 'a', demands: { labels: [] } }])

@@ -24,10 +24,13 @@ export const newSession = {
 };
 
 /** A user message: text, or content blocks that are handed to the executor as they are. */
-export const messageContent = v.union([
-  v.pipe(v.string(), v.minLength(1, 'must not be empty')),
-  v.pipe(v.array(v.looseObject({ type: v.string() })), v.minLength(1), v.maxLength(1000)),
-]);
+export const messageContent = v.union(
+  [
+    v.pipe(v.string(), v.minLength(1, 'must not be empty')),
+    v.pipe(v.array(v.looseObject({ type: v.string() })), v.minLength(1), v.maxLength(1000)),
+  ],
+  'must be text, or a list of blocks, each an object with a "type"',
+);
 
 export const newMessage = {
   content: messageContent,
