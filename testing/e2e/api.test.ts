@@ -54,6 +54,11 @@ test('unknown routes and methods are problems too', async () => {
   const answer = await ask('PATCH', '/api/agents');
   assertProblem(answer, 405, 'method_not_allowed');
   assert.deepEqual(answer.headers.allow?.split(', ').sort(), ['GET', 'POST']);
+  for (const path of ['/docs', '/openapi.json']) {
+    const refused = await ask('POST', path);
+    assertProblem(refused, 405, 'method_not_allowed');
+    assert.equal(refused.headers.allow, 'GET');
+  }
 });
 
 test('bodies: not JSON, not UTF-8, wrong type, unknown fields, too large, another content type', async () => {
@@ -78,11 +83,9 @@ test('bodies: not JSON, not UTF-8, wrong type, unknown fields, too large, anothe
     'body_too_large',
     'a session begins with no more metadata than it may have later',
   );
-  assertProblem(
-    await ask('POST', path, { body: 'a=b', type: 'application/x-www-form-urlencoded' }),
-    415,
-    'unsupported_media_type',
-  );
+  const form = await ask('POST', path, { body: 'a=b', type: 'application/x-www-form-urlencoded' });
+  assertProblem(form, 415, 'unsupported_media_type');
+  assert.match(form.body.detail ?? '', /takes application\/json/);
   assertProblem(await ask('POST', path, {}), 400, 'invalid_request');
   const deep = `{"agent":"versatile","metadata":${'{"a":'.repeat(100_000)}1${'}'.repeat(100_000)}}`;
   assert.equal((await ask('POST', path, { body: deep })).status, 400);

@@ -5,15 +5,20 @@ import type { FastifyInstance } from 'fastify';
 
 export type Documented = { title: string; version: string; operations: Operations };
 
+const DOCUMENT = '/openapi.json';
+const PAGE = '/docs';
+/** Both are there to be read. */
+export const docPaths = [DOCUMENT, PAGE];
+
 export function addDocs(app: FastifyInstance, { title, version, operations }: Documented): void {
   let document: Promise<string> | undefined;
-  app.get('/openapi.json', async (_request, reply) => {
+  app.get(DOCUMENT, async (_request, reply) => {
     document ??= import('@atoll/protocol/openapi').then(({ openApi }) =>
       JSON.stringify(openApi({ title, version, operations })),
     );
     return reply.type('application/json').send(await document);
   });
-  app.get('/docs', async (_request, reply) => {
+  app.get(PAGE, async (_request, reply) => {
     reply.header('content-security-policy', "default-src 'none'; style-src 'unsafe-inline'");
     return reply.type('text/html; charset=utf-8').send(docsPage({ title, version, operations }));
   });

@@ -5,13 +5,17 @@ import { AtollError } from '@atoll/protocol/errors';
 import type { Operations } from '@atoll/protocol/operation';
 import type { FastifyInstance, FastifyReply } from 'fastify';
 import type { Logger } from '../logger.ts';
+import { docPaths } from './docs.ts';
 import { clip, toAtollError } from './to-atoll-error.ts';
 
 export function setErrors(app: FastifyInstance, operations: Operations, logger: Logger): void {
-  const routes = Object.values(operations).map(({ rest }) => ({
-    method: rest.method,
-    pattern: new RegExp(`^${rest.path.replace(/:\w+/g, '[^/]+').replace(/\*\w+$/, '.+')}$`),
-  }));
+  const declared = Object.values(operations).map(({ rest: { method, path } }) => ({ method, path }));
+  const routes = [...declared, ...docPaths.map((path) => ({ method: 'GET', path }))].map(
+    ({ method, path }) => ({
+      method,
+      pattern: new RegExp(`^${path.replace(/:\w+/g, '[^/]+').replace(/\*\w+$/, '.+')}$`),
+    }),
+  );
   app.setErrorHandler(async (error, request, reply) => {
     const known = toAtollError(error, logger);
     if (known.code === 'body_too_large') await discard(request.raw);

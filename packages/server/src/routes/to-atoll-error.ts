@@ -26,6 +26,8 @@ function frameworkCode(error: unknown): { code: ErrorCode; detail?: string } | u
   if (typeof error !== 'object' || error === null || !('statusCode' in error)) return undefined;
   const code = typeof error.statusCode === 'number' ? FRAMEWORK_CODES[error.statusCode] : undefined;
   if (!code) return undefined;
+  // The framework's own words are its status again. Uploads take any type, everything else JSON.
+  if (code === 'unsupported_media_type') return { code, detail: 'this route takes application/json' };
   return {
     code,
     ...('message' in error && typeof error.message === 'string' ? { detail: clip(error.message) } : {}),
