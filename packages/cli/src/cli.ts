@@ -1,7 +1,15 @@
 /** Parses, prepares what a command needs, runs it, and turns how it ended into an exit code. */
 import type { Client } from '@atoll/client';
 import { processSources, readConfig } from './config.ts';
-import { describeFailure, exitCodes, Failed, Interrupted, UsageError } from './failure.ts';
+import {
+  describeFailure,
+  exitCodes,
+  Failed,
+  type Failure,
+  Interrupted,
+  sentenceOf,
+  UsageError,
+} from './failure.ts';
 import type { Invocation } from './invocation.ts';
 import { commandNamed, type Parsed, parseCommandLine } from './parse.ts';
 import { createTerminal, type Terminal } from './terminal.ts';
@@ -100,8 +108,8 @@ function report(error: unknown): number {
   return failure.exitCode;
 }
 
-function reportTo({ json, note, errorStyle }: Terminal, failure: ReturnType<typeof describeFailure>): void {
+function reportTo({ json, note, errorStyle }: Terminal, failure: Failure): void {
   if (json) return note(JSON.stringify({ error: { code: failure.code, detail: failure.detail } }));
-  note(failure.code === 'bug' ? failure.detail : errorStyle.red(failure.detail));
+  note(failure.code === 'bug' ? failure.detail : errorStyle.red(sentenceOf(failure)));
   if (failure.hint !== undefined) note(failure.hint);
 }

@@ -2,7 +2,7 @@
  * How a command fails. Expected failures are one line a person can act on; anything else is a fault of ours and comes
  * as a bug report that is ready to be filed.
  */
-import { AtollError } from '@atoll/protocol/errors';
+import { AtollError, isErrorCode } from '@atoll/protocol/errors';
 
 export const exitCodes = { done: 0, failed: 1, usage: 2, unreachable: 3, interrupted: 130 } as const;
 
@@ -53,8 +53,13 @@ export function describeFailure(error: unknown, command: string): Failure {
   return { exitCode: exitCodes.failed, code: 'bug', detail: bugReport(error, command) };
 }
 
+/** For people, who see no other member. */
+export function sentenceOf({ code, detail }: Failure): string {
+  return isErrorCode(code) ? `${detail} (${code})` : detail;
+}
+
 function describeAtollError(error: AtollError): Failure {
-  const failure = { exitCode: exitCodes.failed, code: error.code, detail: `${error.detail} (${error.code})` };
+  const failure = { exitCode: exitCodes.failed, code: error.code, detail: error.detail };
   if (error.code === 'coordinator_unreachable') return { ...failure, exitCode: exitCodes.unreachable };
   if (error.code === 'unauthorized')
     return { ...failure, hint: 'Give a key with --key or ATOLL_API_KEY, or the server’s --data-dir.' };

@@ -86,7 +86,9 @@ test('the admin key is found for this machine’s server, and offered to no othe
   const refused = await atoll(['agents', '--server', `http://127.0.0.1:${port}`], env);
   assert.equal(refused.code, 1);
   assert.match(refused.stderr, /^not that one \(unauthorized\)\nGive a key/);
-  await atoll(['agents', '--server', `http://127.0.0.1:${port}`], { ...env, ATOLL_API_KEY: 'given' });
+  const given = { ...env, ATOLL_API_KEY: 'given' };
+  const json = await atoll(['agents', '--json', '--server', `http://127.0.0.1:${port}`], given);
+  assert.deepEqual(JSON.parse(json.stderr), { error: { code: 'unauthorized', detail: 'not that one' } });
   // Another name of the same machine stands for another machine.
   await atoll(['agents', '--server', `http://0.0.0.0:${port}`], env);
   assert.deepEqual(seen, ['Bearer local-secret', 'Bearer given', undefined]);
