@@ -193,6 +193,13 @@ test('JSON: bombs, odd values, foreign and inherited names', async () => {
   const exec = (params: object) => ask('POST', `/api/sessions/${sessionId}/exec`, json(params));
   assertProblem(await exec({ command: 'echo a\0b' }), 400, 'invalid_request');
   assertProblem(await exec({ command: 'pwd', cwd: 'a\0b' }), 400, 'invalid_request');
+  for (const long of ['x'.repeat(128 * 1024 - 2), 'é'.repeat(64 * 1024)])
+    assertProblem(await exec({ command: `: ${long}` }), 400, 'invalid_request');
+  assert.equal((await exec({ command: `: ${'x'.repeat(128 * 1024 - 3)}` })).status, 200);
+  const much = JSON.stringify(
+    Object.fromEntries(Array.from({ length: 20 }, (_, at) => [`V${at}`, 'x'.repeat(32_000)])),
+  );
+  assertProblem(await post(`{"agent":"versatile","env":${much}}`), 400, 'invalid_request');
 });
 
 test('what belongs in the address is unknown in a body', async () => {

@@ -38,7 +38,14 @@ const sandboxId = id('sandbox');
 const sandboxResult = v.object({ sandbox: sandboxes.sandbox });
 const sandboxJob = v.object({ sandbox: sandboxes.sandbox, job: sandboxes.job });
 const shellCommand = {
-  command: v.pipe(v.string(), v.minLength(1), v.maxLength(128 * 1024), noNul),
+  // One argument of a process, which has a NUL at its end.
+  command: v.pipe(
+    v.string(),
+    v.minLength(1),
+    v.maxLength(128 * 1024),
+    v.maxBytes(128 * 1024 - 1, 'must have less than 128 KiB'),
+    noNul,
+  ),
   timeoutMs: v.optional(v.pipe(count, v.minValue(1), v.maxValue(24 * 3600_000))),
   cwd: v.optional(v.pipe(v.string(), v.minLength(1), v.maxLength(1024), noNul)),
 };

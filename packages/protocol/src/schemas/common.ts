@@ -47,6 +47,9 @@ export function notArray<S extends v.GenericSchema>(schema: S): S {
   };
 }
 
+/** A process has room for 2 MiB of arguments and variables, and an agent's may come to those of a session. */
+const MAX_ENV_BYTES = 512 * 1024;
+
 /** Names of environment variables. */
 export const env = v.pipe(
   notArray(
@@ -56,6 +59,7 @@ export const env = v.pipe(
     ),
   ),
   v.check((entries) => Object.keys(entries).length <= 256, 'at most 256 variables'),
+  v.check((entries) => bytesOf(entries) <= MAX_ENV_BYTES, 'at most 512 KiB in all'),
 );
 
 export const jsonObject = notArray(v.record(v.string(), v.unknown()));
@@ -80,4 +84,8 @@ function isDay(value: string): boolean {
 /** ISO 8601 has more ways to write an offset than `Date` can read. */
 function isTime(value: string): boolean {
   return isDay(value.slice(0, 10)) && !Number.isNaN(Date.parse(value));
+}
+
+function bytesOf(entries: Readonly<Record<string, string>>): number {
+  return new TextEncoder().encode(Object.entries(entries).flat().join('')).length;
 }
