@@ -89,6 +89,7 @@ test('the same Idempotency-Key is the same turn; with another body it is a confl
   await assert.rejects(ask('twice'), refused('idempotency_conflict'));
   const replay = await Array.fromAsync(atoll.client.send(id, { content: 'once', idempotencyKey: 'k-1' }));
   assert.deepEqual(names(replay), ['ready', 'input', 'status', 'message', 'message', 'done']);
+  assert.equal(JSON.parse(replay[0]?.text ?? '').status, 'completed', 'the turn’s, which is what it streams');
   await atoll.client.call('session.end', { sessionId: id });
 });
 

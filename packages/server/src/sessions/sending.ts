@@ -58,6 +58,7 @@ export function createSending({ store, turns }: { store: Store; turns: Turns }):
 }
 
 function finished(row: TurnRow): StreamedTurn {
-  const { id, input_seq: inputSeq, start_seq: startSeq, done_seq: doneSeq } = row;
-  return { id, inputSeq, waited: true, startSeq: startSeq ?? undefined, doneSeq: doneSeq ?? undefined };
+  const { id, input_seq: inputSeq, start_seq: startSeq, done_seq: doneSeq, status } = row;
+  const seqs = { inputSeq, startSeq: startSeq ?? undefined, doneSeq: doneSeq ?? undefined };
+  return { id, ...seqs, waited: true, ended: status };
 }

@@ -2,6 +2,7 @@
 import type { EventData } from '@atoll/protocol/events';
 import { concatBytes } from '@atoll/protocol/lines';
 import { sseFrame } from '@atoll/protocol/sse';
+import type { TurnStatus } from '@atoll/protocol/statuses';
 import { eventsOf, type FramedEvent, frameEvent, framesUpTo } from '../log/frames.ts';
 import type { FollowedFrames } from '../log/session-log.ts';
 import type { LiveSession } from './live-session.ts';
@@ -23,6 +24,8 @@ export type StreamedTurn = {
   readonly waited: boolean;
   readonly startSeq: number | undefined;
   readonly doneSeq: number | undefined;
+  /** How it ended, when it had before anybody asked for its stream. */
+  readonly ended?: TurnStatus;
 };
 
 /**
@@ -31,8 +34,7 @@ export type StreamedTurn = {
  */
 export async function* turnFrames(session: LiveSession, turn: StreamedTurn, signal: AbortSignal): Frames {
   const { log } = session;
-  const status =
-    turn.doneSeq !== undefined ? session.status : turn.startSeq === undefined ? 'queued' : 'running';
+  const status = turn.ended ?? (turn.startSeq === undefined ? 'queued' : 'running');
   yield ready({ sessionId: session.id, turnId: turn.id, status });
   let after = turn.inputSeq - 1;
   if (turn.waited) {
