@@ -6,6 +6,7 @@ import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { after, afterEach, before, test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
+import { gzipSync } from 'node:zlib';
 import { versatile } from '../agents.ts';
 import { type Atoll, deployProgram, startAtoll } from '../atoll.ts';
 import { type Ask, assertProblem, createAsk, json, sendBytes } from '../raw-http.ts';
@@ -200,6 +201,20 @@ test('JSON: bombs, odd values, foreign and inherited names', async () => {
     Object.fromEntries(Array.from({ length: 20 }, (_, at) => [`V${at}`, 'x'.repeat(32_000)])),
   );
   assertProblem(await post(`{"agent":"versatile","env":${much}}`), 400, 'invalid_request');
+});
+
+test('compressed bodies, which nothing here unpacks', async () => {
+  const gzip = { headers: { 'content-encoding': 'gzip' } };
+  const message = { ...gzip, body: gzipSync('{"content":"x"}') };
+  const send = ask('POST', `/api/sessions/${sessionId}/messages`, message);
+  assertProblem(await send, 415, 'unsupported_media_type');
+  assertProblem(
+    await ask('PUT', files('packed'), { ...gzip, body: gzipSync('x') }),
+    415,
+    'unsupported_media_type',
+  );
+  const plain = { body: 'x', headers: { 'content-encoding': 'Identity' } };
+  assert.equal((await ask('PUT', files('plain'), plain)).status, 200);
 });
 
 test('what belongs in the address is unknown in a body', async () => {

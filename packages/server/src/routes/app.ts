@@ -98,7 +98,10 @@ export async function createApp(options: AppOptions): Promise<App> {
           ? Number.MAX_SAFE_INTEGER
           : (operation.rest.maxBodyBytes ?? DEFAULT_BODY_BYTES),
       config: { operation: name },
-      onRequest: async (request) => authorize(request, operation),
+      onRequest: async (request) => {
+        await authorize(request, operation);
+        refuseCompressed(request);
+      },
       handler: async (request, reply) => {
         const params = parse(operation.params, read(request));
         return answer(name, operation, params, request, reply);
@@ -153,6 +156,16 @@ export async function createApp(options: AppOptions): Promise<App> {
     if (operation.kind === 'text') return reply.type('text/plain; version=0.0.4; charset=utf-8').send(result);
     return result;
   }
+}
+
+/** Nothing here unpacks a body: JSON would not be understood, and a file would be kept as what it is not. */
+function refuseCompressed({ headers }: FastifyRequest): void {
+  const encoding = headers['content-encoding'] ?? 'identity';
+  if (encoding.toLowerCase() !== 'identity')
+    throw new AtollError(
+      'unsupported_media_type',
+      'bodies are taken as they are, without a content-encoding',
+    );
 }
 
 function statusOf({ rest: { status = 200, statusWhen: other } }: Operation, params: unknown): number {
