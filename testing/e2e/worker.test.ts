@@ -245,6 +245,24 @@ describe('JSON-RPC 2.0', () => {
     await worker.call('session.end', { sessionId });
   });
 
+  test('of a batch whose answers are too large together, those that do not fit are refused', async () => {
+    const sessionId = await open();
+    const path = 'large';
+    const content = Buffer.alloc(8 * 1024 * 1024).toString('base64');
+    await worker.call('session.files.write', { sessionId, path, content });
+    const from = worker.lines.length;
+    const read = { jsonrpc: '2.0', method: 'session.files.read', params: { sessionId, path } };
+    worker.write(`${JSON.stringify(Array.from({ length: 5 }, (_, id) => ({ ...read, id })))}\n`);
+    const answers = (await until(async () => worker.lines[from], 30_000)) as Line[];
+    assert.deepEqual(
+      answers.map(({ id }) => id),
+      Array.from({ length: 5 }, (_, id) => id),
+    );
+    assert.deepEqual(new Set(answers.map(code)), new Set([undefined, 'too_many_requests']));
+    assert.equal((await worker.call('ping')).result, 'pong');
+    await worker.call('session.end', { sessionId });
+  });
+
   test('params that do not fit say what is wrong with them', async () => {
     const { error } = await worker.call('agent.list', { limit: 0 });
     assert.equal(error?.code, -32602);

@@ -8,6 +8,7 @@
 import { timingSafeEqual } from 'node:crypto';
 import { AtollError } from '@atoll/protocol/errors';
 import { RpcError, rpcCodes, toRpcError } from '@atoll/protocol/json-rpc';
+import { MAX_LINE_BYTES } from '@atoll/protocol/lines';
 import { createLinesIn } from '@atoll/protocol/lines-in';
 import { rejectedBy } from '@atoll/protocol/rejected-by';
 import { childTraceparent } from '@atoll/protocol/trace';
@@ -90,9 +91,11 @@ export async function serveConnection(options: ConnectionOptions): Promise<void>
     const { batch, entries } = readLine(line);
     const refusal = entries.map(mistrust).find((found) => found !== undefined);
     if (refusal) return sendAway(refusal);
-    const outcomes = (await Promise.all(entries.map(answerTo))).filter((outcome) => outcome !== undefined);
-    const answers = outcomes.map(({ answer }) => answer);
-    if (answers.length > 0) await send(lineOf(batch ? answers : answers[0]));
+    const room = batch ? { bytes: MAX_LINE_BYTES } : undefined;
+    const answered = await Promise.all(entries.map((entry) => answerTo(entry, room)));
+    const outcomes = answered.filter((outcome) => outcome !== undefined);
+    const answers = outcomes.map(({ answer }) => answer).join(',');
+    if (outcomes.length > 0) await send(Buffer.from(batch ? `[${answers}]\n` : `${answers}\n`));
     for (const { begin } of outcomes) begin?.();
   }
 
@@ -109,16 +112,20 @@ export async function serveConnection(options: ConnectionOptions): Promise<void>
     return failure(entry.id ?? null, new AtollError('unauthorized', 'the token is wrong'));
   }
 
-  async function answerTo(entry: RpcRequest | RpcFault): Promise<Outcome | undefined> {
-    if ('fault' in entry) return { answer: failure(entry.id, entry.fault) };
+  /** `room`: for the answers of a batch, which are one line. */
+  async function answerTo(entry: RpcRequest | RpcFault, room?: Room): Promise<Outcome | undefined> {
+    if ('fault' in entry) return { answer: JSON.stringify(failure(entry.id, entry.fault)) };
     if (entry.id === undefined) {
       notice(entry);
       return undefined;
     }
     try {
-      return await carryOut(entry, entry.id);
+      const { result, begin } = await carryOut(entry, entry.id);
+      const answer = JSON.stringify({ jsonrpc: '2.0', id: entry.id, result: result ?? null });
+      if (room) takeRoom(room, answer);
+      return { answer, begin };
     } catch (error) {
-      return { answer: failure(entry.id, known(error)) };
+      return { answer: JSON.stringify(failure(entry.id, known(error))) };
     }
   }
 
@@ -134,7 +141,7 @@ export async function serveConnection(options: ConnectionOptions): Promise<void>
       running.get(cancelled)?.abort(new AtollError('cancelled', 'the host cancelled the request'));
   }
 
-  async function carryOut(request: RpcRequest, id: RpcId): Promise<Outcome> {
+  async function carryOut(request: RpcRequest, id: RpcId): Promise<Called> {
     if (!trusted)
       throw new AtollError('unauthorized', 'send the launch token in initialize, or as "token" of a request');
     if (running.has(id)) throw new RpcError(rpcCodes.invalidRequest, 'a request with this id still runs');
@@ -144,8 +151,7 @@ export async function serveConnection(options: ConnectionOptions): Promise<void>
     running.set(id, abort);
     const timer = startDeadline(request, abort);
     try {
-      const { result, begin } = await Promise.race([call(request, abort.signal), rejectedBy(abort.signal)]);
-      return { answer: { jsonrpc: '2.0', id, result: result ?? null }, begin };
+      return await Promise.race([call(request, abort.signal), rejectedBy(abort.signal)]);
     } finally {
       clearTimeout(timer);
       running.delete(id);
@@ -199,8 +205,21 @@ export async function serveConnection(options: ConnectionOptions): Promise<void>
   leave();
 }
 
-type Outcome = { answer: Answer; begin?: (() => void) | undefined };
-type Answer = { jsonrpc: '2.0'; id: RpcId | null; result?: unknown; error?: unknown };
+/** `answer`: as JSON. */
+type Outcome = { answer: string; begin?: (() => void) | undefined };
+type Answer = { jsonrpc: '2.0'; id: RpcId | null; error: unknown };
+type Room = { bytes: number };
+
+/** Together, answers that are each as large as they may be are more than a text can hold. */
+function takeRoom(room: Room, answer: string): void {
+  const bytes = Buffer.byteLength(answer);
+  if (bytes > room.bytes)
+    throw new AtollError(
+      'too_many_requests',
+      'the answers of one batch are at most 32 MiB together: ask for this by itself',
+    );
+  room.bytes -= bytes;
+}
 
 const deadline = v.pipe(v.number(), v.minValue(1), v.maxValue(24 * 3600_000));
 
