@@ -14,8 +14,8 @@ export type Work = 'create' | 'snapshot' | 'delete' | 'inventory' | 'sweep';
 type SteeredAnswer = { status: number; body: object };
 
 export type SteeredRunner = AsyncDisposable & {
-  /** As a new incarnation, at the server as it is now. */
-  register(atoll: Atoll, key: string): Promise<void>;
+  /** As a new incarnation, at the server as it is now. Resolves with its registration. */
+  register(atoll: Atoll, key: string): Promise<string>;
   /** From now on this is done when `release` is called. Resolves when it is asked for. */
   hold(work: Work): { asked: Promise<void>; release(): void };
   /** What is answered next instead of what was done, in order. */
@@ -104,6 +104,7 @@ export async function startSteeredRunner(runnerId: string): Promise<SteeredRunne
         key,
       });
       if (answered.status !== 200) throw new Error(answered.text);
+      return (JSON.parse(answered.text) as { registrationId: string }).registrationId;
     },
     hold(work) {
       const wanted = Promise.withResolvers<void>();

@@ -8,6 +8,7 @@ import net from 'node:net';
 import { after, before, describe, test } from 'node:test';
 import type { OperationResult } from '@atoll/protocol';
 import { type Atoll, startAtoll, until } from '../atoll.ts';
+import { createAsk, json } from '../raw-http.ts';
 import { startRunner } from '../runner-process.ts';
 import { STEERED_ROOT, type SteeredRunner, startSteeredRunner, type Work } from '../steered-runner.ts';
 
@@ -146,6 +147,29 @@ describe('jobs', { timeout: 120_000 }, () => {
       assert.equal(runner.asked[work], asked);
     });
   }
+
+  test('the end of an earlier attempt is not that of the sandbox', async () => {
+    const registrationId = await runner.register(atoll, key);
+    runner.refuse('create', 'storage_failed');
+    const sandboxId = await create();
+    const beat = async (epoch: number) => {
+      const ended = [{ sandboxId, epoch, cause: 'oom', detail: 'It ran out of memory.' }];
+      const said = { runnerId: 'steered', registrationId, ended };
+      const { status } = await createAsk(atoll)('POST', '/api/internal/runners/heartbeat', {
+        ...json(said),
+        key,
+      });
+      assert.equal(status, 200);
+    };
+    const show = async () => (await atoll.client.call('sandbox.show', { sandboxId })).sandbox;
+    assert.equal((await show()).epoch, 2);
+    await beat(1);
+    // Made after it, and there: what was told before had its time.
+    await create();
+    assert.equal((await show()).status, 'ready');
+    await beat(2);
+    await until(async () => (await show()).status === 'ended');
+  });
 
   test('after a start, jobs wait for runners that are longer away than a new job would', async () => {
     const held = runner.hold('create');

@@ -89,6 +89,19 @@ test('a command that comes again after its end was acknowledged does not begin a
   assert.deepEqual(asked, ['create job_a', 'command turn_1', 'command turn_2']);
 });
 
+test('nobody goes on after a line that did not come yet', async () => {
+  const { link, asked } = setUp();
+  await link.createSandbox(creation('a'));
+  const ahead = { after: 3, signal: never };
+  assert.throws(() => link.command(query('turn_1'), { ...ahead, after: 1 }), { code: 'invalid_cursor' });
+  assert.deepEqual(asked, ['create job_a']);
+  await Array.fromAsync(link.command(query('turn_1'), start));
+  assert.throws(() => link.command(query('turn_1'), ahead), { code: 'invalid_cursor' });
+  const of = { sandboxId: 'sbx_a', commandId: 'turn_1' };
+  assert.throws(() => link.attach(of, ahead), { code: 'invalid_cursor' });
+  assert.deepEqual(await Array.fromAsync(link.attach(of, { ...ahead, after: 2 })), []);
+});
+
 test('an assignment that is gone, or could not be made, is not made again when it is asked for late', async () => {
   const { link, asked, refuse } = setUp();
   await link.createSandbox(creation('a'));
@@ -113,6 +126,48 @@ test('an older epoch is refused, and a later one takes the place of the one befo
     link.inventory().map(({ id, epoch, status }) => [id, epoch, status]),
     [['sbx_b', 3, 'ready']],
   );
+});
+
+test('another attempt at a job is another assignment: what the one before made goes', async () => {
+  const { link, asked } = setUp();
+  await link.createSandbox(creation('a'));
+  await link.createSandbox(creation('a', 2));
+  await assert.rejects(link.createSandbox(creation('a')), { code: 'stale_epoch' });
+  assert.deepEqual(asked, ['create job_a', 'delete sbx_a true', 'create job_a']);
+  assert.deepEqual(
+    link.inventory().map(({ id, epoch, status }) => [id, epoch, status]),
+    [['sbx_a', 2, 'ready']],
+  );
+});
+
+test('an older epoch is refused after the later assignment ended by itself, too', async () => {
+  const { link, asked, ended } = setUp();
+  await link.createSandbox(creation('b', 2, 'ws'));
+  ended('sbx_b');
+  for (const heard of [[], ['sbx_b']]) {
+    link.acknowledgeEnded(heard);
+    await assert.rejects(link.createSandbox(creation('a', 1, 'ws')), { code: 'stale_epoch' });
+  }
+  assert.deepEqual(asked, ['create job_b']);
+});
+
+test('an older epoch deletes nothing, whether the sandbox is made yet, works, or ended', {
+  timeout: 5_000,
+}, async () => {
+  const { link, asked, ended, hold } = setUp();
+  const old = { sandboxId: 'sbx_b', workspaceId: 'ws', epoch: 1, cause: 'ended', keep: true };
+  const refused = () => assert.rejects(link.deleteSandbox(old), { code: 'stale_epoch' });
+  await link.createSandbox(creation('a', 1, 'ws'));
+  const letGo = hold();
+  const made = link.createSandbox(creation('b', 2, 'ws'));
+  await refused();
+  letGo();
+  await made;
+  await refused();
+  ended('sbx_b');
+  await refused();
+  assert.equal(link.ended().length, 1);
+  assert.deepEqual(asked, ['create job_a', 'delete sbx_a true', 'create job_b']);
 });
 
 test('an assignment that waits for the one before to go can be seen, and taken back', async () => {

@@ -71,6 +71,8 @@ export function createHeldLink(link: RunnerLink): HeldLink {
   const sandboxes = new Map<string, Held>();
   /** Assignments that are gone, or did not come to be for that reason: none of them begins again. */
   const over = new Map<string, unknown>();
+  /** Of workspaces, the latest assignment that began. */
+  const latest = new Map<string, number>();
   /** Not asked for yet: what works on their files has to go first. */
   const waiting = new Set<Held>();
   const listeners: (() => void)[] = [];
@@ -88,7 +90,9 @@ export function createHeldLink(link: RunnerLink): HeldLink {
   async function createSandbox(request: CreateSandbox): Promise<void> {
     const { id } = request.sandbox;
     const known = sandboxes.get(id);
-    const held = known?.jobId === request.jobId ? known : newHeld(request);
+    // Another attempt at a job has another epoch: it is another assignment.
+    const isKnown = known?.jobId === request.jobId && known.epoch === request.epoch;
+    const held = isKnown ? known : newHeld(request);
     if (held === known && held.status === 'ended') throw endedError(id);
     try {
       if (held !== known) held.begun = begin(held).finally(() => waiting.delete(held));
@@ -109,9 +113,9 @@ export function createHeldLink(link: RunnerLink): HeldLink {
     const others = [...sandboxes.values()].filter(
       (other) => other.workspaceId === workspaceId && other.status !== 'ended',
     );
-    const later = others.find((other) => other.epoch > epoch);
-    if (later)
-      throw new AtollError('stale_epoch', `sandbox ${later.id} works on these files at epoch ${later.epoch}`);
+    const later = Math.max(latest.get(workspaceId) ?? 0, ...others.map((other) => other.epoch));
+    if (later > epoch) throw new AtollError('stale_epoch', `workspace ${workspaceId} is at epoch ${later}`);
+    note(latest, workspaceId, epoch);
     // Whoever looks what is here while the others go, sees what comes.
     sandboxes.set(id, held);
     waiting.add(held);
@@ -130,10 +134,11 @@ export function createHeldLink(link: RunnerLink): HeldLink {
 
   const deleteSandbox: RunnerLink['deleteSandbox'] = async (request) => {
     const held = sandboxes.get(request.sandboxId);
-    if (held && waiting.has(held) && held.epoch <= request.epoch) forget(held.id);
+    if (held) refuseStale(held, request.epoch);
+    if (held && waiting.has(held)) forget(held.id);
     const before = held?.status ?? 'ended';
     // Whoever asks for it meanwhile, late, does not get it again.
-    if (held && held.epoch <= request.epoch) held.status = 'ended';
+    if (held) held.status = 'ended';
     try {
       await link.deleteSandbox(request);
     } catch (error) {
@@ -158,6 +163,7 @@ export function createHeldLink(link: RunnerLink): HeldLink {
     const held = sandboxes.get(sandboxId);
     if (!held) throw new AtollError('sandbox_failed', `sandbox ${sandboxId} is not running`);
     refuseStale(held, epoch);
+    refuseAhead(held, after);
     const known = held.commands.get(commandId);
     if (known) return known.read(after, signal);
     if (held.over.has(commandId))
@@ -194,6 +200,7 @@ export function createHeldLink(link: RunnerLink): HeldLink {
       const known = held?.commands.get(commandId);
       if (!held || !known) throw new AtollError('not_found', `no command ${commandId} in ${sandboxId}`);
       if (epoch !== undefined) refuseStale(held, epoch);
+      refuseAhead(held, after);
       return known.read(after, signal);
     },
     acknowledge({ sandboxId, commandId, line }) {
@@ -261,6 +268,12 @@ function note<T>(over: Map<string, T>, name: string, value: T): void {
 
 function refuseStale(held: Held, epoch: number): void {
   if (epoch < held.epoch) throw new AtollError('stale_epoch', `sandbox ${held.id} is at epoch ${held.epoch}`);
+}
+
+/** Whoever says to have such a line has it from elsewhere, and would wait for what never comes. */
+function refuseAhead(held: Held, after: number): void {
+  if (after > held.lastLine)
+    throw new AtollError('invalid_cursor', `the last line of sandbox ${held.id} is ${held.lastLine}`);
 }
 
 async function* counted(held: Held, events: AsyncIterable<CommandEvent>): AsyncGenerator<CommandEvent> {

@@ -282,8 +282,9 @@ export function createSandboxes(options: Omit<SandboxJobsOptions, 'snapshots'>):
       if (!access.may(row.tenant)) throw new AtollError('not_found', `no job ${id}`);
       return showJob(row);
     },
-    async onSandboxEnded(runnerId, { sandboxId, cause, detail }) {
-      const row = await store.first(onRunner(runnerId).where('id', '=', sandboxId));
+    async onSandboxEnded(runnerId, { sandboxId, epoch, cause, detail }) {
+      const ofAssignment = onRunner(runnerId).where('id', '=', sandboxId).where('epoch', '=', epoch);
+      const row = await store.first(ofAssignment);
       if (row) work.sandboxEnded(sandboxId, { cause, detail });
     },
     async onRunnerLost(runnerId) {
