@@ -208,7 +208,8 @@ export function createGrpcService({ link, logger }: { link: HeldLink; logger: Lo
           said.fileChunk,
           ({ cause, detail }) => new AtollError('cancelled', detail || cause),
         );
-        files.get(said.fileChunk.requestId)?.onPiece(piece);
+        if (files.get(said.fileChunk.requestId)?.onPiece(piece) === false)
+          throw new AtollError('invalid_request', 'a file chunk beyond its window');
       } else if (name === 'window' && said.window)
         files.get(said.window.requestId)?.onWindow(said.window.bytes);
     },
