@@ -74,3 +74,10 @@ test('what a runner does not say is refused', () => {
   const piece = Buffer.alloc(8 * 1024 * 1024, 'x');
   assert.throws(() => Array.from({ length: 5 }, () => endless.push(piece)), { code: 'executor_failed' });
 });
+
+test('what would break the events of a reader is none: a raw CR or NUL, invalid UTF-8', () => {
+  for (const inside of ['\r', '\0', '\xff']) {
+    const chunk = Buffer.from(`id: 1\nevent: message\ndata: {"a":"${inside}"}\n\n`, 'latin1');
+    assert.throws(() => createCommandEvents(0).push(chunk), { code: 'executor_failed' });
+  }
+});

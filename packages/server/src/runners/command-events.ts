@@ -8,6 +8,7 @@ import { createLineBlocks, LineTooLong, MAX_LINE_BYTES } from '@atoll/protocol/l
 import { parse } from '@atoll/protocol/parse';
 import type { CommandEvent, CommandOutput } from '@atoll/protocol/runner-link';
 import { commandEvents } from '@atoll/protocol/schemas/runner-link';
+import { faultIn } from './message-bytes.ts';
 
 export type CommandEvents = {
   /**
@@ -35,6 +36,8 @@ export function createCommandEvents(after: number): CommandEvents {
 
   function cut(block: Uint8Array, into: CommandEvent[]): void {
     const bytes = Buffer.from(block.buffer, block.byteOffset, block.length);
+    const fault = faultIn(bytes);
+    if (fault !== undefined) throw broken(`it sent ${fault}`);
     // One character a byte: searched as fast as bytes, and garbage of the young heap.
     const text = bytes.toString('latin1');
     let spans: number[] = [];

@@ -4,6 +4,7 @@ import type { RunnerMessages } from '@atoll/protocol/grpc-messages';
 import { parse } from '@atoll/protocol/parse';
 import type { CommandEvent } from '@atoll/protocol/runner-link';
 import { commandEvents } from '@atoll/protocol/schemas/runner-link';
+import { faultIn } from './message-bytes.ts';
 
 const LF = 0x0a;
 const OPEN = 0x7b;
@@ -11,6 +12,8 @@ const CLOSE = 0x7d;
 
 /** Throws `invalid_request` for what is not whole lines that look like JSON objects. */
 export function messagesOf({ firstLine, bytes }: RunnerMessages['eventBatch']): CommandEvent {
+  const fault = faultIn(bytes);
+  if (fault !== undefined) throw new AtollError('invalid_request', `an event batch holds ${fault}`);
   const spans: number[] = [];
   for (let start = 0; start < bytes.length; ) {
     const end = bytes.indexOf(LF, start);

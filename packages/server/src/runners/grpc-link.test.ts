@@ -62,6 +62,15 @@ test('a line that no log can number ends the stream, and nothing of it is kept',
   assert.equal((await first).value?.line, 1);
 });
 
+test('what would break the events of a reader is no message: a raw CR or NUL, invalid UTF-8', () => {
+  const link = createGrpcLink('one', () => undefined);
+  const batch = { sandboxId: 'sbx_1', epoch: 1, commandId: 'turn_1', firstLine: 1 };
+  for (const inside of ['\r', '\0', '\xff']) {
+    const bytes = Buffer.from(`{"a":"${inside}"}\n`, 'latin1');
+    assert.throws(() => link.receive('eventBatch', { ...batch, bytes }), { code: 'invalid_request' });
+  }
+});
+
 test('a snapshot of more than there can be is none', async () => {
   const link = createGrpcLink('one', () => undefined);
   const runner = stream();
