@@ -2,7 +2,7 @@
  * The commands at a runner that dialled in, and their readers. A stream that breaks loses nothing of them: over the next
  * one each is asked for again, after the last line that came.
  */
-import { AtollError } from '@atoll/protocol/errors';
+import { AtollError, asAtollError } from '@atoll/protocol/errors';
 import type { CoordinatorMessages, RunnerMessages } from '@atoll/protocol/grpc-messages';
 import type { CommandEvent, SandboxCommand } from '@atoll/protocol/runner-link';
 import { commandEndOf, failureOf, messagesOf, outputOf } from './grpc-events.ts';
@@ -22,6 +22,8 @@ export type GrpcCommands = {
   };
 };
 
+type Of = { commandId: string; sandboxId: string };
+
 type OpenCommand = {
   request: SandboxCommand;
   /** The last line that came. */
@@ -30,7 +32,7 @@ type OpenCommand = {
   /** Of those, what nobody took. */
   unreadBytes: number;
   over: boolean;
-  /** Why it was not begun. */
+  /** Why it was not begun, or does not go on. */
   refusal: AtollError | undefined;
   changed: PromiseWithResolvers<void>;
 };
@@ -81,12 +83,42 @@ export function createGrpcCommands(
     }
   }
 
-  function take({ commandId, sandboxId }: { commandId: string; sandboxId: string }, event: CommandEvent) {
+  /** Undefined: nobody reads it any more. */
+  function openOf({ commandId, sandboxId }: Of): OpenCommand | undefined {
     const open = commands.get(commandId);
-    // Nobody reads it any more; or it comes twice, which a new stream may bring about.
-    if (!open || open.over || open.request.sandboxId !== sandboxId || event.line <= open.line) return;
-    if (!Number.isSafeInteger(event.line))
-      throw new AtollError('invalid_request', `line ${event.line} is more than there can be`);
+    return open && !open.over && open.request.sandboxId === sandboxId ? open : undefined;
+  }
+
+  /** What it may not say, no other attempt would mend: the command ends with that, and then the stream. */
+  function hear(of: Of, eventIn: () => CommandEvent): void {
+    try {
+      const event = eventIn();
+      const open = openOf(of);
+      if (open) take(open, event);
+    } catch (error) {
+      const { detail } = asAtollError(error);
+      refuse(of, new AtollError('executor_failed', `the runner does not answer as one: ${detail}`));
+      throw error;
+    }
+  }
+
+  function refuse(of: Of, why: AtollError): void {
+    const open = openOf(of);
+    if (!open) return;
+    open.over = true;
+    open.refusal = why;
+    open.changed.resolve();
+  }
+
+  function take(open: OpenCommand, event: CommandEvent): void {
+    if (!Number.isSafeInteger(event.line) || firstLineOf(event) < 1)
+      throw new AtollError('invalid_request', `line ${event.line} is none that there can be`);
+    if (event.line <= open.line) {
+      if (event.kind === 'end')
+        throw new AtollError('invalid_request', `a command ends after line ${open.line}, which it said`);
+      // It comes twice, which a new stream may bring about.
+      return;
+    }
     const later = linesAfter(event, open.line);
     open.line = event.line;
     open.over = event.kind === 'end';
@@ -109,16 +141,12 @@ export function createGrpcCommands(
       for (const { changed } of commands.values()) changed.resolve();
     },
     receivers: {
-      eventBatch: (batch) => take(batch, messagesOf(batch)),
-      commandOutput: (output) => take(output, outputOf(output)),
-      approvalRequest: (request) => take(request, outputOf(request)),
+      eventBatch: (batch) => hear(batch, () => messagesOf(batch)),
+      commandOutput: (output) => hear(output, () => outputOf(output)),
+      approvalRequest: (request) => hear(request, () => outputOf(request)),
       commandEnd(end) {
-        if (end.status !== 'refused') return take(end, commandEndOf(end));
-        const open = commands.get(end.commandId);
-        if (!open || open.over) return;
-        open.over = true;
-        open.refusal = failureOf(end);
-        open.changed.resolve();
+        if (end.status === 'refused') refuse(end, failureOf(end));
+        else hear(end, () => commandEndOf(end));
       },
     },
   };
@@ -129,10 +157,14 @@ function bytesOf(event: CommandEvent): number {
   return event.kind === 'log' || event.kind === 'output' ? event.text.length : 0;
 }
 
+function firstLineOf(event: CommandEvent): number {
+  return event.kind === 'messages' ? event.line - event.messages.spans.length / 2 + 1 : event.line;
+}
+
 /** Of messages that came in part before, the others. */
 function linesAfter(event: CommandEvent, after: number): CommandEvent {
   if (event.kind !== 'messages') return event;
   const { bytes, spans } = event.messages;
-  const known = after - (event.line - spans.length / 2);
+  const known = after + 1 - firstLineOf(event);
   return known <= 0 ? event : { ...event, messages: { bytes, spans: spans.subarray(2 * known) } };
 }

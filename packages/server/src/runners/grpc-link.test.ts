@@ -43,23 +43,45 @@ test('decisions that no stream took reach the next one, of each sandbox its own'
   assert.deepEqual(decided, ['sbx_1', 'sbx_2']);
 });
 
-test('a line that no log can number ends the stream, and nothing of it is kept', async () => {
+/** A command that a runner is asked for: its first event, and what the runner says of it. */
+function openCommand() {
   const link = createGrpcLink('one', () => undefined);
   link.attach(stream());
-  const request = {
-    sandboxId: 'sbx_1',
-    epoch: 1,
-    commandId: 'turn_1',
-    command: { method: 'exec' as const, params: { command: 'x' } },
+  const of = { sandboxId: 'sbx_1', epoch: 1, commandId: 'turn_1' };
+  const command = { method: 'exec' as const, params: { command: 'x' } };
+  const events = link.command({ ...of, command })[Symbol.asyncIterator]();
+  const said = { ...of, cause: '', detail: '', executorSessionId: '', usage: Buffer.alloc(0) };
+  const end = { ...said, status: 'completed', timedOut: false, sandboxEnded: false };
+  return {
+    link,
+    first: events.next(),
+    next: () => events.next(),
+    batch: { ...of, bytes: Buffer.from('{}\n') },
+    end,
   };
-  const events = link.command(request)[Symbol.asyncIterator]();
-  const first = events.next();
-  const batch = { sandboxId: 'sbx_1', epoch: 1, commandId: 'turn_1', bytes: Buffer.from('{}\n') };
-  assert.throws(() => link.receive('eventBatch', { ...batch, firstLine: 2 ** 53 + 2 }), {
-    code: 'invalid_request',
+}
+
+for (const [what, firstLine] of [
+  ['a line that no log can number', 2 ** 53 + 2],
+  ['a line before the first', 0],
+] as const)
+  test(`${what} ends the stream and its command, and nothing of it is kept`, async () => {
+    const { link, first, batch } = openCommand();
+    assert.throws(() => link.receive('eventBatch', { ...batch, firstLine }), { code: 'invalid_request' });
+    await assert.rejects(first, { code: 'executor_failed' });
+    link.receive('eventBatch', { ...batch, firstLine: 1 });
   });
-  link.receive('eventBatch', { ...batch, firstLine: 1 });
-  assert.equal((await first).value?.line, 1);
+
+test('a command whose end names no line of its own ends all the same', async () => {
+  for (const line of [0, 1]) {
+    const { link, first, next, batch, end } = openCommand();
+    link.receive('eventBatch', { ...batch, firstLine: 1 });
+    link.receive('eventBatch', { ...batch, firstLine: 1 });
+    assert.equal((await first).value?.line, 1);
+    const ended = assert.rejects(next(), { code: 'executor_failed' });
+    assert.throws(() => link.receive('commandEnd', { ...end, line }), { code: 'invalid_request' });
+    await ended;
+  }
 });
 
 test('what would break the events of a reader is no message: a raw CR or NUL, invalid UTF-8', () => {
