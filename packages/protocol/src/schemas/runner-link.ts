@@ -1,5 +1,5 @@
 import * as v from 'valibot';
-import { approvalKinds, approvalOptions, approvalPolicies } from '../approvals.ts';
+import { approvalKinds, approvalOptions, approvalPolicies, isTooDeep } from '../approvals.ts';
 import { executorKinds } from '../executor-kinds.ts';
 import { sandboxStatuses } from '../statuses.ts';
 import { count, jsonObject, label, noNul, text } from './common.ts';
@@ -109,6 +109,12 @@ const endings = {
   detail: v.exactOptional(v.string()),
 };
 
+/** Written out again as it came, which takes a stack. */
+const shallowObject = v.pipe(
+  jsonObject,
+  v.check((value) => !isTooDeep(value), 'is nested too deep'),
+);
+
 /** Data of the events of a command, by their names; that of a `message` is nobody's to read (I3). */
 export const commandEvents = {
   log: v.object({ text: v.string() }),
@@ -119,7 +125,7 @@ export const commandEvents = {
     request: v.object({
       kind: v.picklist(approvalKinds),
       tool: v.string(),
-      input: jsonObject,
+      input: shallowObject,
       options: v.array(v.picklist(approvalOptions)),
     }),
   }),
@@ -127,7 +133,7 @@ export const commandEvents = {
     status: v.picklist(['completed', 'failed', 'interrupted']),
     ...endings,
     executorSessionId: v.exactOptional(v.string()),
-    usage: v.exactOptional(jsonObject),
+    usage: v.exactOptional(shallowObject),
     exitCode: v.exactOptional(v.nullable(v.number())),
     timedOut: v.exactOptional(v.boolean()),
     sandboxEnded: v.exactOptional(v.boolean()),

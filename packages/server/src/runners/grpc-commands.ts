@@ -22,7 +22,7 @@ export type GrpcCommands = {
   };
 };
 
-type Of = { commandId: string; sandboxId: string };
+type Of = { commandId: string; sandboxId: string; epoch: number };
 
 type OpenCommand = {
   request: SandboxCommand;
@@ -94,7 +94,7 @@ export function createGrpcCommands(
     try {
       const event = eventIn();
       const open = openOf(of);
-      if (open) take(open, event);
+      if (open) take(open, of.epoch, event);
     } catch (error) {
       const { detail } = asAtollError(error);
       refuse(of, new AtollError('executor_failed', `the runner does not answer as one: ${detail}`));
@@ -110,7 +110,10 @@ export function createGrpcCommands(
     open.changed.resolve();
   }
 
-  function take(open: OpenCommand, event: CommandEvent): void {
+  function take(open: OpenCommand, epoch: number, event: CommandEvent): void {
+    const { request } = open;
+    if (epoch !== request.epoch)
+      throw new AtollError('invalid_request', `epoch ${epoch} is not ${request.epoch}, that of the command`);
     if (!Number.isSafeInteger(event.line) || firstLineOf(event) < 1)
       throw new AtollError('invalid_request', `line ${event.line} is none that there can be`);
     if (event.line <= open.line) {

@@ -72,6 +72,22 @@ for (const [what, firstLine] of [
     link.receive('eventBatch', { ...batch, firstLine: 1 });
   });
 
+test('what is said of another assignment than that of the command is not taken for its own', async () => {
+  for (const epoch of [0, 2]) {
+    const { link, first, batch } = openCommand();
+    const other = { ...batch, epoch, firstLine: 1 };
+    assert.throws(() => link.receive('eventBatch', other), { code: 'invalid_request' });
+    await assert.rejects(first, { code: 'executor_failed' });
+  }
+});
+
+test('usage that could not be written out again is refused', async () => {
+  const { link, first, end } = openCommand();
+  const usage = Buffer.from(`{"a":${'['.repeat(50_000)}${']'.repeat(50_000)}}`);
+  assert.throws(() => link.receive('commandEnd', { ...end, line: 1, usage }), { code: 'invalid_request' });
+  await assert.rejects(first, { code: 'executor_failed' });
+});
+
 test('a command whose end names no line of its own ends all the same', async () => {
   for (const line of [0, 1]) {
     const { link, first, next, batch, end } = openCommand();
