@@ -170,6 +170,20 @@ test('an older epoch deletes nothing, whether the sandbox is made yet, works, or
   assert.deepEqual(asked, ['create job_a', 'delete sbx_a true', 'create job_b']);
 });
 
+test('an older epoch gets no snapshot of the files that a later one left, and does not remove them', async () => {
+  const { link, asked } = setUp();
+  await link.createSandbox(creation('a', 2, 'ws'));
+  const of = { sandboxId: 'sbx_a', workspaceId: 'ws', cause: 'ended' };
+  await link.deleteSandbox({ ...of, epoch: 2, keep: true });
+  const older = { workspaceId: 'ws', tenant: 't', epoch: 1, base: null };
+  await assert.rejects(link.snapshot(older), { code: 'stale_epoch' });
+  await assert.rejects(link.deleteSandbox({ ...of, sandboxId: 'ws', epoch: 1, keep: false }), {
+    code: 'stale_epoch',
+  });
+  await link.deleteSandbox({ ...of, sandboxId: 'ws', epoch: 2, keep: false });
+  assert.deepEqual(asked, ['create job_a', 'delete sbx_a true', 'delete ws false']);
+});
+
 test('an assignment that waits for the one before to go can be seen, and taken back', async () => {
   const { link, asked, hold } = setUp();
   await link.createSandbox(creation('a', 1, 'ws'));

@@ -126,6 +126,12 @@ export function createHeldLink(link: RunnerLink): HeldLink {
     if (sandboxes.get(id) !== held) throw gone();
   }
 
+  /** Files are those of the latest assignment, whether its sandbox is there or not. */
+  function refuseOlder(workspaceId: string, epoch: number): void {
+    const later = latest.get(workspaceId) ?? 0;
+    if (later > epoch) throw new AtollError('stale_epoch', `workspace ${workspaceId} is at epoch ${later}`);
+  }
+
   function forget(id: string, why: unknown = endedError(id)): void {
     const held = sandboxes.get(id);
     if (held) note(over, assignmentOf(id, held.epoch), why);
@@ -135,6 +141,7 @@ export function createHeldLink(link: RunnerLink): HeldLink {
   const deleteSandbox: RunnerLink['deleteSandbox'] = async (request) => {
     const held = sandboxes.get(request.sandboxId);
     if (held) refuseStale(held, request.epoch);
+    if (!request.keep) refuseOlder(request.workspaceId, request.epoch);
     if (held && waiting.has(held)) forget(held.id);
     const before = held?.status ?? 'ended';
     // Whoever asks for it meanwhile, late, does not get it again.
@@ -191,7 +198,10 @@ export function createHeldLink(link: RunnerLink): HeldLink {
     cancel: (request) => link.cancel(request),
     decide: (request) => link.decide(request),
     files: link.files,
-    snapshot: (request) => link.snapshot(request),
+    async snapshot(request) {
+      refuseOlder(request.workspaceId, request.epoch);
+      return link.snapshot(request);
+    },
     restore: (request) => link.restore(request),
     workspaceOf: (id) => sandboxes.get(id)?.workspaceId ?? id,
     command,
