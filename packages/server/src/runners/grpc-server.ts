@@ -2,39 +2,33 @@
  * Where runners dial in: one stream each, by the definition of runner.proto. The first message registers; from then on
  * the stream is the runner's link. A runner that says what it may not ends its own stream, and nothing else.
  */
-
-import { type ByteChannel, createByteChannel } from '@atoll/protocol/byte-channel';
-import { AtollError, asAtollError } from '@atoll/protocol/errors';
+import { AtollError } from '@atoll/protocol/errors';
 import {
   type CoordinatorMessages,
-  chunkOf,
   type Decoded,
   MAX_MESSAGE_BYTES,
   type OneOf,
-  pieceOf,
   type RunnerMessages,
   runnerProto,
 } from '@atoll/protocol/grpc-messages';
 import { internalOperations } from '@atoll/protocol/internal-operations';
 import { parse } from '@atoll/protocol/parse';
-import type { AgentSource, SnapshotBlobs } from '@atoll/protocol/runner-link';
 import type { ServerDuplexStream } from '@grpc/grpc-js';
 import type { Access } from '../keys/access.ts';
 import { refuseUnlessAllowed } from '../keys/access.ts';
 import type { Recognise } from '../keys/recognise.ts';
 import type { Logger } from '../logger.ts';
 import type { GrpcOptions } from '../server-options.ts';
+import { type BlobSources, createBlobServer } from './grpc-blobs.ts';
 import { createGrpcLink, type GrpcLink, type Incoming, type RunnerStream } from './grpc-link.ts';
 import { widenWindows } from './grpc-windows.ts';
 import type { Registrations } from './registrations.ts';
 
 export type { RemoteLink } from './remote-link.ts';
 
-export type GrpcServerOptions = {
+export type GrpcServerOptions = BlobSources & {
   registrations: Pick<Registrations, 'register' | 'heartbeat' | 'deregister'>;
   recognise: Recognise;
-  agents: AgentSource;
-  snapshots: SnapshotBlobs;
   /** Where runners find the HTTP API. */
   apiUrl: string;
   logger: Logger;
@@ -50,14 +44,11 @@ type Call = ServerDuplexStream<Decoded<RunnerMessages>, OneOf<CoordinatorMessage
 
 const REGISTER_MS = 10_000;
 const KEEPALIVE_MS = 10_000;
-const MAX_BLOBS = 64;
 const MAX_DETAIL_CHARS = 2_000;
 /** Of one connection: a runner has one, and the next one while the first is not known to be dead. */
 const MAX_STREAMS = 8;
 /** A runner that reads takes them as they are written. */
 const MAX_UNREAD_MESSAGES = 10_000;
-/** A blob as a whole; runners put snapshots in pieces far smaller. */
-const MAX_BLOB_BYTES = 64 * 1024 * 1024;
 
 const linkMessages: readonly string[] = [
   'inventory',
@@ -299,100 +290,6 @@ export async function createGrpcServer(options: GrpcServerOptions): Promise<Grpc
       windows[Symbol.dispose]();
     },
   };
-}
-
-type BlobServer = {
-  ask(request: RunnerMessages['blobRequest']): void;
-  chunk(chunk: RunnerMessages['blobChunk']): void;
-  /** Whether it is one of these. */
-  window(requestId: string, bytes: number): boolean;
-  close(): void;
-};
-
-/** Agent folders and snapshots for one runner. */
-function createBlobServer(
-  { agents, snapshots }: Pick<GrpcServerOptions, 'agents' | 'snapshots'>,
-  access: Access,
-  stream: RunnerStream,
-): BlobServer {
-  const channels = new Map<string, ByteChannel>();
-
-  function channelOf(requestId: string): ByteChannel {
-    const channel = createByteChannel({
-      piece: (piece) => stream.send({ blobChunk: chunkOf(requestId, piece) }),
-      window: (bytes) => stream.send({ window: { requestId, bytes } }),
-    });
-    channels.set(requestId, channel);
-    return channel;
-  }
-
-  async function answer(
-    { requestId, op, tenant, hash }: RunnerMessages['blobRequest'],
-    channel: ByteChannel,
-  ): Promise<void> {
-    const where = parse(internalOperations['snapshot.blob.get'].params, { tenant, hash });
-    if (!access.may(where.tenant)) throw new AtollError('not_found', `no blob ${hash}`);
-    if (op === 'snapshot_put') {
-      const content = await gathered(channel.received);
-      const stored = await snapshots.put({ tenant, content });
-      if (stored !== hash) throw new AtollError('invalid_request', `what came is ${stored}, not ${hash}`);
-      stream.send({ blobAnswer: { requestId, cause: '', detail: '', sizeBytes: content.length } });
-      return;
-    }
-    const content = await found(op, where);
-    stream.send({ blobAnswer: { requestId, cause: '', detail: '', sizeBytes: content.length } });
-    await channel.send([content]);
-  }
-
-  async function found(op: string, where: { tenant: string; hash: string }): Promise<Uint8Array> {
-    if (op === 'manifest') return Buffer.from(JSON.stringify(await agents.manifest(where)));
-    if (op === 'agent_file') return agents.file(where);
-    if (op === 'snapshot_get') return snapshots.get(where);
-    throw new AtollError('invalid_request', `a blob request of the kind ${op.slice(0, 100)}`);
-  }
-
-  return {
-    ask(request) {
-      const { requestId } = request;
-      if (channels.size >= MAX_BLOBS || channels.has(requestId))
-        throw new AtollError(
-          'too_many_requests',
-          `at most ${MAX_BLOBS} blobs at a time, each with its own id`,
-        );
-      const channel = channelOf(requestId);
-      answer(request, channel)
-        .catch((error: unknown) => {
-          const { code, detail } = asAtollError(error);
-          stream.send({ blobAnswer: { requestId, cause: code, detail, sizeBytes: 0 } });
-        })
-        .finally(() => channels.delete(requestId));
-    },
-    chunk(chunk) {
-      const piece = pieceOf(chunk, ({ detail }) => new AtollError('cancelled', detail));
-      if (channels.get(chunk.requestId)?.onPiece(piece) === false)
-        throw new AtollError('invalid_request', 'a blob chunk beyond its window');
-    },
-    window(requestId, bytes) {
-      const channel = channels.get(requestId);
-      channel?.onWindow(bytes);
-      return channel !== undefined;
-    },
-    close() {
-      for (const channel of channels.values()) channel.break(new AtollError('cancelled'));
-      channels.clear();
-    },
-  };
-}
-
-async function gathered(content: AsyncIterable<Uint8Array>): Promise<Uint8Array> {
-  const pieces: Uint8Array[] = [];
-  let bytes = 0;
-  for await (const piece of content) {
-    bytes += piece.length;
-    if (bytes > MAX_BLOB_BYTES) throw new AtollError('body_too_large', 'a blob has to be smaller');
-    pieces.push(piece);
-  }
-  return Buffer.concat(pieces, bytes);
 }
 
 /** As gRPC clients know it; the code itself is in the metadata `atoll-code`. */
