@@ -214,11 +214,11 @@ test('a gateway that cannot speak for a session says why, and does not open', {
     [words, {}, 2, /give a key with the role runner/],
     [words, { ATOLL_OIDC_CLIENT_ID: 'runner' }, 2, /ATOLL_OIDC_CLIENT_SECRET/],
     [words, { ...as('runner'), ATOLL_OIDC_ISSUER: 'http://login.example' }, 2, /must be an https URL/],
-    [words, as('runner', `${SECRET}-wrong`), 1, /invalid_client \(issuer_refused\)/],
+    [words, as('runner', `${SECRET}-wrong`), 1, /issuer_refused.*invalid_client/],
     [words, { ...as('runner'), ATOLL_OIDC_ISSUER: 'http://127.0.0.1:9' }, 1, /issuer_unavailable/],
-    [words, as('client'), 1, /\(forbidden\)/],
-    [words, as('stranger'), 1, /\(not_found\)/],
-    [[...words, '--epoch', '7'], as('runner'), 1, /is at epoch 1, not at 7 \(stale_epoch\)/],
+    [words, as('client'), 1, /forbidden/],
+    [words, as('stranger'), 1, /not_found/],
+    [[...words, '--epoch', '7'], as('runner'), 1, /stale_epoch.*is at epoch 1, not at 7/],
     [['--session', sessionId, '--server', 'http://127.0.0.1:9'], as('runner'), 3, /coordinator_unreachable/],
   ];
   for (const [more, env, exitCode, says] of refused) {
