@@ -91,6 +91,13 @@ test('bodies: not JSON, not UTF-8, wrong type, unknown fields, too large, anothe
   assert.equal((await ask('POST', path, { body: deep })).status, 400);
 });
 
+test('metadata are patched by what RFC 7396 calls its bodies, too', async () => {
+  const path = `/api/sessions/${sessionId}/metadata`;
+  await ask('PATCH', path, json({ kept: 1, gone: 1 }));
+  const patched = await ask('PATCH', path, { ...json({ gone: null }), type: 'application/merge-patch+json' });
+  assert.deepEqual([patched.status, patched.body], [200, { metadata: { kept: 1 } }]);
+});
+
 test('lists refuse limits out of range and foreign query parameters', async () => {
   for (const query of ['limit=0', 'limit=1001', 'limit=x', 'limit=1.5', 'other=1'])
     assertProblem(await ask('GET', `/api/sessions?${query}`), 400, 'invalid_request');

@@ -45,6 +45,8 @@ export type App = {
 };
 
 const DEFAULT_BODY_BYTES = 1024 * 1024;
+/** The second is what RFC 7396 calls the body of its PATCH. */
+const JSON_TYPES = ['application/json', 'application/merge-patch+json'];
 
 export async function createApp(options: AppOptions): Promise<App> {
   const { server, operations, handlers, recognise, logger } = options;
@@ -63,7 +65,7 @@ export async function createApp(options: AppOptions): Promise<App> {
   app.addHook('onClose', async () => writers.stop());
   setErrors(app, operations, logger);
   app.removeAllContentTypeParsers();
-  app.addContentTypeParser('application/json', async (request: FastifyRequest, payload: IncomingMessage) => {
+  app.addContentTypeParser(JSON_TYPES, async (request: FastifyRequest, payload: IncomingMessage) => {
     const { bodyLimit } = request.routeOptions;
     const announced = request.headers['content-length'];
     return parseJsonBody(await gatherBody(payload, { announced, maxBytes: bodyLimit }));

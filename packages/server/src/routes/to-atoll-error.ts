@@ -5,7 +5,11 @@ import type { Logger } from '../logger.ts';
 /** The text of what is not ours may hold what clients must not see. */
 export function toAtollError(error: unknown, logger: Logger): AtollError {
   if (error instanceof AtollError) {
-    if (error.status >= 500) logger.error({ code: error.code, err: error.cause ?? error }, error.detail);
+    const { code, status, detail, cause } = error;
+    if (status === 500 || (status > 500 && cause !== undefined))
+      logger.error({ code, err: cause ?? error }, detail);
+    // Said on purpose, as that there is no room: where it was said tells nothing more.
+    else if (status > 500) logger.warn({ code }, detail);
     return error;
   }
   const known = frameworkCode(error);
