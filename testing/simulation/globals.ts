@@ -46,7 +46,7 @@ export function takeOver(
       getRandomValues: chance.bytes,
       randomUUID: () => `uuid-${chance.between(0, 2 ** 52)}`,
     }),
-    replace(AbortSignal as unknown as Bag, { timeout: time.timeout }),
+    replace(AbortSignal as unknown as Bag, { timeout: time.timeout, any }),
     replace(builtin('node:timers/promises'), time.promised),
     replace(builtin('node:os'), { uptime: () => 1000 + agenda.now / 1000 }),
     replace(builtin('node:http'), { request: wires.request }),
@@ -62,6 +62,17 @@ export function takeOver(
     for (const back of undo.reverse()) back();
     syncBuiltinESMExports();
   };
+}
+
+/** Node keeps its own for as long as somebody listens, and with it a simulation that is over. */
+function any(signals: readonly AbortSignal[]): AbortSignal {
+  const abort = new AbortController();
+  const aborted = signals.find((signal) => signal.aborted);
+  if (aborted) abort.abort(aborted.reason);
+  else
+    for (const signal of signals)
+      signal.addEventListener('abort', () => abort.abort(signal.reason), { once: true });
+  return abort.signal;
 }
 
 function replace(of: Bag, by: Bag): () => void {
