@@ -6,7 +6,7 @@ import type { Agent } from '@atoll/protocol/schemas/agent';
 import { agentName } from '@atoll/protocol/schemas/common';
 import type { BlobStore } from '../blob-store/blob-store.ts';
 import type { Access } from '../keys/access.ts';
-import { cursorAt } from '../store/cursor.ts';
+import { cursorAt, paged } from '../store/cursor.ts';
 import type { Store } from '../store/store.ts';
 import type { AgentRow, AgentVersionRow } from '../store/tables.ts';
 import { type DecodedFile, decodeFolder, sha256 } from './folder.ts';
@@ -137,13 +137,13 @@ export function createAgents(options: {
       .orderBy('name')
       .limit(limit + 1);
     if (cursor !== undefined) query = query.where('name', '>', cursorAt(agentName, cursor));
-    const rows = await store.all(query);
+    const { page, nextCursor } = paged(await store.all(query), limit, ({ name }) => name);
     const agents: Agent[] = [];
-    for (const row of rows.slice(0, limit)) {
+    for (const row of page) {
       const latest = await latestVersion(row.tenant, row.name);
       if (latest) agents.push(showAgent(row, latest));
     }
-    return { agents, nextCursor: rows.length > limit ? (agents.at(-1)?.name ?? null) : null };
+    return { agents, nextCursor };
   }
 
   async function show({ tenant }: Access, name: string) {

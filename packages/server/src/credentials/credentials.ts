@@ -18,7 +18,7 @@ import {
 } from '@atoll/protocol/schemas/credential';
 import type { Access } from '../keys/access.ts';
 import type { Logger } from '../logger.ts';
-import { cursorAt } from '../store/cursor.ts';
+import { cursorAt, paged } from '../store/cursor.ts';
 import type { Store } from '../store/store.ts';
 import type { CredentialRow } from '../store/tables.ts';
 import { type CredentialSettings, deliver } from './delivery.ts';
@@ -147,9 +147,8 @@ export function createCredentials(options: {
       .orderBy('name')
       .limit(limit + 1);
     if (cursor !== undefined) query = query.where('name', '>', cursorAt(credentialName, cursor));
-    const rows = await store.all(query);
-    const credentials = rows.slice(0, limit).map(show);
-    return { credentials, nextCursor: rows.length > limit ? (credentials.at(-1)?.name ?? null) : null };
+    const { page, nextCursor } = paged(await store.all(query), limit, ({ name }) => name);
+    return { credentials: page.map(show), nextCursor };
   }
 
   async function remove({ tenant }: Access, name: string): Promise<Credential> {

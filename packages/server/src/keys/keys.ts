@@ -5,7 +5,7 @@ import { newId } from '@atoll/protocol/ids';
 import type { OperationParams } from '@atoll/protocol/operations';
 import { id } from '@atoll/protocol/schemas/common';
 import type { Key } from '@atoll/protocol/schemas/platform';
-import { cursorAt } from '../store/cursor.ts';
+import { cursorAt, paged } from '../store/cursor.ts';
 import type { Store } from '../store/store.ts';
 import type { KeyRow } from '../store/tables.ts';
 import { type Access, access } from './access.ts';
@@ -72,9 +72,8 @@ export function createKeys({ store, now }: { store: Store; now: () => number }):
         .orderBy('id', 'desc')
         .limit(limit + 1);
       if (cursor !== undefined) query = query.where('id', '<', cursorAt(id('key'), cursor));
-      const rows = await store.all(query);
-      const page = rows.slice(0, limit);
-      return { keys: page.map(show), nextCursor: rows.length > limit ? (page.at(-1)?.id ?? null) : null };
+      const { page, nextCursor } = paged(await store.all(query), limit, ({ id }) => id);
+      return { keys: page.map(show), nextCursor };
     },
     async delete(id) {
       const row = await store.first(sql.selectFrom('keys').selectAll().where('id', '=', id));

@@ -8,7 +8,7 @@ import type { RunnerLink } from '@atoll/protocol/runner-link';
 import { type RunnerShown, runnerId } from '@atoll/protocol/schemas/runner';
 import type { Access } from '../keys/access.ts';
 import { commitTime } from '../store/commit-time.ts';
-import { cursorAt } from '../store/cursor.ts';
+import { cursorAt, paged } from '../store/cursor.ts';
 import type { Step, Store } from '../store/store.ts';
 import type { RunnerRow } from '../store/tables.ts';
 import { goneLink } from './gone-link.ts';
@@ -317,9 +317,8 @@ export function createRunnerRegistry(options: { store: Store; now: () => number 
         .limit(limit + 1);
       if (!access.crossesTenants) query = query.where('tenant', '=', access.tenant);
       if (cursor !== undefined) query = query.where('id', '>', cursorAt(runnerId, cursor));
-      const rows = await store.all(query);
-      const page = rows.slice(0, limit);
-      return { runners: page.map(shown), nextCursor: rows.length > limit ? (page.at(-1)?.id ?? null) : null };
+      const { page, nextCursor } = paged(await store.all(query), limit, ({ id }) => id);
+      return { runners: page.map(shown), nextCursor };
     },
     async show(access, runnerId) {
       const row = await store.first(sql.selectFrom('runners').selectAll().where('id', '=', runnerId));

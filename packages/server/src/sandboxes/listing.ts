@@ -2,7 +2,7 @@
 import type { OperationParams, OperationResult } from '@atoll/protocol/operations';
 import { id } from '@atoll/protocol/schemas/common';
 import type { Access } from '../keys/access.ts';
-import { cursorAt } from '../store/cursor.ts';
+import { cursorAt, paged } from '../store/cursor.ts';
 import type { Store } from '../store/store.ts';
 import { showJob, showSandbox } from './rows.ts';
 
@@ -20,8 +20,8 @@ export function createListing({ sql, all }: Store) {
     if (status !== undefined) query = query.where('status', '=', status);
     if (name !== undefined) query = query.where('name', '=', name);
     if (cursor !== undefined) query = query.where('id', '<', cursorAt(id('sandbox'), cursor));
-    const { rows, nextCursor } = paged(await all(query), limit);
-    return { sandboxes: rows.map(showSandbox), nextCursor };
+    const { page, nextCursor } = paged(await all(query), limit, ({ id }) => id);
+    return { sandboxes: page.map(showSandbox), nextCursor };
   }
 
   async function jobs(
@@ -39,17 +39,9 @@ export function createListing({ sql, all }: Store) {
     if (sandboxId !== undefined) query = query.where('sandbox_id', '=', sandboxId);
     if (sessionId !== undefined) query = query.where('session_id', '=', sessionId);
     if (cursor !== undefined) query = query.where('id', '<', cursorAt(id('job'), cursor));
-    const { rows, nextCursor } = paged(await all(query), limit);
-    return { jobs: rows.map(showJob), nextCursor };
+    const { page, nextCursor } = paged(await all(query), limit, ({ id }) => id);
+    return { jobs: page.map(showJob), nextCursor };
   }
 
   return { sandboxes, jobs };
-}
-
-function paged<Row extends { id: string }>(
-  rows: readonly Row[],
-  limit: number,
-): { rows: readonly Row[]; nextCursor: string | null } {
-  const page = rows.slice(0, limit);
-  return { rows: page, nextCursor: rows.length > page.length ? (page.at(-1)?.id ?? null) : null };
 }

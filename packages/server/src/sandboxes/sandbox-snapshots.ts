@@ -4,7 +4,7 @@ import type { OperationParams, OperationResult } from '@atoll/protocol/operation
 import type { TakenSnapshot } from '@atoll/protocol/runner-link';
 import { id } from '@atoll/protocol/schemas/common';
 import type { SandboxSnapshot } from '@atoll/protocol/schemas/snapshot';
-import { cursorAt } from '../store/cursor.ts';
+import { cursorAt, paged } from '../store/cursor.ts';
 import type { Step, Store } from '../store/store.ts';
 import type { JobRow, SandboxSnapshotRow } from '../store/tables.ts';
 import { countSandboxSnapshot } from '../usage/counting.ts';
@@ -40,9 +40,7 @@ export function createSandboxSnapshots({
       .orderBy('id')
       .limit(limit + 1);
     if (cursor !== undefined) query = query.where('id', '>', cursorAt(id('snapshot'), cursor));
-    const found = await store.all(query);
-    const page = found.slice(0, limit);
-    const nextCursor = found.length > page.length ? (page.at(-1)?.id ?? null) : null;
+    const { page, nextCursor } = paged(await store.all(query), limit, ({ id }) => id);
     return { snapshots: page.map(showSandboxSnapshot), nextCursor };
   }
 

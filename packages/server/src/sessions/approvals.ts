@@ -14,7 +14,7 @@ import type { OperationParams, OperationResult } from '@atoll/protocol/operation
 import type { CommandEnd, CommandEvent, RunnerLink } from '@atoll/protocol/runner-link';
 import type { Approval } from '@atoll/protocol/schemas/approval';
 import { id } from '@atoll/protocol/schemas/common';
-import { cursorAt } from '../store/cursor.ts';
+import { cursorAt, paged } from '../store/cursor.ts';
 import type { Step, Store } from '../store/store.ts';
 import type { ApprovalRow } from '../store/tables.ts';
 import type { StateEvent } from './fold.ts';
@@ -215,9 +215,7 @@ export function createApprovals(options: {
       .orderBy('id')
       .limit(most + 1);
     if (cursor !== undefined) query = query.where('id', '>', cursorAt(id('approval'), cursor));
-    const rows = await store.all(query);
-    const page = rows.slice(0, most);
-    const nextCursor = rows.length > page.length ? (page.at(-1)?.id ?? null) : null;
+    const { page, nextCursor } = paged(await store.all(query), most, ({ id }) => id);
     return { approvals: page.map(showApproval), nextCursor };
   }
 

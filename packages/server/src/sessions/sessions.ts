@@ -15,7 +15,7 @@ import type { RunnerRegistry } from '../runners/registry.ts';
 import type { RemoteLink } from '../runners/remote-link.ts';
 import type { Scheduler } from '../scheduler/scheduler.ts';
 import type { Snapshots } from '../snapshots/snapshots.ts';
-import { cursorAt } from '../store/cursor.ts';
+import { cursorAt, paged } from '../store/cursor.ts';
 import type { Store } from '../store/store.ts';
 import { countLostSandboxes, lastSign } from '../usage/counting.ts';
 import { createAdoption } from './adoption.ts';
@@ -210,14 +210,14 @@ export function createSessions(options: SessionsOptions) {
         ]),
       );
     }
-    const rows = await store.all(query);
-    const page = rows.slice(0, limit);
+    const { page, nextCursor } = paged(await store.all(query), limit, (row) =>
+      [row.created_at, row.id].join(CURSOR_MARK),
+    );
     const sessions = page.map((row) => {
       const known = live.known(row.id);
       return known ? showLive(known) : show(row, row.head_seq);
     });
-    const last = rows.length > page.length ? page.at(-1) : undefined;
-    return { sessions, nextCursor: last ? `${last.created_at}${CURSOR_MARK}${last.id}` : null };
+    return { sessions, nextCursor };
   }
 
   async function send(

@@ -14,7 +14,7 @@ import type { StateOfRunner, StateOfSandbox, StateOfSession } from '@atoll/proto
 import type { Access } from '../keys/access.ts';
 import type { Log } from '../log/log.ts';
 import type { Snapshots } from '../snapshots/snapshots.ts';
-import { cursorAt } from '../store/cursor.ts';
+import { cursorAt, paged } from '../store/cursor.ts';
 import type { Store } from '../store/store.ts';
 import type { SandboxRow, SessionRow } from '../store/tables.ts';
 import { foldAt } from './checkpoints.ts';
@@ -80,8 +80,7 @@ export function createStates({ store, log, live, snapshots, now }: StatesOptions
       .limit(limit + 1);
     if (!access.crossesTenants) query = query.where('tenant', '=', access.tenant);
     if (cursor !== undefined) query = query.where('id', '<', cursorAt(id('session'), cursor));
-    const rows: Listed[] = await store.all(query);
-    const page = rows.slice(0, limit);
+    const { page, nextCursor } = paged<Listed>(await store.all(query), limit, ({ id }) => id);
     const sessions: StateOfSession[] = [];
     for (const row of page) {
       const seq = await log.seqAt({ logId: row.log_id, time: asOf });
@@ -90,7 +89,6 @@ export function createStates({ store, log, live, snapshots, now }: StatesOptions
       // Each takes a moment of this thread, which has other requests to answer.
       await setImmediate();
     }
-    const nextCursor = rows.length > page.length ? (page.at(-1)?.id ?? null) : null;
     const there = await sandboxesAt(asOf);
     const sandboxes = there.filter((row) => access.may(row.tenant)).map((row) => showSandbox(row, asOf));
     return { asOf, sessions, sandboxes, runners: await runnersAt(access, asOf, there), nextCursor };

@@ -9,7 +9,7 @@ import type { OperationParams, OperationResult } from '@atoll/protocol/operation
 import type { RunnerLink, SnapshotBlobs, SnapshotSource, TakenSnapshot } from '@atoll/protocol/runner-link';
 import { id } from '@atoll/protocol/schemas/common';
 import type { BlobStore } from '../blob-store/blob-store.ts';
-import { cursorAt } from '../store/cursor.ts';
+import { cursorAt, paged } from '../store/cursor.ts';
 import { prepared } from '../store/prepared.ts';
 import type { Step, Store } from '../store/store.ts';
 import type { SnapshotRow } from '../store/tables.ts';
@@ -233,9 +233,7 @@ export function createSnapshots(options: { store: Store; blobs: BlobStore; now: 
       .orderBy('id')
       .limit(limit + 1);
     if (cursor !== undefined) query = query.where('id', '>', cursorAt(id('snapshot'), cursor));
-    const rows = await store.all(query);
-    const page = rows.slice(0, limit);
-    const nextCursor = rows.length > page.length ? (page.at(-1)?.id ?? null) : null;
+    const { page, nextCursor } = paged(await store.all(query), limit, ({ id }) => id);
     return { snapshots: page.map(show), nextCursor };
   }
 

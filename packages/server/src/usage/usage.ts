@@ -6,7 +6,7 @@ import { tenant } from '@atoll/protocol/schemas/platform';
 import type { UsageItem, UsageKey, UsageSums } from '@atoll/protocol/schemas/usage';
 import * as v from 'valibot';
 import type { Access } from '../keys/access.ts';
-import { cursorAt } from '../store/cursor.ts';
+import { cursorAt, paged } from '../store/cursor.ts';
 import type { Store } from '../store/store.ts';
 import { countEndedSandboxes, uncountedSpans } from './counting.ts';
 
@@ -77,9 +77,9 @@ export function createUsage({ store }: { store: Store }): Usage {
       store.all<Row>({ sql, parameters: [...filter.parameters, ...(after ?? [])] }),
       totalsOf(filter),
     ]);
-    const page = rows.slice(0, limit);
-    const last = rows.length > page.length ? page.at(-1) : undefined;
-    const nextCursor = last === undefined ? null : columns.map((name) => last[name as keyof Row]).join('/');
+    const { page, nextCursor } = paged(rows, limit, (row) =>
+      columns.map((name) => row[name as keyof Row]).join('/'),
+    );
     return { by, usage: page.map((row) => itemOf(by, row)), totals, nextCursor };
   }
 
