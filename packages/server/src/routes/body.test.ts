@@ -3,7 +3,8 @@ import { once } from 'node:events';
 import { PassThrough } from 'node:stream';
 import { test } from 'node:test';
 import { setImmediate } from 'node:timers/promises';
-import { bodyPieces, gatherBody, gatherPieces } from './body.ts';
+import { gatherBlob } from '../gather-blob.ts';
+import { bodyPieces, gatherBody } from './body.ts';
 
 const gather = (source: PassThrough, announced?: string) => gatherBody(source, { announced, maxBytes: 10 });
 
@@ -81,7 +82,7 @@ test('an upload that is gathered and too large is left open, and can be read on 
   timeout: 10_000,
 }, async () => {
   const source = new PassThrough();
-  const gathered = assert.rejects(gatherPieces(bodyPieces(source), { maxBytes: 2 }), {
+  const gathered = assert.rejects(gatherBlob(bodyPieces(source), { maxBytes: 2 }), {
     code: 'body_too_large',
   });
   for (const piece of ['12', '3']) {
@@ -100,5 +101,5 @@ test('an upload that is gathered and too large is left open, and can be read on 
 test('an upload that is gathered and falls silent is told so', async () => {
   const source = new PassThrough();
   const pieces = bodyPieces(source, { silenceMs: 1 });
-  await assert.rejects(gatherPieces(pieces, { maxBytes: 2 }), { code: 'request_timeout' });
+  await assert.rejects(gatherBlob(pieces, { maxBytes: 2 }), { code: 'request_timeout' });
 });

@@ -64,21 +64,6 @@ export async function gatherBody(
   }
 }
 
-/** All of an upload that is to be held as a whole. Its own errors stay what they are. */
-export async function gatherPieces(
-  body: AsyncIterable<Uint8Array>,
-  { maxBytes }: { maxBytes: number },
-): Promise<Buffer> {
-  const pieces: Uint8Array[] = [];
-  let room = maxBytes;
-  for await (const piece of body) {
-    room -= piece.length;
-    if (room < 0) throw tooLarge(maxBytes);
-    pieces.push(piece);
-  }
-  return Buffer.concat(pieces);
-}
-
 function tooLarge(maxBytes: number): AtollError {
   return new AtollError(
     'body_too_large',

@@ -5,15 +5,12 @@ import type { FileContent, SnapshotBlobs } from '@atoll/protocol/runner-link';
 import type { Agents } from '../agents/agents.ts';
 import type { Credentials } from '../credentials/credentials.ts';
 import type { Fleet } from '../fleet.ts';
+import { gatherBlob } from '../gather-blob.ts';
 import type { Access } from '../keys/access.ts';
 import type { Sessions } from '../sessions/sessions.ts';
-import { gatherPieces } from './body.ts';
 import type { Handlers } from './handler.ts';
 
 type InternalHandlers = Pick<Handlers, keyof typeof internalOperations>;
-
-/** A piece of a snapshot is at most about 8 MiB; packs of small files are less. */
-const MAX_BLOB_BYTES = 64 * 1024 * 1024;
 
 export function createInternalHandlers(options: {
   fleet: () => Promise<Fleet>;
@@ -50,7 +47,7 @@ export function createInternalHandlers(options: {
     },
     'snapshot.blob.put': async ({ tenant, hash }, { access }, body) => {
       refuseForeign(access, { tenant, hash });
-      const content = await gatherPieces(body, { maxBytes: MAX_BLOB_BYTES });
+      const content = await gatherBlob(body);
       const { createHash } = process.getBuiltinModule('node:crypto');
       if (createHash('sha256').update(content).digest('hex') !== hash)
         throw new AtollError('invalid_request', 'the content has another hash than the path says');

@@ -5,14 +5,13 @@ import { chunkOf, pieceOf, type RunnerMessages } from '@atoll/protocol/grpc-mess
 import { internalOperations } from '@atoll/protocol/internal-operations';
 import { parse } from '@atoll/protocol/parse';
 import type { AgentSource, SnapshotBlobs } from '@atoll/protocol/runner-link';
+import { gatherBlob } from '../gather-blob.ts';
 import type { Access } from '../keys/access.ts';
 import type { RunnerStream } from './grpc-link.ts';
 
 export type BlobSources = { agents: AgentSource; snapshots: SnapshotBlobs };
 
 const MAX_BLOBS = 64;
-/** A blob as a whole; runners put snapshots in pieces far smaller. */
-const MAX_BLOB_BYTES = 64 * 1024 * 1024;
 
 export type BlobServer = {
   ask(request: RunnerMessages['blobRequest']): void;
@@ -45,7 +44,7 @@ export function createBlobServer(
     const where = parse(internalOperations['snapshot.blob.get'].params, { tenant, hash });
     if (!access.may(where.tenant)) throw new AtollError('not_found', `no blob ${hash}`);
     if (op === 'snapshot_put') {
-      const content = await gathered(channel.received);
+      const content = await gatherBlob(channel.received);
       const stored = await snapshots.put({ tenant, content });
       if (stored !== hash) throw new AtollError('invalid_request', `what came is ${stored}, not ${hash}`);
       stream.send({ blobAnswer: { requestId, cause: '', detail: '', sizeBytes: content.length } });
@@ -94,15 +93,4 @@ export function createBlobServer(
       channels.clear();
     },
   };
-}
-
-async function gathered(content: AsyncIterable<Uint8Array>): Promise<Uint8Array> {
-  const pieces: Uint8Array[] = [];
-  let bytes = 0;
-  for await (const piece of content) {
-    bytes += piece.length;
-    if (bytes > MAX_BLOB_BYTES) throw new AtollError('body_too_large', 'a blob has to be smaller');
-    pieces.push(piece);
-  }
-  return Buffer.concat(pieces, bytes);
 }
