@@ -113,8 +113,7 @@ export function createHeldLink(link: RunnerLink): HeldLink {
     const others = [...sandboxes.values()].filter(
       (other) => other.workspaceId === workspaceId && other.status !== 'ended',
     );
-    const later = Math.max(latest.get(workspaceId) ?? 0, ...others.map((other) => other.epoch));
-    if (later > epoch) throw new AtollError('stale_epoch', `workspace ${workspaceId} is at epoch ${later}`);
+    refuseOlder(workspaceId, epoch, others);
     note(latest, workspaceId, epoch);
     // Whoever looks what is here while the others go, sees what comes.
     sandboxes.set(id, held);
@@ -126,9 +125,9 @@ export function createHeldLink(link: RunnerLink): HeldLink {
     if (sandboxes.get(id) !== held) throw gone();
   }
 
-  /** Files are those of the latest assignment, whether its sandbox is there or not. */
-  function refuseOlder(workspaceId: string, epoch: number): void {
-    const later = latest.get(workspaceId) ?? 0;
+  /** Files are those of the latest assignment, whether its sandbox is there or not; `others`: those that are. */
+  function refuseOlder(workspaceId: string, epoch: number, others: readonly Held[] = []): void {
+    const later = Math.max(latest.get(workspaceId) ?? 0, ...others.map((other) => other.epoch));
     if (later > epoch) throw new AtollError('stale_epoch', `workspace ${workspaceId} is at epoch ${later}`);
   }
 
